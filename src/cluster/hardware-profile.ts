@@ -1,0 +1,56 @@
+import type { Dtype } from "../base/units.js";
+import type { Cluster } from "./cluster.js";
+
+export type Collective =
+  | "allReduce"
+  | "allGather"
+  | "reduceScatter"
+  | "allToAll"
+  | "broadcast"
+  | "sendReceive";
+
+/** One measured (or estimated) matrix product of `[m, k]` with `[k, n]`. */
+export interface MatmulSample {
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly dtype: Dtype;
+  readonly timeMs: number;
+}
+
+/**
+ * One measured (or estimated) collective.
+ *
+ * `sizeBytes` is the whole tensor: the buffer of an all-reduce, the output of an all-gather, the input of a
+ * reduce-scatter, one rank's buffer of an all-to-all, the message of a send.
+ */
+export interface CollectiveSample {
+  readonly collective: Collective;
+  readonly ranks: number;
+  /** Distance between neighbours in the group: 1 for consecutive ranks. */
+  readonly stride: number;
+  /** Nodes that the group spans. */
+  readonly nodes: number;
+  /** Groups of this shape that were busy at the same time (they share NICs and memory bandwidth). */
+  readonly concurrentGroups: number;
+  readonly sizeBytes: number;
+  readonly timeMs: number;
+}
+
+/** What a machine can do, measured by the profiler or taken from published figures. */
+export interface HardwareProfile {
+  readonly cluster: Cluster;
+  readonly source: "measured" | "estimated";
+  readonly matmuls: readonly MatmulSample[];
+  readonly collectives: readonly CollectiveSample[];
+  /** Factor by which computing slows down while a collective runs beside it (≥ 1). */
+  readonly computeSlowdown: number;
+  /** Factor by which a collective slows down while computing runs beside it (≥ 1). */
+  readonly communicationSlowdown: number;
+  /** Measured bytes per second of the optimizer's update over its own traffic, in 10^9 bytes per second. */
+  readonly optimizerGBps: number;
+  /** Cost of starting one instruction, in ms. */
+  readonly launchMs: number;
+  /** Bytes a worker holds before any model is loaded (runtime, libraries, communication buffers). */
+  readonly reservedBytes: number;
+}

@@ -1,0 +1,75 @@
+import type { Program } from "../program/program.js";
+
+/**
+ * The native addon, declared by hand: what TypeScript may ask of it. It moves bytes and runs instruction lists;
+ * it decides nothing.
+ */
+export interface NativeAddon {
+  /** ABI of the addon itself; compared with the SDK's at load. */
+  readonly abi: number;
+  /** What the addon finds at run time: ONNX Runtime's version and providers, CUDA, NCCL, and where it looked. */
+  probe(options: { readonly onnxRuntimePath: string }): NativeProbe;
+  openWorker(options: WorkerOptions): NativeWorker;
+  /** Creates the shared memory in which host ranks meet; `unlinkShared` removes its name once all are in. */
+  createShared(options: {
+    readonly name: string;
+    readonly ranks: number;
+    readonly bytesPerRank: number;
+  }): void;
+  unlinkShared(name: string): void;
+}
+
+export interface NativeProbe {
+  readonly onnxRuntime: {
+    readonly path: string;
+    readonly version: string;
+    readonly providers: readonly string[];
+  };
+  readonly libraries: readonly {
+    readonly name: string;
+    readonly found: boolean;
+    readonly version: string;
+    readonly searched: readonly string[];
+  }[];
+  readonly devices: readonly { readonly name: string; readonly memoryBytes: number }[];
+}
+
+export interface WorkerOptions {
+  readonly device: "host" | "cuda";
+  readonly deviceIndex: number;
+  readonly rank: number;
+  readonly ranks: number;
+  /** Path of the ONNX Runtime library. */
+  readonly onnxRuntimePath: string;
+  /** Name of the shared memory segment where ranks of this host meet. */
+  readonly sharedName: string;
+  /** Threads of ONNX Runtime for one graph run on the host. */
+  readonly threads: number;
+  /** No wait for another rank lasts longer. */
+  readonly deadlineMs: number;
+}
+
+/** One rank's executor. Its calls run on its own threads; JavaScript only awaits. */
+export interface NativeWorker {
+  /** Compiles the graphs, allocates the arena, opens communicators for the groups. Replaces the program before. */
+  load(program: Program, graphs: Readonly<Record<string, Uint8Array>>): Promise<void>;
+  /** Copies bytes into a tensor of the loaded program. */
+  write(tensor: number, bytes: Uint8Array): Promise<void>;
+  /** Copies a tensor's bytes out. */
+  read(tensor: number): Promise<Uint8Array>;
+  /** Runs all instructions once. Rejects, with rank and instruction, on failure or deadline. */
+  step(): Promise<StepTimes>;
+  /** Wakes every wait of this rank and lets the step in flight fail: for interrupts and lost peers. */
+  abort(reason: string): void;
+  close(): Promise<void>;
+}
+
+/** Start and end of every instruction, in ms from the start of the step (device time on CUDA). */
+export interface StepTimes {
+  readonly stepMs: number;
+  /** `[start0, end0, start1, end1, …]` */
+  readonly instructionsMs: Float64Array;
+  /** The arena's bytes, plus ONNX Runtime's own at their peak. */
+  readonly arenaBytes: number;
+  readonly onnxRuntimeBytes: number;
+}

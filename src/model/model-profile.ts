@@ -1,0 +1,41 @@
+import type { Precision } from "../plan/plan.js";
+import type { TensorSplit } from "../plan/strategy.js";
+import type { ModelSpec } from "./model-spec.js";
+
+/** Name under which the embedding and the head stand in a profile, beside the kinds of the body. */
+export const EMBEDDING_KIND = "embedding";
+export const HEAD_KIND = "head";
+
+/**
+ * Time and memory of one layer on one rank, for one share of the work. Collectives are not in it.
+ *
+ * Measured as the difference between runs that differ only in their layer count, or computed from shapes.
+ */
+export interface LayerSample {
+  /** A kind of the model's body, {@link EMBEDDING_KIND} or {@link HEAD_KIND}. */
+  readonly kind: string;
+  readonly tensorDegree: number;
+  readonly tensorSplit: TensorSplit;
+  /** Samples of one micro-batch on this rank. */
+  readonly samples: number;
+  readonly sequence: number;
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+  /** What forward leaves for backward (the layer's input counted, its output not), on this rank. */
+  readonly activationBytes: number;
+  /** The layer's input alone: what stays of it under recompute. */
+  readonly inputBytes: number;
+  /** Parameters this rank holds of one layer under this split, before any ZeRO sharding, in elements. */
+  readonly parameterElements: number;
+  /** Memory inside one graph run that is neither input nor output (ONNX Runtime's arena), at most. */
+  readonly workspaceBytes: number;
+}
+
+/** What the profiler learnt of one model on one machine. */
+export interface ModelProfile {
+  readonly model: ModelSpec;
+  readonly precision: Precision;
+  readonly device: string;
+  readonly source: "measured" | "analytic";
+  readonly layers: readonly LayerSample[];
+}

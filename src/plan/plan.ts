@@ -1,0 +1,30 @@
+import type { Strategy } from "./strategy.js";
+
+export type Schedule = "gpipe" | "1f1b";
+
+/** Arithmetic of a run: `bfloat16` computes in bfloat16 with float32 master weights, moments and loss. */
+export type Precision = "float32" | "bfloat16";
+
+/**
+ * A complete decision: what every rank holds and does in one training step. Plain data, nothing else decides.
+ *
+ * Ranks are numbered stage-major: stage `s` of `p` equal stages holds ranks `[s * ranks / p, (s + 1) * ranks / p)`.
+ */
+export interface Plan {
+  readonly ranks: number;
+  /** Samples per optimizer step, over all ranks. */
+  readonly globalBatch: number;
+  /** Micro-batches per step. A rank of a layer with data degree d sees `globalBatch / microBatches / d` samples at a time. */
+  readonly microBatches: number;
+  readonly schedule: Schedule;
+  readonly precision: Precision;
+  /** Layers of each stage, in order; its length is the pipeline degree, its sum `layers.length`. */
+  readonly stageLayers: readonly number[];
+  /** One strategy per layer of the model's body (embedding and head not counted). */
+  readonly layers: readonly Strategy[];
+  /**
+   * Embedding (on the first stage) and head (on the last): vocabulary-parallel over `tensorDegree` when its split is
+   * `weights`, whole weights over a cut sequence when it is `sequence`.
+   */
+  readonly vocabulary: Strategy;
+}

@@ -1,0 +1,261 @@
+import type { Dtype } from "../base/units.js";
+import type { Plan } from "../plan/plan.js";
+
+/**
+ * Queues of a rank. Instructions of one stream run in order; instructions of different streams run side by side,
+ * except where `waits` orders them. On the host a stream is a thread, on CUDA a CUDA stream.
+ *
+ * Transfers have a stream per direction, so that a send that waits for its receiver never stops a receive:
+ * 1F1B cannot deadlock.
+ */
+export type Stream =
+  | "compute"
+  /** ZeRO-3 parameter gathers. */
+  | "gather"
+  /** Gradient reductions. */
+  | "reduce"
+  | "activationsIn"
+  | "activationsOut"
+  | "gradientsIn"
+  | "gradientsOut";
+
+export type BufferCategory =
+  | "parameter"
+  | "gradient"
+  | "optimizer"
+  | "activation"
+  /** Gathered parameters, gradients on their way to a reduction, layout changes. */
+  | "transient"
+  /** Tokens, labels, scalars, loss. */
+  | "io";
+
+/** A region of the rank's arena. Two buffers may share addresses when their lifetimes do not meet. */
+export interface BufferPlan {
+  readonly name: string;
+  readonly category: BufferCategory;
+  readonly sizeBytes: number;
+  readonly offsetBytes: number;
+  /** Lives across steps (parameters, optimizer state, inputs). Otherwise from `first` to `last` instruction. */
+  readonly persistent: boolean;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** A typed view of a buffer. Instructions name tensors by their index in {@link Program.tensors}. */
+export interface TensorView {
+  readonly name: string;
+  readonly buffer: number;
+  /** From the start of the buffer. */
+  readonly offsetBytes: number;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** One value that enters or leaves a graph. */
+export interface GraphPort {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** One ONNX graph. Its bytes stand in a {@link GraphStore} under `id`, the hash of the bytes. */
+export interface GraphRef {
+  readonly id: string;
+  readonly name: string;
+  readonly inputs: readonly GraphPort[];
+  readonly outputs: readonly GraphPort[];
+  /** Floating-point operations of one run (a multiply-add counts two). */
+  readonly flops: number;
+}
+
+/** ONNX bytes by content hash, shared by all ranks and all layers alike. */
+export type GraphStore = ReadonlyMap<string, Uint8Array>;
+
+/** What an instruction is part of; read by the timeline, the cost comparison and error messages. */
+export interface InstructionLabel {
+  readonly phase:
+    | "forward"
+    | "recompute"
+    | "backward"
+    | "gather"
+    | "reduce"
+    | "transfer"
+    | "relayout"
+    | "optimizer";
+  /** Layer of the body; -1 the embedding, `layers.length` the head; absent where it belongs to no layer. */
+  readonly layer?: number;
+  readonly microBatch?: number;
+}
+
+interface InstructionBase {
+  readonly stream: Stream;
+  /** Indices of earlier instructions (of other streams) that must have ended before this one starts. */
+  readonly waits: readonly number[];
+  readonly label: InstructionLabel;
+}
+
+/** Runs a graph. Tensors in the order of the graph's ports. */
+export interface RunInstruction extends InstructionBase {
+  readonly op: "run";
+  /** Index in {@link Program.graphs}. */
+  readonly graph: number;
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+}
+
+/**
+ * A collective over {@link Program.groups}`[group]`; every member issues the same one in the same order of this
+ * group and stream. Pieces lie along axis 0, in the order of the group.
+ * - `allReduce`: output = reduction over ranks of input (may be the same tensor).
+ * - `allGather`: output holds `ranks` inputs, one after another.
+ * - `reduceScatter`: output is this rank's piece of the reduced input.
+ * - `allToAll`: piece i of input goes to rank i of the group; output holds what came, in the group's order.
+ * - `broadcast`: from the group's first rank; input is read there only.
+ */
+export interface CollectiveInstruction extends InstructionBase {
+  readonly op: "allReduce" | "allGather" | "reduceScatter" | "allToAll" | "broadcast";
+  readonly group: number;
+  readonly reduction: "sum" | "max";
+  readonly input: number;
+  readonly output: number;
+}
+
+/** One half of a transfer between two ranks. Transfers of one pair and stream pair match in order. */
+export interface TransferInstruction extends InstructionBase {
+  readonly op: "send" | "receive";
+  readonly peer: number;
+  readonly tensor: number;
+}
+
+/** `copy`: output = input, converted to the output's dtype. `accumulate`: output += input. */
+export interface ElementwiseInstruction extends InstructionBase {
+  readonly op: "copy" | "accumulate";
+  readonly input: number;
+  readonly output: number;
+}
+
+export interface FillInstruction extends InstructionBase {
+  readonly op: "fill";
+  readonly value: number;
+  readonly output: number;
+}
+
+/** output (float64 scalar) = sum over the tensors of the sum of their squares, in a fixed order. */
+export interface SumSquaresInstruction extends InstructionBase {
+  readonly op: "sumSquares";
+  readonly inputs: readonly number[];
+  readonly output: number;
+}
+
+/**
+ * Global-norm clipping: from the summed squares (float64 scalar) and the largest norm allowed (hyper) to
+ * `output` = float32 `[factor, norm]`, factor = min(1, maxNorm / (norm + 1e-6)); factor 1 when maxNorm is 0.
+ * Pascanu et al. 2013.
+ */
+export interface ClipInstruction extends InstructionBase {
+  readonly op: "clip";
+  readonly sumSquares: number;
+  readonly hyper: number;
+  readonly output: number;
+}
+
+/**
+ * AdamW (Loshchilov & Hutter 2019) on one flat float32 shard, in place; gradient times the clip factor.
+ * The first `decayElements` elements are decayed, the rest (biases, norms) are not.
+ */
+export interface AdamwInstruction extends InstructionBase {
+  readonly op: "adamw";
+  readonly parameter: number;
+  readonly gradient: number;
+  readonly moment1: number;
+  readonly moment2: number;
+  readonly decayElements: number;
+  readonly hyper: number;
+  readonly clip: number;
+  /** bfloat16 copy that forward reads, written beside the float32 master; -1 when there is none. */
+  readonly computeCopy: number;
+}
+
+export type Instruction =
+  | RunInstruction
+  | CollectiveInstruction
+  | TransferInstruction
+  | ElementwiseInstruction
+  | FillInstruction
+  | SumSquaresInstruction
+  | ClipInstruction
+  | AdamwInstruction;
+
+/** Order of the float32 values in the `hyper` tensor, which the coordinator writes before every step. */
+export const HYPER_FIELDS = [
+  "learningRate",
+  "beta1",
+  "beta2",
+  "epsilon",
+  "weightDecay",
+  "biasCorrection1",
+  "biasCorrection2",
+  "maxNorm",
+] as const;
+
+/** Names of tensors that the world writes before a step or reads after it. */
+export interface ProgramIo {
+  /** float32 `[8]`, see {@link HYPER_FIELDS}. */
+  readonly hyper: number;
+  /** float32 `[2]`: clip factor and global gradient norm. */
+  readonly clip: number;
+  /** float32 `[1]`: this rank's share of the step's mean loss; the losses of all ranks sum to it. -1 on ranks without a head. */
+  readonly loss: number;
+  /** What the data loader writes for each micro-batch: "tokens" → tensors by micro-batch. */
+  readonly inputs: Readonly<Record<string, readonly number[]>>;
+}
+
+/** Which part of the model one of this rank's parameter tensors is: how checkpoints, imports and tests find it. */
+export interface ParameterSlice {
+  /** "layers.3.attention.query.weight" */
+  readonly name: string;
+  /** Shape of the whole parameter. */
+  readonly fullShape: readonly number[];
+  /** Where this rank's (tensor-parallel) share starts in each axis, and its extent. */
+  readonly start: readonly number[];
+  readonly extent: readonly number[];
+  /** Flat buffer of the layer's states and the element at which the share lies in the unsharded flat buffer. */
+  readonly flat: number;
+  readonly flatOffset: number;
+}
+
+/** A layer's parameters as one flat vector, cut over the ranks that share its states (ZeRO). */
+export interface FlatParameters {
+  readonly layer: number;
+  /** Elements of the unsharded vector, padding included. */
+  readonly elements: number;
+  /** The piece whose optimizer state this rank holds. */
+  readonly shardStart: number;
+  readonly shardElements: number;
+  /** Tensors: float32 parameters this rank keeps across steps, and its gradients and moments. */
+  readonly parameter: number;
+  readonly gradient: number;
+  readonly moment1: number;
+  readonly moment2: number;
+  /** First element that `parameter` holds of the unsharded vector (0 unless ZeRO-3). */
+  readonly parameterStart: number;
+}
+
+/**
+ * All that one rank does in one training step, decided before it runs: verified, simulated, drawn and executed
+ * from the same data. Serializes as JSON.
+ */
+export interface Program {
+  readonly rank: number;
+  readonly plan: Plan;
+  readonly graphs: readonly GraphRef[];
+  readonly groups: readonly (readonly number[])[];
+  readonly buffers: readonly BufferPlan[];
+  readonly tensors: readonly TensorView[];
+  readonly instructions: readonly Instruction[];
+  /** Bytes of the arena that holds all buffers. */
+  readonly arenaBytes: number;
+  readonly io: ProgramIo;
+  readonly flats: readonly FlatParameters[];
+  readonly parameters: readonly ParameterSlice[];
+}

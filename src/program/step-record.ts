@@ -1,0 +1,15 @@
+/** What one step of one rank came to. Rows of `run.table()`. */
+export interface StepRecord {
+  readonly step: number;
+  readonly rank: number;
+  /** Mean loss of the step over the global batch (the same on every rank's row). */
+  readonly loss: number;
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  readonly stepMs: number;
+  /** Over all ranks. */
+  readonly tokensPerSecond: number;
+  /** Resident memory of the rank's process as the operating system counts it (device memory in use on CUDA). */
+  readonly memoryBytes: number;
+  readonly peakMemoryBytes: number;
+}
