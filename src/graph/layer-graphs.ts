@@ -1,7 +1,7 @@
 import type { Dtype } from "../base/units.js";
 import type { Precision } from "../plan/plan.js";
 import type { Strategy } from "../plan/strategy.js";
-import type { GraphRef } from "../program/program.js";
+import type { GraphRef } from "./graph-ref.js";
 
 /**
  * What the graph room gives the program room: one layer under one strategy, forward and backward, cut at its

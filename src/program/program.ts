@@ -1,4 +1,5 @@
 import type { Dtype } from "../base/units.js";
+import type { GraphRef } from "../graph/graph-ref.js";
 import type { Plan } from "../plan/plan.js";
 
 /**
@@ -50,26 +51,6 @@ export interface TensorView {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
 }
-
-/** One value that enters or leaves a graph. */
-export interface GraphPort {
-  readonly name: string;
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-}
-
-/** One ONNX graph. Its bytes stand in a {@link GraphStore} under `id`, the hash of the bytes. */
-export interface GraphRef {
-  readonly id: string;
-  readonly name: string;
-  readonly inputs: readonly GraphPort[];
-  readonly outputs: readonly GraphPort[];
-  /** Floating-point operations of one run (a multiply-add counts two). */
-  readonly flops: number;
-}
-
-/** ONNX bytes by content hash, shared by all ranks and all layers alike. */
-export type GraphStore = ReadonlyMap<string, Uint8Array>;
 
 /** What an instruction is part of; read by the timeline, the cost comparison and error messages. */
 export interface InstructionLabel {
