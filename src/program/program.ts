@@ -1,5 +1,6 @@
 import type { Dtype } from "../base/units.js";
 import type { GraphRef } from "../graph/graph-ref.js";
+import type { Init } from "../graph/layer-graphs.js";
 import type { Plan } from "../plan/plan.js";
 
 /**
@@ -200,7 +201,9 @@ export interface ParameterSlice {
   /** Where this rank's (tensor-parallel) share starts in each axis, and its extent. */
   readonly start: readonly number[];
   readonly extent: readonly number[];
-  /** Flat buffer of the layer's states and the element at which the share lies in the unsharded flat buffer. */
+  /** How it starts; drawn per element of the full parameter, so that the plan does not matter. */
+  readonly init: Init;
+  /** Index in {@link Program.flats}, and the element at which the share lies in the unsharded flat vector. */
   readonly flat: number;
   readonly flatOffset: number;
 }
@@ -222,6 +225,12 @@ export interface FlatParameters {
   readonly parameterStart: number;
 }
 
+/** A small tensor that is written once, when the Program is loaded: offsets, position rows. */
+export interface ConstantTensor {
+  readonly tensor: number;
+  readonly values: readonly number[];
+}
+
 /**
  * All that one rank does in one training step, decided before it runs: verified, simulated, drawn and executed
  * from the same data. Serializes as JSON.
@@ -239,4 +248,5 @@ export interface Program {
   readonly io: ProgramIo;
   readonly flats: readonly FlatParameters[];
   readonly parameters: readonly ParameterSlice[];
+  readonly constants: readonly ConstantTensor[];
 }

@@ -1,0 +1,68 @@
+import { GalvatronError } from "../base/errors.js";
+import { type LearningRate, learningRateAt } from "./learning-rate.js";
+
+/** AdamW with clipping by the global norm. Biases and norms are never decayed. */
+export interface Optimizer {
+  readonly learningRate: LearningRate;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Largest global gradient norm; 0 does not clip. */
+  readonly maxNorm: number;
+}
+
+/** What a caller may leave out. A plain number as `learningRate` is a peak with the default warm-up and schedule. */
+export type OptimizerOptions = Partial<Omit<Optimizer, "learningRate">> & {
+  readonly learningRate?: number | Partial<LearningRate>;
+};
+
+/** Defaults suited to small models trained for hundreds of steps: warm-up over a tenth of them, then half a cosine. */
+export function optimizerFrom(options: OptimizerOptions, steps: number): Optimizer {
+  const rate = typeof options.learningRate === "number" ? { peak: options.learningRate } : options.learningRate;
+  const optimizer: Optimizer = {
+    learningRate: {
+      peak: rate?.peak ?? 1e-3,
+      warmupSteps: rate?.warmupSteps ?? Math.min(100, Math.ceil(steps / 10)),
+      schedule: rate?.schedule ?? { kind: "cosine", floor: 0.1 },
+    },
+    beta1: options.beta1 ?? 0.9,
+    beta2: options.beta2 ?? 0.95,
+    epsilon: options.epsilon ?? 1e-8,
+    weightDecay: options.weightDecay ?? 0.1,
+    maxNorm: options.maxNorm ?? 1,
+  };
+  const { beta1, beta2, epsilon, weightDecay, maxNorm } = optimizer;
+  const { peak, warmupSteps } = optimizer.learningRate;
+  const inside =
+    peak >= 0 &&
+    warmupSteps >= 0 &&
+    beta1 >= 0 &&
+    beta1 < 1 &&
+    beta2 >= 0 &&
+    beta2 < 1 &&
+    epsilon > 0 &&
+    weightDecay >= 0 &&
+    maxNorm >= 0;
+  if (!inside)
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      `Optimizer settings must be 0 ≤ beta < 1, epsilon > 0 and the rest not negative; got ${JSON.stringify(optimizer)}.`,
+    );
+  return optimizer;
+}
+
+/** Values of the `hyper` tensor for a step, in the order of `HYPER_FIELDS`. Steps count from 0. */
+export function hyperValues(optimizer: Optimizer, step: number, steps: number): Float32Array {
+  const { beta1, beta2, epsilon, weightDecay, maxNorm } = optimizer;
+  return Float32Array.of(
+    learningRateAt(optimizer.learningRate, step, steps),
+    beta1,
+    beta2,
+    epsilon,
+    weightDecay,
+    1 - beta1 ** (step + 1),
+    1 - beta2 ** (step + 1),
+    maxNorm,
+  );
+}
