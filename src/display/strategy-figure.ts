@@ -1,0 +1,83 @@
+import type { ModelSpec } from "../model/model-spec.js";
+import type { Plan } from "../plan/plan.js";
+import { strategyText } from "../plan/strategy-text.js";
+import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
+import { strategyColor } from "./palette.js";
+
+/** What hovering over a layer adds: "12.3 ms, 40 MB". */
+export type LayerNote = (layer: number) => string;
+
+/**
+ * Strategy map: which strategy every layer has, and on which stage. One row per stage, one cell per layer, one colour per
+ * strategy; embedding (E) and head (H) at the two ends.
+ */
+export function strategyFigure(model: ModelSpec, plan: Plan, note: LayerNote = () => ""): Figure {
+  const byStrategy = new Map<string, { base: number[]; stage: string[]; hover: string[] }>();
+  const stages = plan.stageLayers.length;
+  const put = (text: string, stage: number, position: number, hover: string): void => {
+    const cells = byStrategy.get(text) ?? { base: [], stage: [], hover: [] };
+    cells.base.push(position);
+    cells.stage.push(stageName(stage, plan));
+    cells.hover.push(hover);
+    byStrategy.set(text, cells);
+  };
+  const vocabulary = strategyText(plan.vocabulary);
+  put(vocabulary, 0, -1.5, `embedding: ${vocabulary}`);
+  let layer = 0;
+  for (const [stage, count] of plan.stageLayers.entries()) {
+    for (let i = 0; i < count; i++, layer++) {
+      const text = strategyText(plan.layers[layer]!);
+      const extra = note(layer);
+      put(
+        text,
+        stage,
+        layer - 0.5,
+        `layer ${layer} (${model.layers[layer]}): ${text}${extra && `<br>${extra}`}`,
+      );
+    }
+  }
+  put(vocabulary, stages - 1, layer + 0.5, `head: ${vocabulary}`);
+  const traces = [...byStrategy].map(([text, cells], index): BarTrace => {
+    const { color, pattern } = strategyColor(index);
+    return {
+      type: "bar",
+      orientation: "h",
+      name: text,
+      base: cells.base,
+      x: cells.base.map(() => 1),
+      y: cells.stage,
+      hovertext: cells.hover,
+      hoverinfo: "text",
+      marker: {
+        color,
+        line: { color: "rgba(255,255,255,0.8)", width: 1 },
+        ...(pattern && { pattern: { shape: pattern } }),
+      },
+    };
+  });
+  const every = Math.max(1, Math.ceil(layer / 16));
+  const shown = Array.from({ length: layer }, (_, i) => i).filter((i) => i % every === 0);
+  return {
+    data: traces,
+    layout: {
+      ...baseLayout(`Strategy of every layer — ${model.name} on ${plan.ranks} ranks`, 130 + 44 * stages),
+      barmode: "overlay",
+      bargap: 0.25,
+      showlegend: true,
+      xaxis: axis("layer", {
+        tickvals: [-1, ...shown, layer + 1],
+        ticktext: ["E", ...shown.map(String), "H"],
+        showgrid: false,
+      }),
+      yaxis: axis("", { type: "category", autorange: "reversed" }),
+    },
+  };
+}
+
+/** "stage 1 · ranks 4–7" */
+export function stageName(stage: number, plan: Plan): string {
+  const width = plan.ranks / plan.stageLayers.length;
+  const first = stage * width;
+  const last = first + width - 1;
+  return `stage ${stage} · ${first === last ? `rank ${first}` : `ranks ${first}–${last}`}`;
+}

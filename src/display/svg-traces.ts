@@ -1,0 +1,121 @@
+import type { Scale } from "./axis-scale.js";
+import type { BarTrace, HeatmapTrace, ScatterTrace, Trace } from "./figure.js";
+
+/** A rectangle of the picture with its two scales and what is drawn there. */
+export interface Pane {
+  readonly box: { readonly x: number; readonly y: number; readonly width: number; readonly height: number };
+  readonly traces: readonly Trace[];
+  readonly xScale: Scale;
+  readonly yScale: Scale;
+  readonly stacked: boolean;
+  readonly barGap: number;
+}
+
+/** All traces of a pane as SVG elements. */
+export function drawTrace(pane: Pane): string[] {
+  const bars = pane.traces.filter((t): t is BarTrace => t.type === "bar");
+  const stack = new Map<string, number>();
+  return pane.traces.flatMap((trace) => {
+    if (trace.type === "bar") return drawBars(trace, pane, bars, stack);
+    if (trace.type === "scatter") return drawScatter(trace, pane);
+    return drawHeatmap(trace, pane);
+  });
+}
+
+function drawBars(
+  trace: BarTrace,
+  pane: Pane,
+  bars: readonly BarTrace[],
+  stack: Map<string, number>,
+): string[] {
+  const horizontal = trace.orientation === "h";
+  const along = horizontal ? pane.xScale : pane.yScale;
+  const across = horizontal ? pane.yScale : pane.xScale;
+  const grouped = !pane.stacked && trace.base === undefined && bars.length > 1;
+  const slot = across.kind === "category" ? across.unitPx : (trace.width ?? 1) * across.unitPx;
+  const thickness = Math.max(1, (slot * (1 - pane.barGap)) / (grouped ? bars.length : 1));
+  const shift = grouped ? (bars.indexOf(trace) - (bars.length - 1) / 2) * thickness : 0;
+  const lengths = horizontal ? trace.x : trace.y;
+  const places = horizontal ? trace.y : trace.x;
+  return lengths.map((length, i) => {
+    const key = String(places[i]);
+    const start = trace.base?.[i] ?? (pane.stacked ? (stack.get(key) ?? 0) : 0);
+    const end = start + Number(length);
+    if (pane.stacked && trace.base === undefined) stack.set(key, end);
+    const [from, to] = [along.place(start), along.place(end)].sort((a, b) => a - b) as [number, number];
+    const middle = across.place(places[i]!) + shift;
+    const rect = horizontal
+      ? { x: from, y: middle - thickness / 2, width: to - from, height: thickness }
+      : { x: middle - thickness / 2, y: from, width: thickness, height: to - from };
+    const stroke = trace.marker.line
+      ? ` stroke="${trace.marker.line.color}" stroke-width="${trace.marker.line.width}"`
+      : "";
+    const opacity = trace.marker.pattern?.shape ? ' fill-opacity="0.75"' : "";
+    return `<rect x="${px(rect.x)}" y="${px(rect.y)}" width="${px(Math.max(0.3, rect.width))}" height="${px(rect.height)}" fill="${trace.marker.color}"${opacity}${stroke}/>`;
+  });
+}
+
+function drawScatter(trace: ScatterTrace, pane: Pane): string[] {
+  const points = trace.x.flatMap((x, i) => {
+    const y = trace.y[i];
+    if (y === null || y === undefined || !Number.isFinite(y)) return [];
+    const placed = { x: pane.xScale.place(x), y: pane.yScale.place(y) };
+    return Number.isFinite(placed.x) && Number.isFinite(placed.y) ? [placed] : [];
+  });
+  const parts: string[] = [];
+  if (trace.mode.includes("lines") && points.length > 1) {
+    const dash = trace.line?.dash && trace.line.dash !== "solid" ? ' stroke-dasharray="6 4"' : "";
+    const path = points.map((p) => `${px(p.x)},${px(p.y)}`).join(" ");
+    parts.push(
+      `<polyline points="${path}" fill="none" stroke="${trace.line?.color ?? "#0072B2"}" stroke-width="${trace.line?.width ?? 2}"${dash}/>`,
+    );
+  }
+  if (trace.mode.includes("markers")) {
+    const color = trace.marker?.color ?? trace.line?.color ?? "#0072B2";
+    const r = (trace.marker?.size ?? 6) / 2;
+    for (const p of points) parts.push(marker(trace.marker?.symbol ?? "circle", p.x, p.y, r, color));
+  }
+  return parts;
+}
+
+function marker(symbol: string, x: number, y: number, r: number, color: string): string {
+  if (symbol === "x") {
+    return `<path d="M${px(x - r)} ${px(y - r)}L${px(x + r)} ${px(y + r)}M${px(x - r)} ${px(y + r)}L${px(x + r)} ${px(y - r)}" stroke="${color}" stroke-width="1.5"/>`;
+  }
+  if (symbol === "square") {
+    return `<rect x="${px(x - r)}" y="${px(y - r)}" width="${px(2 * r)}" height="${px(2 * r)}" fill="${color}"/>`;
+  }
+  if (symbol === "diamond") {
+    return `<path d="M${px(x)} ${px(y - r * 1.3)}L${px(x + r * 1.3)} ${px(y)}L${px(x)} ${px(y + r * 1.3)}L${px(x - r * 1.3)} ${px(y)}Z" fill="${color}"/>`;
+  }
+  return `<circle cx="${px(x)}" cy="${px(y)}" r="${px(r)}" fill="${color}"/>`;
+}
+
+function drawHeatmap(trace: HeatmapTrace, pane: Pane): string[] {
+  const all = trace.z.flat().filter((v): v is number => v !== null);
+  const low = Math.min(...all);
+  const high = Math.max(...all);
+  const w = pane.xScale.unitPx;
+  const h = pane.yScale.unitPx;
+  return trace.z.flatMap((row, j) =>
+    row.flatMap((value, i) => {
+      if (value === null) return [];
+      const share = high > low ? (value - low) / (high - low) : 0;
+      const color = colorAt(trace.colorscale, share);
+      const x = pane.xScale.place(trace.x[i]!) - w / 2;
+      const y = pane.yScale.place(trace.y[j]!) - h / 2;
+      return [`<rect x="${px(x)}" y="${px(y)}" width="${px(w)}" height="${px(h)}" fill="${color}"/>`];
+    }),
+  );
+}
+
+/** The step of the colour scale that a share between 0 and 1 falls on (no blending: scales are discrete here). */
+function colorAt(scale: readonly (readonly [number, string])[], share: number): string {
+  let color = scale[0]?.[1] ?? "#888";
+  for (const [at, value] of scale) if (share >= at) color = value;
+  return color;
+}
+
+function px(value: number): number {
+  return Math.round(value * 10) / 10;
+}
