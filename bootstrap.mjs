@@ -60,7 +60,9 @@ function checkPrerequisites() {
   }
   const compiler = process.env.CXX ?? "g++";
   if (spawnSync(compiler, ["--version"], { stdio: "ignore" }).status !== 0) {
-    fail(`A C++17 compiler is needed to build the native addon, and "${compiler}" does not run.\n  On Debian or Ubuntu: sudo apt-get install g++\n  Elsewhere: install GCC 11 or newer, or set CXX.`);
+    fail(
+      `A C++17 compiler is needed to build the native addon, and "${compiler}" does not run.\n  On Debian or Ubuntu: sudo apt-get install g++\n  Elsewhere: install GCC 11 or newer, or set CXX.`,
+    );
   }
 }
 
@@ -69,11 +71,23 @@ function prepare() {
   step("packages", "node_modules/.galvatron-stamp", hashOf(["package-lock.json"]), () =>
     run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]),
   );
-  step("TypeScript", "dist/.galvatron-stamp", hashOf(["tsconfig.json", "tsconfig.build.json", "package-lock.json", ...filesUnder("src"), ...filesUnder("kernel")]), () =>
-    run("node", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]),
+  step(
+    "TypeScript",
+    "dist/.galvatron-stamp",
+    hashOf([
+      "tsconfig.json",
+      "tsconfig.build.json",
+      "package-lock.json",
+      ...filesUnder("src"),
+      ...filesUnder("kernel"),
+    ]),
+    () => run("node", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]),
   );
-  step("native addon", "build/native/.galvatron-stamp", hashOf(["native/build.mjs", "package-lock.json", ...filesUnder("native/src")]), () =>
-    run("node", ["native/build.mjs"]),
+  step(
+    "native addon",
+    "build/native/.galvatron-stamp",
+    hashOf(["native/build.mjs", "package-lock.json", ...filesUnder("native/src")]),
+    () => run("node", ["native/build.mjs"]),
   );
 }
 
@@ -89,13 +103,28 @@ function step(name, stamp, inputs, work) {
 /** Python of the project's own virtual environment, made on first use; only tests need it. */
 function venv() {
   const python = ".venv/bin/python";
-  step("Python packages for tests (.venv)", ".venv/.galvatron-stamp", hashOf(["test/python/requirements.txt"]), () => {
-    if (spawnSync("python3", ["-m", "venv", "--help"], { stdio: "ignore" }).status !== 0) {
-      fail("Python 3.10 or newer with venv is needed for these tests.\n  On Debian or Ubuntu: sudo apt-get install python3 python3-venv");
-    }
-    if (!existsSync(python)) run("python3", ["-m", "venv", ".venv"]);
-    run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "test/python/requirements.txt"]);
-  });
+  step(
+    "Python packages for tests (.venv)",
+    ".venv/.galvatron-stamp",
+    hashOf(["test/python/requirements.txt"]),
+    () => {
+      if (spawnSync("python3", ["-m", "venv", "--help"], { stdio: "ignore" }).status !== 0) {
+        fail(
+          "Python 3.10 or newer with venv is needed for these tests.\n  On Debian or Ubuntu: sudo apt-get install python3 python3-venv",
+        );
+      }
+      if (!existsSync(python)) run("python3", ["-m", "venv", ".venv"]);
+      run(python, [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        "test/python/requirements.txt",
+      ]);
+    },
+  );
   return python;
 }
 
