@@ -1,6 +1,6 @@
 import type { Dtype } from "../base/units.js";
 import type { GraphRef } from "../graph/graph-ref.js";
-import type { Init } from "../graph/layer-graphs.js";
+import type { Init, Init } from "../graph/layer-graphs.js";
 import type { Plan } from "../plan/plan.js";
 
 /**
@@ -109,7 +109,43 @@ export interface TransferInstruction extends InstructionBase {
   readonly tensor: number;
 }
 
-/** `copy`: output = input, converted to the output's dtype. `accumulate`: output += input. */
+/** One piece of an exchange. Pieces between two ranks match in the order in which both list them. */
+export interface ExchangePiece {
+  /** Rank of the world. */
+  readonly peer: number;
+  /** Whole, contiguous tensor. */
+  readonly tensor: number;
+}
+
+/**
+ * An all-to-all with uneven pieces: all sends and receives of one rank, at once (NCCL: one group call). Every member
+ * of the group issues it in the same order, with empty lists where it has nothing to move; a rank never lists itself.
+ * Layout changes inside a stage are made of it.
+ */
+export interface ExchangeInstruction extends InstructionBase {
+  readonly op: "exchange";
+  readonly group: number;
+  readonly sends: readonly ExchangePiece[];
+  readonly receives: readonly ExchangePiece[];
+}
+
+/**
+ * Copies a block of one tensor into a block of another of the same dtype and the same number of axes (at most 4):
+ * output[outputStart + i] = input[inputStart + i] for every i below `extent`. Packs and unpacks strided blocks.
+ */
+export interface CopyBlockInstruction extends InstructionBase {
+  readonly op: "copyBlock";
+  readonly input: number;
+  readonly output: number;
+  readonly inputStart: readonly number[];
+  readonly outputStart: readonly number[];
+  readonly extent: readonly number[];
+}
+
+/**
+ * `copy`: output = input, converted to the output's dtype. `accumulate`: output += input, the input converted to the
+ * output's dtype first (float32 += bfloat16 occurs).
+ */
 export interface ElementwiseInstruction extends InstructionBase {
   readonly op: "copy" | "accumulate";
   readonly input: number;
@@ -162,6 +198,8 @@ export type Instruction =
   | RunInstruction
   | CollectiveInstruction
   | TransferInstruction
+  | ExchangeInstruction
+  | CopyBlockInstruction
   | ElementwiseInstruction
   | FillInstruction
   | SumSquaresInstruction
@@ -190,11 +228,35 @@ export interface ProgramIo {
   readonly loss: number;
   /** What the data loader writes for each micro-batch: "tokens" → tensors by micro-batch. */
   readonly inputs: Readonly<Record<string, readonly number[]>>;
+  /** Which part of the micro-batch each of `inputs` is, by the same keys. */
+  readonly inputPlaces: Readonly<Record<string, InputPlace>>;
+  /** What the worker writes once, after loading. */
+  readonly constants: readonly ProgramConstant[];
+}
+
+/** The part of a micro-batch's data that a rank reads. */
+export interface InputPlace {
+  /** What the data loader calls it: "tokens". */
+  readonly value: string;
+  /** Samples of the micro-batch (counted within its `globalBatch / microBatches`). */
+  readonly firstSample: number;
+  readonly samples: number;
+  /** Place in the tensor group, for values that are cut along the sequence (their shape tells). */
+  readonly tensorIndex: number;
+  readonly tensorDegree: number;
+}
+
+export interface ProgramConstant {
+  readonly tensor: number;
+  readonly values: readonly number[];
 }
 
 /** Which part of the model one of this rank's parameter tensors is: how checkpoints, imports and tests find it. */
 export interface ParameterSlice {
-  /** "layers.3.attention.query.weight" */
+  /**
+   * "embedding.word.weight", "layers.3.attention.query.weight", "head.norm.weight". A head's parameter that is tied to
+   * the embedding bears the embedding's name, on the last stage too.
+   */
   readonly name: string;
   /** Shape of the whole parameter. */
   readonly fullShape: readonly number[];
@@ -208,7 +270,10 @@ export interface ParameterSlice {
   readonly flatOffset: number;
 }
 
-/** A layer's parameters as one flat vector, cut over the ranks that share its states (ZeRO). */
+/**
+ * A layer's parameters as one flat vector, cut over the ranks that share its states (ZeRO). A parameter that ties
+ * embedding and head is a flat of its own, so that both ends cut it alike.
+ */
 export interface FlatParameters {
   readonly layer: number;
   /** Elements of the unsharded vector, padding included. */
@@ -221,8 +286,14 @@ export interface FlatParameters {
   readonly gradient: number;
   readonly moment1: number;
   readonly moment2: number;
-  /** First element that `parameter` holds of the unsharded vector (0 unless ZeRO-3). */
+  /**
+   * First element that `parameter` holds of the unsharded vector: 0, or `shardStart` where only the shard is kept
+   * (ZeRO-3; the float32 masters of ZeRO-1 and ZeRO-2 under bfloat16).
+   */
   readonly parameterStart: number;
+  /** bfloat16 parameters that graphs read, kept beside the float32 masters; -1 under float32. */
+  readonly computeCopy: number;
+  readonly computeCopyStart: number;
 }
 
 /** A small tensor that is written once, when the Program is loaded: offsets, position rows. */
