@@ -19,7 +19,8 @@ export type OptimizerOptions = Partial<Omit<Optimizer, "learningRate">> & {
 
 /** Defaults suited to small models trained for hundreds of steps: warm-up over a tenth of them, then half a cosine. */
 export function optimizerFrom(options: OptimizerOptions, steps: number): Optimizer {
-  const rate = typeof options.learningRate === "number" ? { peak: options.learningRate } : options.learningRate;
+  const rate =
+    typeof options.learningRate === "number" ? { peak: options.learningRate } : options.learningRate;
   const optimizer: Optimizer = {
     learningRate: {
       peak: rate?.peak ?? 1e-3,

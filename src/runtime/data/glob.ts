@@ -25,7 +25,10 @@ export function globPattern(glob: string): RegExp {
     } else if (sign === "?") source += "[^/]";
     else if (sign === "[" && glob.includes("]", i)) {
       const end = glob.indexOf("]", i);
-      source += `[${glob.slice(i + 1, end).replace(/^!/, "^").replaceAll("\\", "\\\\")}]`;
+      source += `[${glob
+        .slice(i + 1, end)
+        .replace(/^!/, "^")
+        .replaceAll("\\", "\\\\")}]`;
       i = end;
     } else if (sign === "{") {
       braces++;

@@ -1,0 +1,35 @@
+import type { Instruction } from "./program.js";
+import type { SpanKind } from "./timeline.js";
+
+/** What a span of this instruction counts as. */
+export function spanKind(instruction: Instruction): SpanKind {
+  const { phase } = instruction.label;
+  switch (phase) {
+    case "gather":
+    case "reduce":
+      return "data";
+    case "transfer":
+      return "pipeline";
+    case "relayout":
+    case "optimizer":
+      return phase;
+    default:
+      if (isCollective(instruction)) return "tensor";
+      return phase === "recompute" ? "recompute" : "compute";
+  }
+}
+
+/** Collectives and exchanges: what every member of a group issues together. */
+export function isCollective(instruction: Instruction): boolean {
+  switch (instruction.op) {
+    case "allReduce":
+    case "allGather":
+    case "reduceScatter":
+    case "allToAll":
+    case "broadcast":
+    case "exchange":
+      return true;
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,173 @@
+import { z } from "zod";
+import type { ErrorCode, ErrorContext } from "../base/errors.js";
+import type { NativeProbe, WorkerOptions } from "../device/addon.js";
+import type { Program } from "../program/program.js";
+import type { Dataset } from "./data/dataset.js";
+import type { Optimizer } from "./optimizer.js";
+
+/**
+ * Messages between the coordinator and the process of one rank, over Node's IPC channel in structured-clone form
+ * (typed arrays and graphs travel as bytes).
+ */
+
+/** What makes a loaded Program train: without it, steps run on whatever the tensors hold (the profiler's way). */
+export interface Feed {
+  readonly dataset: Dataset;
+  readonly optimizer: Optimizer;
+  /** Length of the whole training, which learning-rate schedules look at. */
+  readonly steps: number;
+}
+
+export type ToWorker =
+  | { readonly kind: "open"; readonly id: number; readonly options: WorkerOptions }
+  | {
+      readonly kind: "load";
+      readonly id: number;
+      readonly program: Program;
+      readonly graphs: Readonly<Record<string, Uint8Array>>;
+      /** Seed of the parameters; null leaves every tensor zero. */
+      readonly seed: number | null;
+      readonly feed: Feed | null;
+      /** Number of the next step. */
+      readonly firstStep: number;
+    }
+  /** Leave to run all steps below `until`. Grants grow; the worker runs ahead as far as it is granted. */
+  | { readonly kind: "advance"; readonly until: number }
+  | { readonly kind: "read"; readonly id: number; readonly tensors: readonly number[] }
+  | {
+      readonly kind: "write";
+      readonly id: number;
+      readonly writes: readonly { readonly tensor: number; readonly bytes: Uint8Array }[];
+    }
+  | { readonly kind: "describe"; readonly id: number }
+  /** Let the step in flight fail and stop. */
+  | { readonly kind: "abort"; readonly reason: string }
+  | { readonly kind: "close"; readonly id: number };
+
+/** Memory of a process as the operating system counts it. */
+export interface ProcessMemory {
+  readonly residentBytes: number;
+  readonly peakBytes: number;
+  /** Of the resident bytes, those in shared memory: transfer buffers between ranks. */
+  readonly sharedBytes: number;
+}
+
+/** One step of one rank. */
+export interface SteppedMessage {
+  readonly kind: "stepped";
+  readonly step: number;
+  /** This rank's share of the mean loss; 0 on ranks without a head. */
+  readonly loss: number;
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  /** The instruction list alone. */
+  readonly stepMs: number;
+  /** From the end of the step before (feeding and reporting included). */
+  readonly wallMs: number;
+  /** `[start0, end0, …]`, in ms from the start of the step. */
+  readonly instructionsMs: Float64Array;
+  readonly arenaBytes: number;
+  readonly onnxRuntimeBytes: number;
+  readonly memory: ProcessMemory;
+}
+
+export type FromWorker =
+  | { readonly kind: "opened"; readonly id: number; readonly pid: number; readonly memory: ProcessMemory }
+  | { readonly kind: "loaded"; readonly id: number; readonly memory: ProcessMemory }
+  | SteppedMessage
+  | { readonly kind: "tensors"; readonly id: number; readonly tensors: readonly Uint8Array[] }
+  | { readonly kind: "written"; readonly id: number }
+  | {
+      readonly kind: "described";
+      readonly id: number;
+      /** JavaScript files that this process has loaded. */
+      readonly modules: readonly string[];
+      readonly probe: NativeProbe | null;
+      readonly memory: ProcessMemory;
+    }
+  | { readonly kind: "closed"; readonly id: number }
+  | {
+      readonly kind: "failed";
+      /** The request that failed; null for a step. */
+      readonly id: number | null;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly context: ErrorContext;
+    };
+
+const id = z.int();
+const bytes = z.instanceof(Uint8Array);
+const memory = z.strictObject({ residentBytes: z.number(), peakBytes: z.number(), sharedBytes: z.number() });
+
+const toWorker = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("open"), id, options: z.custom<WorkerOptions>(isObject) }),
+  z.strictObject({
+    kind: z.literal("load"),
+    id,
+    // Made by lowerPlan and checked by verifyProgram before it comes here.
+    program: z.custom<Program>(isObject),
+    graphs: z.record(z.string(), bytes),
+    seed: z.int().nullable(),
+    feed: z.custom<Feed>(isObject).nullable(),
+    firstStep: z.int(),
+  }),
+  z.strictObject({ kind: z.literal("advance"), until: z.int() }),
+  z.strictObject({ kind: z.literal("read"), id, tensors: z.array(z.int()) }),
+  z.strictObject({
+    kind: z.literal("write"),
+    id,
+    writes: z.array(z.strictObject({ tensor: z.int(), bytes })),
+  }),
+  z.strictObject({ kind: z.literal("describe"), id }),
+  z.strictObject({ kind: z.literal("abort"), reason: z.string() }),
+  z.strictObject({ kind: z.literal("close"), id }),
+]) satisfies z.ZodType<ToWorker>;
+
+const fromWorker = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("opened"), id, pid: z.int(), memory }),
+  z.strictObject({ kind: z.literal("loaded"), id, memory }),
+  z.strictObject({
+    kind: z.literal("stepped"),
+    step: z.int(),
+    loss: z.number().or(z.nan()),
+    gradientNorm: z.number().or(z.nan()),
+    learningRate: z.number(),
+    stepMs: z.number(),
+    wallMs: z.number(),
+    instructionsMs: z.instanceof(Float64Array),
+    arenaBytes: z.number(),
+    onnxRuntimeBytes: z.number(),
+    memory,
+  }),
+  z.strictObject({ kind: z.literal("tensors"), id, tensors: z.array(bytes) }),
+  z.strictObject({ kind: z.literal("written"), id }),
+  z.strictObject({
+    kind: z.literal("described"),
+    id,
+    modules: z.array(z.string()),
+    probe: z.custom<NativeProbe>(isObject).nullable(),
+    memory,
+  }),
+  z.strictObject({ kind: z.literal("closed"), id }),
+  z.strictObject({
+    kind: z.literal("failed"),
+    id: id.nullable(),
+    code: z.custom<ErrorCode>((value) => typeof value === "string"),
+    message: z.string(),
+    context: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  }),
+]) satisfies z.ZodType<FromWorker>;
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
+}
+
+/** @throws {z.ZodError} on anything that is not a {@link ToWorker} */
+export function parseToWorker(value: unknown): ToWorker {
+  return toWorker.parse(value);
+}
+
+/** @throws {z.ZodError} on anything that is not a {@link FromWorker} */
+export function parseFromWorker(value: unknown): FromWorker {
+  return fromWorker.parse(value);
+}
