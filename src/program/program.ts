@@ -1,6 +1,6 @@
 import type { Dtype } from "../base/units.js";
 import type { GraphRef } from "../graph/graph-ref.js";
-import type { Init, Init } from "../graph/layer-graphs.js";
+import type { Init } from "../graph/layer-graphs.js";
 import type { Plan } from "../plan/plan.js";
 
 /**
@@ -230,8 +230,6 @@ export interface ProgramIo {
   readonly inputs: Readonly<Record<string, readonly number[]>>;
   /** Which part of the micro-batch each of `inputs` is, by the same keys. */
   readonly inputPlaces: Readonly<Record<string, InputPlace>>;
-  /** What the worker writes once, after loading. */
-  readonly constants: readonly ProgramConstant[];
 }
 
 /** The part of a micro-batch's data that a rank reads. */
@@ -244,11 +242,6 @@ export interface InputPlace {
   /** Place in the tensor group, for values that are cut along the sequence (their shape tells). */
   readonly tensorIndex: number;
   readonly tensorDegree: number;
-}
-
-export interface ProgramConstant {
-  readonly tensor: number;
-  readonly values: readonly number[];
 }
 
 /** Which part of the model one of this rank's parameter tensors is: how checkpoints, imports and tests find it. */
