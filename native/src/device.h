@@ -98,6 +98,20 @@ struct AdamwTensors {
   int64_t decayElements = 0;
 };
 
+struct Piece {
+  int peer = -1;
+  Tensor tensor;
+};
+
+// A block of `extent` in both tensors, row-major, at most kMaxBlockAxes axes. Shapes are those of the tensors' views.
+struct BlockCopy {
+  Tensor input;
+  Tensor output;
+  std::vector<int64_t> inputStart;
+  std::vector<int64_t> outputStart;
+  std::vector<int64_t> extent;
+};
+
 class Device {
  public:
   enum class Drive { threadPerStream, oneThread };
@@ -159,11 +173,18 @@ class Device {
   virtual void allToAll(Stream stream, int group, const Tensor& input, const Tensor& output) = 0;
   virtual void broadcast(Stream stream, int group, const Tensor& input, const Tensor& output) = 0;
 
-  // `transfer` is the handle of openTransfer. A send on one stream meets the receive on its partner stream: activationsOut with
-  // activationsIn, gradientsOut with gradientsIn, every other stream with itself (partnerStream below).
+  // All sends and receives of this rank within the group at once (NCCL: one group call). Pieces between two ranks match
+  // in the order in which both list them; either list may be empty; no piece names this rank.
+  virtual void exchange(Stream stream, int group, const std::vector<Piece>& sends,
+                        const std::vector<Piece>& receives) = 0;
+
+  // `transfer` is the handle of openTransfer. A send on one stream meets the receive on its partner stream:
+  // activationsOut with activationsIn, gradientsOut with gradientsIn, every other stream with itself (partnerStream).
   virtual void send(Stream stream, int transfer, const Tensor& tensor) = 0;
   virtual void receive(Stream stream, int transfer, const Tensor& tensor) = 0;
 
+  virtual void copyBlock(Stream stream, const BlockCopy& block) = 0;
+  // Converts to the output's dtype; accumulate converts the input first (float32 += bfloat16 occurs).
   virtual void copy(Stream stream, const Tensor& input, const Tensor& output) = 0;
   virtual void accumulate(Stream stream, const Tensor& input, const Tensor& output) = 0;
   virtual void fill(Stream stream, double value, const Tensor& output) = 0;

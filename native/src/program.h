@@ -64,6 +64,8 @@ enum class Op : uint8_t {
   broadcast,
   send,
   receive,
+  exchange,
+  copyBlock,
   copy,
   accumulate,
   fill,
@@ -74,8 +76,9 @@ enum class Op : uint8_t {
 
 inline const char* opName(Op op) {
   static const char* const names[] = {"run",  "allReduce", "allGather",  "reduceScatter", "allToAll",
-                                      "broadcast", "send", "receive",    "copy",          "accumulate",
-                                      "fill", "sumSquares", "clip",      "adamw"};
+                                      "broadcast", "send", "receive",    "exchange",      "copyBlock",
+                                      "copy", "accumulate", "fill",      "sumSquares",    "clip",
+                                      "adamw"};
   return names[static_cast<int>(op)];
 }
 
@@ -113,6 +116,14 @@ struct GraphRef {
   std::vector<GraphPort> outputs;
 };
 
+// One piece of an exchange: a whole, contiguous tensor.
+struct ExchangePiece {
+  int peer = -1;
+  int tensor = -1;
+};
+
+constexpr size_t kMaxBlockAxes = 4;
+
 // Fields that an op does not have keep their defaults.
 struct Instruction {
   Op op = Op::run;
@@ -124,12 +135,17 @@ struct Instruction {
   int graph = -1;                // run
   std::vector<int> inputs;       // run, sumSquares
   std::vector<int> outputs;      // run
-  int group = -1;                // collectives
+  int group = -1;                // collectives, exchange
   Reduction reduction = Reduction::sum;
-  int input = -1;                // collectives, copy, accumulate
-  int output = -1;               // collectives, copy, accumulate, fill, sumSquares, clip
+  int input = -1;                // collectives, copyBlock, copy, accumulate
+  int output = -1;               // collectives, copyBlock, copy, accumulate, fill, sumSquares, clip
   int peer = -1;                 // send, receive
   int tensor = -1;               // send, receive
+  std::vector<ExchangePiece> sends;     // exchange
+  std::vector<ExchangePiece> receives;  // exchange
+  std::vector<int64_t> inputStart;      // copyBlock
+  std::vector<int64_t> outputStart;
+  std::vector<int64_t> extent;
   double value = 0;              // fill
   int sumSquares = -1;           // clip
   int hyper = -1;                // clip, adamw
