@@ -1,0 +1,77 @@
+import { z } from "zod";
+import { GalvatronError } from "../base/errors.js";
+import type { HardwareProfile } from "../cluster/hardware-profile.js";
+import type { ModelProfile } from "../model/model-profile.js";
+
+/** What of a profile stands in the metadata of its table. */
+export type HardwareSummary = Omit<HardwareProfile, "matmuls" | "collectives">;
+export type ModelSummary = Omit<ModelProfile, "layers">;
+
+const hardware = z.strictObject({
+  cluster: z.strictObject({
+    name: z.string(),
+    device: z.enum(["host", "cuda"]),
+    deviceName: z.string(),
+    nodes: z.int().positive(),
+    ranksPerNode: z.int().positive(),
+    memoryBytesPerRank: z.number().positive(),
+  }),
+  source: z.enum(["measured", "estimated"]),
+  computeSlowdown: z.number(),
+  communicationSlowdown: z.number(),
+  optimizerGBps: z.number(),
+  launchMs: z.number(),
+  reservedBytes: z.number(),
+}) satisfies z.ZodType<HardwareSummary>;
+
+const kind = z.strictObject({
+  name: z.string(),
+  hidden: z.number(),
+  heads: z.number(),
+  keyValueHeads: z.number(),
+  feedForward: z.number(),
+  sequence: z.number(),
+  parameters: z.number(),
+  forwardFlops: z.number(),
+});
+
+const model = z.strictObject({
+  model: z.strictObject({
+    family: z.enum(["gpt", "llama", "bert", "t5", "vit", "swin"]),
+    name: z.string(),
+    sequence: z.number(),
+    vocabulary: z.number(),
+    kinds: z.record(z.string(), kind),
+    layers: z.array(z.string()),
+    embedding: z.strictObject({ parameters: z.number() }),
+    head: z.strictObject({ parameters: z.number(), forwardFlops: z.number(), tied: z.boolean() }),
+    options: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
+  }),
+  precision: z.enum(["float32", "bfloat16"]),
+  device: z.string(),
+  source: z.enum(["measured", "analytic"]),
+}) satisfies z.ZodType<ModelSummary>;
+
+/** @throws GalvatronError PROFILE_INVALID */
+export function parseHardwareSummary(json: string): HardwareSummary {
+  return parse(hardware, json, "hardware");
+}
+
+/** @throws GalvatronError PROFILE_INVALID */
+export function parseModelSummary(json: string): ModelSummary {
+  return parse(model, json, "model");
+}
+
+function parse<T>(schema: z.ZodType<T>, json: string, what: string): T {
+  try {
+    return schema.parse(JSON.parse(json));
+  } catch (cause) {
+    const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause);
+    throw new GalvatronError(
+      "PROFILE_INVALID",
+      `Not the metadata of a ${what} profile: ${reason}`,
+      {},
+      { cause },
+    );
+  }
+}
