@@ -44,7 +44,7 @@ export interface ScatterTrace extends TraceBase {
   readonly type: "scatter";
   readonly mode: "lines" | "markers" | "lines+markers";
   readonly x: readonly AxisValue[];
-  readonly y: readonly (number | null)[];
+  readonly y: readonly (AxisValue | null)[];
   readonly text?: readonly string[];
   readonly line?: {
     readonly color: string;
@@ -114,6 +114,16 @@ export interface Annotation {
   readonly font?: { readonly size?: number; readonly color?: string };
 }
 
+/** Below the plot, whatever its height. */
+export interface Legend {
+  readonly orientation: "h";
+  readonly yref: "container";
+  readonly y: number;
+  readonly yanchor: "bottom";
+  readonly x: number;
+  readonly traceorder: "normal";
+}
+
 export interface Layout {
   readonly title?: { readonly text: string; readonly x?: number; readonly font?: { readonly size: number } };
   readonly barmode?: "stack" | "group" | "overlay";
@@ -121,12 +131,7 @@ export interface Layout {
   readonly height: number;
   readonly margin?: { readonly l: number; readonly r: number; readonly t: number; readonly b: number };
   readonly showlegend?: boolean;
-  readonly legend?: {
-    readonly orientation: "h" | "v";
-    readonly y?: number;
-    readonly x?: number;
-    readonly traceorder?: string;
-  };
+  readonly legend?: Legend;
   readonly paper_bgcolor?: string;
   readonly plot_bgcolor?: string;
   readonly font?: { readonly color: string; readonly size: number; readonly family?: string };
@@ -147,12 +152,12 @@ export function baseLayout(title: string, height: number): Layout {
   return {
     title: { text: title, x: 0.01, font: { size: 15 } },
     height,
-    margin: { l: 70, r: 20, t: 48, b: 48 },
+    margin: { l: 70, r: 20, t: 48, b: 92 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: INK, size: 12 },
     hovermode: "closest",
-    legend: { orientation: "h", y: -0.22 },
+    legend: { orientation: "h", yref: "container", y: 0.01, yanchor: "bottom", x: 0, traceorder: "normal" },
   };
 }
 

@@ -46,7 +46,7 @@ export function memoryFigure(
             mode: "markers",
             name: "measured peak",
             x: measuredPeakBytes.map((bytes) => bytes / BYTES_PER_MB),
-            y: names as unknown as number[],
+            y: names,
             marker: { color: "#D55E00", size: 11, symbol: "diamond" },
           },
         ];

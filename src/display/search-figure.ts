@@ -18,6 +18,7 @@ export function searchFigure(report: SearchReport): Figure {
     undefined,
   );
   const budgetMB = report.budgetBytes / BYTES_PER_MB;
+  const widestMB = Math.max(budgetMB, ...fitting.map((c) => c.memoryBytes! / BYTES_PER_MB));
   const failed = report.candidates.length - fitting.length;
   return {
     data: [
@@ -53,7 +54,7 @@ export function searchFigure(report: SearchReport): Figure {
         360,
       ),
       showlegend: true,
-      xaxis: axis("memory of the fullest rank, MB", { rangemode: "tozero" }),
+      xaxis: axis("memory of the fullest rank, MB", { range: [0, widestMB * 1.05] }),
       yaxis: axis("samples per second", { rangemode: "tozero" }),
       shapes: [
         {

@@ -36,7 +36,7 @@ export function strategyFigure(model: ModelSpec, plan: Plan, note: LayerNote = (
       );
     }
   }
-  put(vocabulary, stages - 1, layer + 0.5, `head: ${vocabulary}`);
+  put(vocabulary, stages - 1, layer - 0.5, `head: ${vocabulary}`);
   const traces = [...byStrategy].map(([text, cells], index): BarTrace => {
     const { color, pattern } = strategyColor(index);
     return {
@@ -65,7 +65,7 @@ export function strategyFigure(model: ModelSpec, plan: Plan, note: LayerNote = (
       bargap: 0.25,
       showlegend: true,
       xaxis: axis("layer", {
-        tickvals: [-1, ...shown, layer + 1],
+        tickvals: [-1, ...shown, layer],
         ticktext: ["E", ...shown.map(String), "H"],
         showgrid: false,
       }),

@@ -58,7 +58,7 @@ function drawBars(
 function drawScatter(trace: ScatterTrace, pane: Pane): string[] {
   const points = trace.x.flatMap((x, i) => {
     const y = trace.y[i];
-    if (y === null || y === undefined || !Number.isFinite(y)) return [];
+    if (y === null || y === undefined) return [];
     const placed = { x: pane.xScale.place(x), y: pane.yScale.place(y) };
     return Number.isFinite(placed.x) && Number.isFinite(placed.y) ? [placed] : [];
   });

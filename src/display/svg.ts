@@ -4,6 +4,9 @@ import { drawTrace, type Pane } from "./svg-traces.js";
 
 const WIDTH = 760;
 
+/** Ticks and title below the lowest axis. */
+const AXIS_PX = 48;
+
 /**
  * The figure as a static SVG: what shows where no script runs (GitHub, PDF, untrusted notebooks). Deterministic,
  * self-contained, a few kB.
@@ -12,14 +15,14 @@ export function figureToSvg(figure: Figure, width: number = WIDTH): string {
   const { layout } = figure;
   const legend = legendEntries(figure);
   const rows = legend.length === 0 ? 0 : layoutLegend(legend, width).rows;
-  const margin = layout.margin ?? { l: 70, r: 20, t: 48, b: 48 };
+  const margin = layout.margin ?? { l: 70, r: 20, t: 48, b: 92 };
   const left = Math.max(margin.l, leftMargin(figure));
   const height = layout.height;
   const plot = {
     x: left,
     y: margin.t,
     width: width - left - margin.r,
-    height: height - margin.t - margin.b - rows * 20,
+    height: height - margin.t - AXIS_PX - rows * 20,
   };
   const parts: string[] = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui,sans-serif" font-size="12" fill="${INK}">`,
@@ -165,8 +168,9 @@ function drawPane(pane: DrawnPane, figure: Figure): string[] {
   }
   if (pane.yAxis.title && yScale.kind !== "category") {
     const y = box.y + box.height / 2;
+    const x = round(box.x - 48);
     parts.push(
-      `<text x="14" y="${round(y)}" text-anchor="middle" transform="rotate(-90 14 ${round(y)})">${escapeXml(pane.yAxis.title.text)}</text>`,
+      `<text x="${x}" y="${round(y)}" text-anchor="middle" transform="rotate(-90 ${x} ${round(y)})">${escapeXml(pane.yAxis.title.text)}</text>`,
     );
   }
   return parts;

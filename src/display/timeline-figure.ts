@@ -6,6 +6,11 @@ import { TIME_COLORS, TIME_LABELS } from "./palette.js";
 /** Bars of one timeline beyond which neighbours of a kind are drawn as one, so that a notebook stays small. */
 const MAX_BARS = 1500;
 
+const ROW_PX = 24;
+/** Between two timelines: the ticks and title of the upper one. */
+const GAP_PX = 60;
+const MARGINS_PX = 140;
+
 /**
  * One step per rank and stream over time; the first timeline on top. Give the predicted and the measured one to see
  * where they part.
@@ -13,14 +18,15 @@ const MAX_BARS = 1500;
 export function timelineFigure(timelines: readonly Timeline[], title: string = "One training step"): Figure {
   const data: BarTrace[] = [];
   const axes: Record<string, ReturnType<typeof axis>> = {};
-  const height = 1 / timelines.length;
   const seen = new Set<SpanKind>();
-  let rows = 0;
   const longestMs = Math.max(...timelines.map((t) => t.stepMs));
+  const drawn = timelines.map((timeline) => coalesce(timeline.spans, longestMs));
+  const rowsOf = drawn.map((spans) => new Set(spans.map(rowName)).size);
+  const plotPx = sum(rowsOf) * ROW_PX + (timelines.length - 1) * GAP_PX;
+  let topPx = plotPx;
   for (const [index, timeline] of timelines.entries()) {
     const suffix = index === 0 ? "" : String(index + 1);
-    const spans = coalesce(timeline.spans, longestMs);
-    rows += new Set(spans.map(rowName)).size;
+    const spans = drawn[index]!;
     for (const kind of Object.keys(TIME_COLORS) as SpanKind[]) {
       const own = spans.filter((span) => span.kind === kind);
       if (own.length === 0) continue;
@@ -41,8 +47,9 @@ export function timelineFigure(timelines: readonly Timeline[], title: string = "
       });
       seen.add(kind);
     }
-    const top = 1 - index * height;
-    const domain = [top - height + (timelines.length > 1 ? 0.1 : 0), top - (index > 0 ? 0.02 : 0)] as const;
+    const bottomPx = Math.max(0, topPx - rowsOf[index]! * ROW_PX);
+    const domain = [bottomPx / plotPx, topPx / plotPx] as const;
+    topPx = bottomPx - GAP_PX;
     axes[`xaxis${suffix}`] = axis(`${timeline.source}, ms`, {
       range: [0, longestMs * 1.02],
       anchor: `y${suffix}`,
@@ -59,13 +66,17 @@ export function timelineFigure(timelines: readonly Timeline[], title: string = "
   return {
     data,
     layout: {
-      ...baseLayout(`${title}: ${steps}`, 130 + 90 * timelines.length + 22 * rows),
+      ...baseLayout(`${title}: ${steps}`, MARGINS_PX + plotPx),
       barmode: "overlay",
       bargap: 0.2,
       showlegend: true,
       ...axes,
     },
   };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
 }
 
 const STREAM_NAMES: Readonly<Record<string, string>> = {
