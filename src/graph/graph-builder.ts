@@ -1,0 +1,227 @@
+import type { Dtype } from "../base/units.js";
+import type { Attributes, GraphNode, OpName, Value, ValueType } from "./ir.js";
+import { elementCount, sameShape } from "./ir.js";
+import { OP_DEFINITIONS } from "./op-definitions.js";
+import { GraphError } from "./ops/op-definition.js";
+
+export interface MatMulOptions {
+  readonly transA?: boolean;
+  readonly transB?: boolean;
+  /** The operand is `[rows, batch…, columns]`. */
+  readonly transBatchA?: boolean;
+  readonly transBatchB?: boolean;
+  readonly alpha?: number;
+}
+
+/**
+ * Makes a graph node by node; types and shapes are inferred, and checked, as nodes are added.
+ *
+ * Equal nodes are made once (common subexpressions), and nodes stand in an order in which they can run. What nobody
+ * reads in the end is left out at emission.
+ */
+export class GraphBuilder {
+  readonly nodes: GraphNode[] = [];
+  private readonly byKey = new Map<string, GraphNode>();
+  private nextValue = 0;
+
+  input(dtype: Dtype, shape: readonly number[]): Value {
+    return { id: this.nextValue++, node: null, output: 0, dtype, shape };
+  }
+
+  node(op: OpName, inputs: readonly (Value | null)[], attributes: Attributes = {}): readonly Value[] {
+    const key = `${op}(${inputs.map((input) => input?.id ?? "")})${JSON.stringify(attributes)}`;
+    const known = this.byKey.get(key);
+    if (known) return known.outputs;
+    const outputs: Value[] = [];
+    const node: GraphNode = { id: this.nodes.length, op, inputs, outputs, attributes };
+    for (const type of this.typesOf(op, inputs, attributes)) {
+      outputs.push({ id: this.nextValue++, node, output: outputs.length, ...type });
+    }
+    this.nodes.push(node);
+    this.byKey.set(key, node);
+    return outputs;
+  }
+
+  /** The first output of {@link node}. */
+  one(op: OpName, inputs: readonly (Value | null)[], attributes: Attributes = {}): Value {
+    return this.node(op, inputs, attributes)[0]!;
+  }
+
+  private typesOf(
+    op: OpName,
+    inputs: readonly (Value | null)[],
+    attributes: Attributes,
+  ): readonly ValueType[] {
+    try {
+      return OP_DEFINITIONS[op].infer(inputs, attributes);
+    } catch (error) {
+      if (!(error instanceof GraphError)) throw error;
+      const types = inputs.map((input) => (input ? `${input.dtype}[${input.shape}]` : "nothing"));
+      throw new GraphError(`${op}(${types.join(", ")}): ${error.message}`);
+    }
+  }
+
+  /** @param values row-major, or one value for all elements */
+  constant(values: readonly number[], dtype: Dtype, shape: readonly number[]): Value {
+    return this.one("Constant", [], { values, dtype, shape });
+  }
+
+  scalar(value: number, dtype: Dtype): Value {
+    return this.constant([value], dtype, []);
+  }
+
+  add(a: Value, b: Value): Value {
+    return this.one("Add", [a, b]);
+  }
+  sub(a: Value, b: Value): Value {
+    return this.one("Sub", [a, b]);
+  }
+  mul(a: Value, b: Value): Value {
+    return this.one("Mul", [a, b]);
+  }
+  div(a: Value, b: Value): Value {
+    return this.one("Div", [a, b]);
+  }
+  neg(x: Value): Value {
+    return this.one("Neg", [x]);
+  }
+  exp(x: Value): Value {
+    return this.one("Exp", [x]);
+  }
+  log(x: Value): Value {
+    return this.one("Log", [x]);
+  }
+  sqrt(x: Value): Value {
+    return this.one("Sqrt", [x]);
+  }
+  reciprocal(x: Value): Value {
+    return this.one("Reciprocal", [x]);
+  }
+  tanh(x: Value): Value {
+    return this.one("Tanh", [x]);
+  }
+  sigmoid(x: Value): Value {
+    return this.one("Sigmoid", [x]);
+  }
+  erf(x: Value): Value {
+    return this.one("Erf", [x]);
+  }
+  relu(x: Value): Value {
+    return this.one("Relu", [x]);
+  }
+  less(a: Value, b: Value): Value {
+    return this.one("Less", [a, b]);
+  }
+  greaterOrEqual(a: Value, b: Value): Value {
+    return this.one("GreaterOrEqual", [a, b]);
+  }
+  and(a: Value, b: Value): Value {
+    return this.one("And", [a, b]);
+  }
+  where(condition: Value, a: Value, b: Value): Value {
+    return this.one("Where", [condition, a, b]);
+  }
+  cast(x: Value, to: Dtype): Value {
+    return x.dtype === to ? x : this.one("Cast", [x], { to });
+  }
+  identity(x: Value): Value {
+    return this.one("Identity", [x]);
+  }
+
+  reshape(x: Value, shape: readonly number[]): Value {
+    if (sameShape(x.shape, shape)) return x;
+    const source = x.node?.op === "Reshape" ? x.node.inputs[0]! : x;
+    if (sameShape(source.shape, shape)) return source;
+    return this.one("Reshape", [source], { shape });
+  }
+  transpose(x: Value, perm: readonly number[]): Value {
+    return perm.every((axis, i) => axis === i) ? x : this.one("Transpose", [x], { perm });
+  }
+  slice(x: Value, axis: number, start: number, end: number): Value {
+    return start === 0 && end === x.shape[axis] ? x : this.one("Slice", [x], { axis, start, end });
+  }
+  pad(x: Value, axis: number, before: number, after: number): Value {
+    return before === 0 && after === 0 ? x : this.one("Pad", [x], { axis, before, after });
+  }
+  concat(values: readonly Value[], axis: number): Value {
+    return values.length === 1 ? values[0]! : this.one("Concat", values, { axis });
+  }
+  expand(x: Value, shape: readonly number[]): Value {
+    return sameShape(x.shape, shape) ? x : this.one("Expand", [x], { shape });
+  }
+
+  reduceSum(x: Value, axes: readonly number[], keepdims: boolean): Value {
+    return this.one("ReduceSum", [x], { axes, keepdims });
+  }
+  reduceMean(x: Value, axes: readonly number[], keepdims: boolean): Value {
+    return this.one("ReduceMean", [x], { axes, keepdims });
+  }
+  reduceMax(x: Value, axes: readonly number[], keepdims: boolean): Value {
+    return this.one("ReduceMax", [x], { axes, keepdims });
+  }
+  softmax(x: Value): Value {
+    return this.one("Softmax", [x]);
+  }
+
+  matMul(a: Value, b: Value, options: MatMulOptions = {}): Value {
+    const { transA = false, transB = false, transBatchA = false, transBatchB = false, alpha = 1 } = options;
+    return this.one("MatMul", [a, b], { transA, transB, transBatchA, transBatchB, alpha });
+  }
+  gemm(a: Value, b: Value, c: Value | null, options: Pick<MatMulOptions, "transA" | "transB">): Value {
+    const { transA = false, transB = false } = options;
+    return this.one("Gemm", c ? [a, b, c] : [a, b], { transA, transB });
+  }
+
+  gather(x: Value, indices: Value): Value {
+    return this.one("Gather", [x, indices]);
+  }
+  gatherElements(x: Value, indices: Value, axis: number): Value {
+    return this.one("GatherElements", [x, indices], { axis });
+  }
+  scatterElements(x: Value, indices: Value, updates: Value, axis: number): Value {
+    return this.one("ScatterElements", [x, indices, updates], { axis });
+  }
+  scatterND(x: Value, indices: Value, updates: Value): Value {
+    return this.one("ScatterND", [x, indices, updates]);
+  }
+  oneHot(indices: Value, depth: number, dtype: Dtype): Value {
+    return this.one("OneHot", [indices], { depth, dtype });
+  }
+
+  allGather(x: Value, degree: number): Value {
+    return degree === 1 ? x : this.one("AllGather", [x], { degree });
+  }
+  reduceScatter(x: Value, degree: number): Value {
+    return degree === 1 ? x : this.one("ReduceScatter", [x], { degree });
+  }
+  allReduce(x: Value, degree: number, reduction: "sum" | "max"): Value {
+    return degree === 1 ? x : this.one("AllReduce", [x], { degree, reduction });
+  }
+  allToAll(x: Value, degree: number): Value {
+    return degree === 1 ? x : this.one("AllToAll", [x], { degree });
+  }
+  copyToGroup(x: Value, degree: number): Value {
+    return degree === 1 ? x : this.one("CopyToGroup", [x], { degree });
+  }
+
+  /** x · weightᵀ + bias over the last axis. */
+  linear(x: Value, weight: Value, bias: Value | null): Value {
+    return this.one("Linear", bias ? [x, weight, bias] : [x, weight]);
+  }
+  layerNormalization(x: Value, scale: Value, shift: Value, epsilon: number): Value {
+    return this.one("LayerNormalization", [x, scale, shift], { epsilon });
+  }
+  rmsNormalization(x: Value, scale: Value, epsilon: number): Value {
+    return this.one("RmsNormalization", [x, scale], { epsilon });
+  }
+  gelu(x: Value, approximate: "tanh" | "none"): Value {
+    return this.one("Gelu", [x], { approximate });
+  }
+  /** Fills a tensor of `like`'s type. */
+  filled(value: number, like: ValueType): Value {
+    return this.constant([value], like.dtype, like.shape);
+  }
+  elementCount(x: Value): number {
+    return elementCount(x.shape);
+  }
+}

@@ -1,0 +1,125 @@
+import type { GraphBuilder } from "../graph-builder.js";
+import { type CompositeOp, elementCount, type GraphNode, sameShape, type Value } from "../ir.js";
+import { flagAttribute, GraphError, type OpDefinition, required } from "./op-definition.js";
+
+type ActivationOp = Extract<CompositeOp, "Gelu" | "GeluGradient" | "SwiGlu" | "SwiGluGradient" | "Rotary">;
+
+/** sqrt(2 / pi) and the cubic coefficient of tanh GELU (Hendrycks & Gimpel 2016). */
+const ROOT = Math.sqrt(2 / Math.PI);
+const CUBIC = 0.044715;
+
+const like: OpDefinition["infer"] = (inputs) => {
+  const x = required(inputs, 0);
+  for (const other of inputs) {
+    if (other && (!sameShape(other.shape, x.shape) || other.dtype !== x.dtype)) {
+      throw new GraphError(`activation: ${x.dtype}[${x.shape}] and ${other.dtype}[${other.shape}] differ`);
+    }
+  }
+  return [{ dtype: x.dtype, shape: x.shape }];
+};
+
+const flops =
+  (perElement: number) =>
+  (node: GraphNode): number =>
+    perElement * elementCount(node.inputs[0]!.shape);
+
+/**
+ * 0.5 x (1 + tanh u) = x · sigmoid(2u) with u = ROOT (x + CUBIC x³).
+ * @returns 2u, and x².
+ */
+function tanhArgument(g: GraphBuilder, x: Value): readonly [Value, Value] {
+  const square = g.mul(x, x);
+  const factor = g.add(g.mul(square, g.scalar(2 * ROOT * CUBIC, x.dtype)), g.scalar(2 * ROOT, x.dtype));
+  return [g.mul(x, factor), square];
+}
+
+function geluGradient(g: GraphBuilder, dy: Value, x: Value, approximate: string): Value {
+  const one = g.scalar(1, x.dtype);
+  if (approximate === "tanh") {
+    // y = x s(2u), so dy/dx = s + (1 − s) s · x · d(2u)/dx, and x · d(2u)/dx = 3 · 2u − 4 ROOT x.
+    const [argument] = tanhArgument(g, x);
+    const sigmoid = g.sigmoid(argument);
+    const slope = g.sub(g.mul(argument, g.scalar(3, x.dtype)), g.mul(x, g.scalar(4 * ROOT, x.dtype)));
+    const inner = g.add(g.mul(g.sub(one, sigmoid), slope), one);
+    return g.mul(g.mul(dy, sigmoid), inner);
+  }
+  const half = g.scalar(0.5, x.dtype);
+  const distribution = g.mul(g.add(g.erf(g.mul(x, g.scalar(Math.SQRT1_2, x.dtype))), one), half);
+  const density = g.exp(g.mul(g.mul(x, x), g.scalar(-0.5, x.dtype)));
+  const tail = g.mul(g.mul(x, density), g.scalar(1 / Math.sqrt(2 * Math.PI), x.dtype));
+  return g.mul(dy, g.add(distribution, tail));
+}
+
+/** Activations of the feed-forward, and rotary positions. */
+export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
+  Gelu: {
+    infer: like,
+    gradient: (g, node, [dy]) => [dy ? g.one("GeluGradient", [dy, node.inputs[0]!], node.attributes) : null],
+    decompose: (g, inputs, attributes) => {
+      const x = required(inputs, 0);
+      if (x.dtype === "float32") return g.node("StandardGelu", [x], attributes);
+      if (attributes.approximate === "tanh") return [g.mul(x, g.sigmoid(tanhArgument(g, x)[0]))];
+      const erf = g.erf(g.mul(x, g.scalar(Math.SQRT1_2, x.dtype)));
+      return [g.mul(g.mul(x, g.scalar(0.5, x.dtype)), g.add(erf, g.scalar(1, x.dtype)))];
+    },
+    flops: flops(8),
+  },
+  GeluGradient: {
+    infer: like,
+    decompose: (g, inputs, attributes) => [
+      geluGradient(g, required(inputs, 0), required(inputs, 1), String(attributes.approximate)),
+    ],
+    flops: flops(13),
+  },
+  /** Shazeer 2020. */
+  SwiGlu: {
+    infer: like,
+    gradient: (g, node, [dy]) =>
+      dy ? g.node("SwiGluGradient", [dy, node.inputs[0]!, node.inputs[1]!]) : [null, null],
+    decompose: (g, inputs) => {
+      const gate = required(inputs, 0);
+      return [g.mul(g.mul(gate, g.sigmoid(gate)), required(inputs, 1))];
+    },
+    flops: flops(6),
+  },
+  SwiGluGradient: {
+    infer: (inputs) => [...like(inputs, {}), ...like(inputs, {})],
+    decompose: (g, inputs) => {
+      const [dy, gate, up] = [required(inputs, 0), required(inputs, 1), required(inputs, 2)];
+      const sigmoid = g.sigmoid(gate);
+      const silu = g.mul(gate, sigmoid);
+      // silu' = s + silu (1 − s)
+      const slope = g.add(sigmoid, g.mul(silu, g.sub(g.scalar(1, gate.dtype), sigmoid)));
+      return [g.mul(g.mul(dy, up), slope), g.mul(dy, silu)];
+    },
+    flops: flops(12),
+  },
+  /** Su et al. 2021; the two halves of a head form the pairs, as in LLaMA's published weights. */
+  Rotary: {
+    infer: ([x, cosine, sine]) => {
+      const [s, , , d] = x!.shape;
+      if (!sameShape(cosine!.shape, [s!, d! / 2]) || !sameShape(sine!.shape, [s!, d! / 2])) {
+        throw new GraphError(`Rotary: tables [${cosine!.shape}] do not fit [${x!.shape}]`);
+      }
+      return [{ dtype: x!.dtype, shape: x!.shape }];
+    },
+    gradient: (g, node, [dy]) => {
+      const [, cosine, sine] = node.inputs;
+      const inverse = !flagAttribute(node.attributes, "inverse");
+      return [dy ? g.one("Rotary", [dy, cosine!, sine!], { inverse }) : null, null, null];
+    },
+    decompose: (g, inputs, attributes) => {
+      const x = required(inputs, 0);
+      const [s, , , d] = x.shape as readonly [number, number, number, number];
+      const table = (index: number): Value => g.reshape(required(inputs, index), [s, 1, 1, d / 2]);
+      const [cosine, sine] = [table(1), table(2)];
+      const [a, b] = [g.slice(x, 3, 0, d / 2), g.slice(x, 3, d / 2, d)];
+      const [left, right] = [g.mul(b, sine), g.mul(a, sine)];
+      const inverse = flagAttribute(attributes, "inverse");
+      const first = inverse ? g.add(g.mul(a, cosine), left) : g.sub(g.mul(a, cosine), left);
+      const second = inverse ? g.sub(g.mul(b, cosine), right) : g.add(g.mul(b, cosine), right);
+      return [g.concat([first, second], 3)];
+    },
+    flops: flops(3),
+  },
+};

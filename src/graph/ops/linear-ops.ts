@@ -1,0 +1,76 @@
+import type { GraphBuilder } from "../graph-builder.js";
+import { type CompositeOp, elementCount, type GraphNode, type Value } from "../ir.js";
+import { GraphError, type OpDefinition, required, wideDtype } from "./op-definition.js";
+
+/** `[.., K]` as the matrix `[rows, K]`. */
+export function asMatrix(g: GraphBuilder, x: Value): Value {
+  const columns = x.shape[x.shape.length - 1]!;
+  return g.reshape(x, [elementCount(x.shape) / columns, columns]);
+}
+
+const lastExtent = (x: Value): number => x.shape[x.shape.length - 1]!;
+
+const productFlops = (node: GraphNode): number =>
+  2 * elementCount(node.inputs[0]!.shape) * lastExtent(node.outputs[0]!);
+
+type LinearOp = Extract<CompositeOp, "Linear" | "LinearInputGradient" | "WeightGradient" | "ColumnSum">;
+
+/** Matrix products with weights as `[out, in]`, and the two gradients that go with them. */
+export const LINEAR_OPS: Readonly<Record<LinearOp, OpDefinition>> = {
+  Linear: {
+    infer: (inputs) => {
+      const [x, weight] = [required(inputs, 0), required(inputs, 1)];
+      if (weight.shape.length !== 2 || lastExtent(x) !== weight.shape[1] || x.dtype !== weight.dtype) {
+        throw new GraphError(`Linear: ${x.dtype}[${x.shape}] does not fit ${weight.dtype}[${weight.shape}]`);
+      }
+      return [{ dtype: x.dtype, shape: [...x.shape.slice(0, -1), weight.shape[0]!] }];
+    },
+    gradient: (g, node, [dy]) => {
+      if (!dy) return [null, null, null];
+      const [x, weight, bias] = node.inputs;
+      return [
+        g.one("LinearInputGradient", [dy, weight!, null]),
+        g.one("WeightGradient", [dy, x!]),
+        bias ? g.one("ColumnSum", [dy]) : null,
+      ];
+    },
+    decompose: (g, inputs) => {
+      const [x, weight] = [required(inputs, 0), required(inputs, 1)];
+      const y = g.gemm(asMatrix(g, x), weight, inputs[2] ?? null, { transB: true });
+      return [g.reshape(y, [...x.shape.slice(0, -1), weight.shape[0]!])];
+    },
+    flops: productFlops,
+  },
+  LinearInputGradient: {
+    infer: (inputs) => {
+      const [dy, weight] = [required(inputs, 0), required(inputs, 1)];
+      return [{ dtype: dy.dtype, shape: [...dy.shape.slice(0, -1), weight.shape[1]!] }];
+    },
+    decompose: (g, inputs) => {
+      const [dy, weight] = [required(inputs, 0), required(inputs, 1)];
+      const addend = inputs[2] ? asMatrix(g, inputs[2]) : null;
+      return [
+        g.reshape(g.gemm(asMatrix(g, dy), weight, addend, {}), [...dy.shape.slice(0, -1), weight.shape[1]!]),
+      ];
+    },
+    flops: productFlops,
+  },
+  WeightGradient: {
+    infer: (inputs) => {
+      const [dy, x] = [required(inputs, 0), required(inputs, 1)];
+      return [{ dtype: wideDtype(x.dtype), shape: [lastExtent(dy), lastExtent(x)] }];
+    },
+    decompose: (g, inputs) => [
+      g.gemm(asMatrix(g, required(inputs, 0)), asMatrix(g, required(inputs, 1)), null, { transA: true }),
+    ],
+    flops: productFlops,
+  },
+  ColumnSum: {
+    infer: (inputs) => {
+      const x = required(inputs, 0);
+      return [{ dtype: wideDtype(x.dtype), shape: [lastExtent(x)] }];
+    },
+    decompose: (g, inputs) => [g.reduceSum(asMatrix(g, required(inputs, 0)), [0], false)],
+    flops: (node) => elementCount(node.inputs[0]!.shape),
+  },
+};
