@@ -1,9 +1,9 @@
+import { GalvatronError } from "../../base/errors.js";
 import type { Program } from "../../program/program.js";
-import { readBatch } from "../data/batch.js";
+import { type Batch, readBatch } from "../data/batch.js";
 import { openSamples, type SampleReader } from "../data/sample-reader.js";
 import { hyperValues } from "../optimizer.js";
 import type { Feed } from "../wire.js";
-import { dataPlace } from "./data-place.js";
 
 /** Bytes to write into tensors before a step. */
 export interface StepInputs {
@@ -41,38 +41,33 @@ async function batchWrites(
   step: number,
 ): Promise<StepInputs["writes"]> {
   const { plan, io, tensors } = program;
-  const place = dataPlace(plan, program.rank);
+  const { globalBatch, microBatches } = plan;
   const writes: { tensor: number; bytes: Uint8Array }[] = [];
-  const names = Object.keys(io.inputs).sort();
-  for (let microBatch = 0; microBatch < plan.microBatches; microBatch++) {
-    // Tokens and labels of one rank share rows when both are there (one-stage plans): read them once.
-    const byRows = new Map<number, Awaited<ReturnType<typeof readBatch>>>();
-    for (const name of names) {
-      const tensor = io.inputs[name]![microBatch]!;
-      const rowCount = tensors[tensor]!.shape[0]!;
-      // A tensor that holds fewer rows than the sequence is cut over the tensor group.
-      const first = rowCount === feed.dataset.sequence ? 0 : place.tensorRank * rowCount;
-      let batch = byRows.get(rowCount);
-      if (!batch) {
-        batch = await readBatch(
-          reader,
-          {
-            step,
-            globalBatch: plan.globalBatch,
-            microBatches: plan.microBatches,
-            microBatch,
-            dataRank: place.dataRank,
-            dataDegree: plan.vocabulary.dataDegree,
-          },
-          { first, count: rowCount },
-        );
-        byRows.set(rowCount, batch);
-      }
-      const values = name === "labels" ? batch.labels : batch.tokens;
-      writes.push({ tensor, bytes: bytesOf(values) });
+  for (let microBatch = 0; microBatch < microBatches; microBatch++) {
+    // Tokens and labels of one place are the same samples: read once.
+    const known = new Map<string, Promise<Batch>>();
+    for (const key of Object.keys(io.inputs).sort()) {
+      const { value, firstSample, samples, tensorIndex } = io.inputPlaces[key]!;
+      const tensor = io.inputs[key]![microBatch]!;
+      const count = tensors[tensor]!.shape[0]!;
+      // A tensor of fewer rows than the sequence is cut over the tensor group.
+      const first = count === feed.dataset.sequence ? 0 : tensorIndex * count;
+      const place = `${firstSample} ${samples} ${first} ${count}`;
+      const part = { step, globalBatch, microBatches, microBatch, firstSample, samples };
+      const batch = known.get(place) ?? readBatch(reader, part, { first, count });
+      known.set(place, batch);
+      writes.push({ tensor, bytes: bytesOf(valuesOf(await batch, value)) });
     }
   }
   return writes;
+}
+
+function valuesOf(batch: Batch, value: string): BigInt64Array {
+  if (value === "tokens") return batch.tokens;
+  if (value === "labels") return batch.labels;
+  throw new GalvatronError("DATA_INVALID", `The model reads "${value}"; this data gives tokens and labels.`, {
+    value,
+  });
 }
 
 function bytesOf(values: Float32Array | BigInt64Array): Uint8Array {

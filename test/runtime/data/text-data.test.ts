@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { placesOf, readBatch } from "../../../src/runtime/data/batch.js";
+import { firstPlaceOf, readBatch } from "../../../src/runtime/data/batch.js";
 import { synthetic, text } from "../../../src/runtime/data/data-description.js";
 import { globPattern } from "../../../src/runtime/data/glob.js";
 import { resolveDataset } from "../../../src/runtime/data/resolve-dataset.js";
@@ -65,15 +65,16 @@ describe("text data", () => {
           const places: number[] = [];
           for (let microBatch = 0; microBatch < microBatches; microBatch++)
             for (let dataRank = 0; dataRank < dataDegree; dataRank++) {
-              const { first, count } = placesOf({
+              const firstSample = dataRank * samples;
+              const first = firstPlaceOf({
                 step,
                 globalBatch,
                 microBatches,
                 microBatch,
-                dataRank,
-                dataDegree,
+                firstSample,
+                samples,
               });
-              for (let i = 0; i < count; i++) places.push(first + i);
+              for (let i = 0; i < samples; i++) places.push(first + i);
             }
           expect(places).toEqual(Array.from({ length: globalBatch }, (_, i) => step * globalBatch + i));
         },
@@ -84,7 +85,7 @@ describe("text data", () => {
   it("lays batches out sequence first, labels one token ahead, and cuts rows", async () => {
     const dataset = resolveDataset(text("a.txt", { shuffle: false }), model, 1, folder);
     const reader = openSamples(dataset);
-    const part = { step: 0, globalBatch: 2, microBatches: 1, microBatch: 0, dataRank: 0, dataDegree: 1 };
+    const part = { step: 0, globalBatch: 2, microBatches: 1, microBatch: 0, firstSample: 0, samples: 2 };
     const whole = await readBatch(reader, part, { first: 0, count: 8 });
     const bytes = Buffer.from(contents[0]!, "utf8");
     for (let row = 0; row < 8; row++)

@@ -1,0 +1,138 @@
+import type { MatmulSample } from "../cluster/hardware-profile.js";
+import type { GraphRef } from "../graph/graph-ref.js";
+import type { CollectiveInstruction, Instruction, Program, RunInstruction } from "../program/program.js";
+import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
+import { medianOfSlowest } from "./measure-collectives.js";
+import { endOf, type MeasureOptions, measureSteps, startOf } from "./measure-steps.js";
+import { type MicroTensor, microProgram } from "./micro-program.js";
+
+/** A matrix product `[m, k] × [k, n]` as a graph. */
+export interface MatmulGraph {
+  readonly ref: GraphRef;
+  readonly bytes: Uint8Array;
+}
+
+export type MatmulGraphOf = (m: number, k: number, n: number) => MatmulGraph;
+
+/** Shapes as the layers of small and middle models have them: few and many rows, narrow and wide. */
+export const MATMUL_SHAPES: readonly (readonly [number, number, number])[] = [
+  [128, 128, 128],
+  [256, 256, 256],
+  [256, 1024, 256],
+  [512, 512, 512],
+  [1024, 256, 1024],
+  [1024, 1024, 1024],
+];
+
+/** Times matrix products while every rank computes: cores and memory are shared as in training. */
+export async function measureMatmuls(
+  pool: WorkerPool,
+  graphOf: MatmulGraphOf,
+  options: MeasureOptions,
+): Promise<readonly MatmulSample[]> {
+  const graphs = MATMUL_SHAPES.map(([m, k, n]) => graphOf(m, k, n));
+  const tensors: MicroTensor[] = [];
+  const instructions: Instruction[] = MATMUL_SHAPES.map(([m, k, n], graph) => {
+    const first = tensors.push({ name: `a${graph}`, dtype: "float32", shape: [m, k] }) - 1;
+    tensors.push({ name: `b${graph}`, dtype: "float32", shape: [k, n] });
+    tensors.push({ name: `c${graph}`, dtype: "float32", shape: [m, n] });
+    return runMatmul(graph, first);
+  });
+  const { ranks } = pool.options;
+  const programs = Array.from({ length: ranks }, (_, rank) =>
+    microProgram({ rank, ranks, tensors, instructions, graphs: graphs.map((graph) => graph.ref) }),
+  );
+  const steps = await measureSteps(pool, programs, storeOf(graphs), options);
+  return MATMUL_SHAPES.map(([m, k, n], index) => ({
+    m,
+    k,
+    n,
+    dtype: "float32" as const,
+    timeMs: medianOfSlowest(steps, (step) => endOf(step, index) - startOf(step, index)),
+  }));
+}
+
+/** How much computing and communication slow each other down: each alone, then both at once. */
+export interface Overlap {
+  readonly computeSlowdown: number;
+  readonly communicationSlowdown: number;
+}
+
+const OVERLAP_MATMULS = 8;
+const OVERLAP_EDGE = 512;
+const OVERLAP_REDUCE_ELEMENTS = 2 ** 20;
+
+export async function measureOverlap(
+  pool: WorkerPool,
+  graphOf: MatmulGraphOf,
+  options: MeasureOptions,
+): Promise<Overlap> {
+  const graph = graphOf(OVERLAP_EDGE, OVERLAP_EDGE, OVERLAP_EDGE);
+  const alone = await overlapTimes(pool, graph, OVERLAP_MATMULS, 0, options);
+  const single = await overlapTimes(pool, graph, 0, 1, options);
+  // As many reductions as fit beside the computing, so that both are busy all the time.
+  const reductions = Math.max(1, Math.round(alone.computeMs / single.communicationMs));
+  const quiet = await overlapTimes(pool, graph, 0, reductions, options);
+  const both = await overlapTimes(pool, graph, OVERLAP_MATMULS, reductions, options);
+  return {
+    computeSlowdown: Math.max(1, both.computeMs / alone.computeMs),
+    communicationSlowdown: Math.max(1, both.communicationMs / quiet.communicationMs),
+  };
+}
+
+async function overlapTimes(
+  pool: WorkerPool,
+  graph: MatmulGraph,
+  matmuls: number,
+  reductions: number,
+  options: MeasureOptions,
+): Promise<{ readonly computeMs: number; readonly communicationMs: number }> {
+  const { ranks } = pool.options;
+  const square = [OVERLAP_EDGE, OVERLAP_EDGE];
+  const tensors: MicroTensor[] = [
+    ...["a", "b", "c"].map((name) => ({ name, dtype: "float32" as const, shape: square })),
+    { name: "gradient", dtype: "float32", shape: [OVERLAP_REDUCE_ELEMENTS] },
+    { name: "barrier", dtype: "float32", shape: [1] },
+  ];
+  const reduce = (tensor: number, waits: readonly number[]): CollectiveInstruction => ({
+    op: "allReduce",
+    stream: "reduce",
+    waits,
+    label: { phase: "reduce" },
+    group: 0,
+    reduction: "sum",
+    input: tensor,
+    output: tensor,
+  });
+  const instructions: Instruction[] = [reduce(4, [])];
+  for (let i = 0; i < matmuls; i++) instructions.push({ ...runMatmul(0, 0), waits: [0] });
+  for (let i = 0; i < reductions; i++) instructions.push(reduce(3, []));
+  const everyone = Array.from({ length: ranks }, (_, other) => other);
+  const programs: Program[] = everyone.map((rank) =>
+    microProgram({ rank, ranks, tensors, instructions, groups: [everyone], graphs: [graph.ref] }),
+  );
+  const steps = await measureSteps(pool, programs, storeOf([graph]), options);
+  return {
+    computeMs: matmuls > 0 ? medianOfSlowest(steps, (step) => endOf(step, matmuls) - startOf(step, 1)) : 0,
+    communicationMs:
+      reductions > 0
+        ? medianOfSlowest(steps, (step) => endOf(step, matmuls + reductions) - endOf(step, 0))
+        : 0,
+  };
+}
+
+function runMatmul(graph: number, firstTensor: number): RunInstruction {
+  return {
+    op: "run",
+    stream: "compute",
+    waits: [],
+    label: { phase: "forward" },
+    graph,
+    inputs: [firstTensor, firstTensor + 1],
+    outputs: [firstTensor + 2],
+  };
+}
+
+function storeOf(graphs: readonly MatmulGraph[]): ReadonlyMap<string, Uint8Array> {
+  return new Map(graphs.map((graph) => [graph.ref.id, graph.bytes]));
+}
