@@ -7,6 +7,21 @@ export interface NotebookHost {
   display(bundle: Readonly<Record<string, unknown>>): DisplayHandle;
   /** Fires when the user interrupts the kernel. */
   onInterrupt(listener: () => void): () => void;
+  /** Removes what the running cell has shown; with `wait`, when its next output comes. */
+  clearOutput?(wait: boolean): void;
+  /** Asks the person at the front end for a line of text. */
+  input?(prompt: string, secret: boolean): Promise<string>;
+  /** Answers front ends that open a channel to `target`. */
+  onComm?(target: string, listener: (comm: HostComm) => void): () => void;
+}
+
+/** A two-way channel between a front end and this process (a Jupyter comm). */
+export interface HostComm {
+  /** What the front end said on opening. */
+  readonly data: unknown;
+  send(data: unknown): void;
+  onMessage(listener: (data: unknown) => void): void;
+  onClose(listener: () => void): void;
 }
 
 /** An output that can be redrawn in place, also after its cell has ended. */
