@@ -1,5 +1,5 @@
 import type { Prediction, StageTime } from "../cost/prediction.js";
-import type { SpanKind } from "../program/timeline.js";
+import { TIME_TERMS } from "./cost-figure.js";
 import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
 import { TIME_COLORS, TIME_LABELS } from "./palette.js";
 
@@ -11,23 +11,12 @@ export interface Compared {
   readonly peakMemoryBytes?: number;
 }
 
-const TERMS: readonly (readonly [keyof StageTime, SpanKind | "bubble"])[] = [
-  ["computeMs", "compute"],
-  ["recomputeMs", "recompute"],
-  ["tensorMs", "tensor"],
-  ["dataMs", "data"],
-  ["relayoutMs", "relayout"],
-  ["pipelineMs", "pipeline"],
-  ["optimizerMs", "optimizer"],
-  ["bubbleMs", "bubble"],
-];
-
 /** Two or more plans side by side: the mean stage's terms stacked to the step, and the measured step as a diamond. */
 export function compareFigure(compared: readonly Compared[]): Figure {
   const names = compared.map((c) => c.name);
   const mean = (c: Compared, term: keyof StageTime): number =>
     c.prediction.stages.reduce((sum, stage) => sum + stage.time[term], 0) / c.prediction.stages.length;
-  const bars = TERMS.filter(([term]) => compared.some((c) => mean(c, term) > 0)).map(
+  const bars = TIME_TERMS.filter(([term]) => compared.some((c) => mean(c, term) > 0)).map(
     ([term, kind]): BarTrace => ({
       type: "bar",
       orientation: "h",

@@ -3,7 +3,8 @@ import type { SpanKind } from "../program/timeline.js";
 import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
 import { TIME_COLORS, TIME_LABELS } from "./palette.js";
 
-const TERMS: readonly (readonly [keyof StageTime, SpanKind | "bubble"])[] = [
+/** Terms of a stage's time in the order in which they are stacked. */
+export const TIME_TERMS: readonly (readonly [keyof StageTime, SpanKind | "bubble"])[] = [
   ["computeMs", "compute"],
   ["recomputeMs", "recompute"],
   ["tensorMs", "tensor"],
@@ -20,7 +21,7 @@ export function costFigure(
   title: string = "Where a step's time goes (predicted)",
 ): Figure {
   const names = prediction.stages.map((_, stage) => `stage ${stage}`);
-  const traces = TERMS.filter(([term]) => prediction.stages.some((s) => s.time[term] > 0)).map(
+  const traces = TIME_TERMS.filter(([term]) => prediction.stages.some((s) => s.time[term] > 0)).map(
     ([term, kind]): BarTrace => ({
       type: "bar",
       orientation: "h",
