@@ -1,0 +1,33 @@
+import { DTYPE_BYTES } from "../base/units.js";
+import type { Cluster } from "../cluster/cluster.js";
+import type { HardwareProfile } from "../cluster/hardware-profile.js";
+import type { ModelProfile } from "../model/model-profile.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import type { Precision } from "../plan/plan.js";
+import { collectiveCurves } from "./collective-curve.js";
+import { type CollectiveTimes, collectiveTimes } from "./collective-time.js";
+import { type LayerLookup, layerLookup } from "./layer-lookup.js";
+
+/** A model and a machine, made ready for pricing. */
+export interface CostModel {
+  readonly model: ModelSpec;
+  readonly precision: Precision;
+  readonly hardware: HardwareProfile;
+  readonly cluster: Cluster;
+  readonly collectives: CollectiveTimes;
+  readonly layers: LayerLookup;
+  /** Bytes of one element of an activation. */
+  readonly activationBytes: number;
+}
+
+export function costModel(model: ModelSpec, profile: ModelProfile, hardware: HardwareProfile): CostModel {
+  return {
+    model,
+    precision: profile.precision,
+    hardware,
+    cluster: hardware.cluster,
+    collectives: collectiveTimes(collectiveCurves(hardware)),
+    layers: layerLookup(profile),
+    activationBytes: DTYPE_BYTES[profile.precision],
+  };
+}

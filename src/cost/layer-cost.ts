@@ -1,0 +1,157 @@
+import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
+import type { Strategy } from "../plan/strategy.js";
+import { collectiveMs } from "./collective-time.js";
+import type { CostModel } from "./cost-model.js";
+import { stateGroup, tensorGroup } from "./group-shape.js";
+import { layerWork } from "./layer-lookup.js";
+import { overlappedMs } from "./overlap.js";
+import { stateMemory } from "./state-memory.js";
+import { stateTime } from "./state-time.js";
+import { megatronCollectives, type TensorTime, ulyssesCollectives } from "./tensor-collectives.js";
+
+/** One layer under one strategy on one rank: every term of its time and memory. Times in ms. */
+export interface LayerCost {
+  /** Every micro-batch. */
+  readonly forwardComputeMs: number;
+  readonly forwardTensorMs: number;
+  /** ZeRO-3's gather before forward, less what computing hides. */
+  readonly forwardDataMs: number;
+  readonly backwardComputeMs: number;
+  readonly recomputeMs: number;
+  readonly backwardTensorMs: number;
+  /** ZeRO-3's gather before backward and the reduce-scatter behind it, less what computing hides. */
+  readonly backwardDataMs: number;
+  /** Once a step: the gradient reduction behind the last micro-batch's backward, less what that hides. */
+  readonly reduceMs: number;
+  /** The same where no backward follows that could hide it: for the first layer of the model or stage. */
+  readonly reduceAloneMs: number;
+  /** Once a step, after the norm is known: the update, and gathering what it changed. */
+  readonly optimizerMs: number;
+  readonly afterUpdateMs: number;
+  /** Live across steps. */
+  readonly parameterBytes: number;
+  readonly gradientBytes: number;
+  readonly optimizerBytes: number;
+  /** Kept from forward to backward, for every micro-batch in flight. */
+  readonly activationBytes: number;
+  /** At its peak while this layer runs: gathered parameters, gradients on their way, what recompute makes again. */
+  readonly transientBytes: number;
+  readonly workspaceBytes: number;
+}
+
+export const forwardMs = (cost: LayerCost): number =>
+  cost.forwardComputeMs + cost.forwardTensorMs + cost.forwardDataMs;
+export const backwardMs = (cost: LayerCost): number =>
+  cost.backwardComputeMs + cost.recomputeMs + cost.backwardTensorMs + cost.backwardDataMs;
+export const afterMs = (cost: LayerCost): number => cost.optimizerMs + cost.afterUpdateMs;
+/** Bytes that add up over a stage's layers. */
+export const additiveBytes = (cost: LayerCost, inFlight: number): number =>
+  cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes + inFlight * cost.activationBytes;
+/** Bytes of which a stage needs only the largest of its layers. */
+export const peakBytes = (cost: LayerCost): number => cost.transientBytes + cost.workspaceBytes;
+
+/** Positions and width of a kind: those of the model for the embedding and the head. */
+export function kindShape(
+  model: CostModel["model"],
+  kind: string,
+): { readonly sequence: number; readonly hidden: number; readonly keyValueShare: number } {
+  const end = kind === EMBEDDING_KIND ? model.layers[0] : kind === HEAD_KIND ? model.layers.at(-1) : kind;
+  const found = model.kinds[end ?? ""]!;
+  return {
+    sequence: found.sequence,
+    hidden: found.hidden,
+    keyValueShare: found.keyValueHeads / found.heads,
+  };
+}
+
+/** Bytes of the whole activation `[S, b, H]` at a kind's border, for `samples` samples. */
+export function borderBytes(cost: CostModel, kind: string, samples: number): number {
+  const { sequence, hidden } = kindShape(cost.model, kind);
+  return sequence * samples * hidden * cost.activationBytes;
+}
+
+/** Parallel regions of a layer under Megatron's split: attention and feed-forward. */
+const REGIONS = 2;
+
+function tensorTime(cost: CostModel, kind: string, strategy: Strategy, samples: number): TensorTime {
+  const group = tensorGroup(cost.cluster, strategy);
+  if (group.ranks === 1) return { forwardMs: 0, backwardMs: 0 };
+  const bytes = borderBytes(cost, kind, samples);
+  if (kind === EMBEDDING_KIND) {
+    if (strategy.tensorSplit === "sequence") return { forwardMs: 0, backwardMs: 0 };
+    return {
+      forwardMs: collectiveMs(cost.collectives, "reduceScatter", group, bytes),
+      backwardMs: collectiveMs(cost.collectives, "allGather", group, bytes),
+    };
+  }
+  if (kind === HEAD_KIND) {
+    if (strategy.tensorSplit === "sequence") return { forwardMs: 0, backwardMs: 0 };
+    // Vocabulary-parallel cross entropy: a maximum, a sum and the target's logit of every token, in float32.
+    const row = kindShape(cost.model, kind).sequence * samples * 4;
+    return {
+      forwardMs:
+        collectiveMs(cost.collectives, "allGather", group, bytes) +
+        3 * collectiveMs(cost.collectives, "allReduce", group, row),
+      backwardMs:
+        collectiveMs(cost.collectives, "allGather", group, bytes) +
+        collectiveMs(cost.collectives, "reduceScatter", group, bytes),
+    };
+  }
+  return strategy.tensorSplit === "weights"
+    ? megatronCollectives(cost.collectives, group, bytes, REGIONS)
+    : ulyssesCollectives(cost.collectives, group, bytes, kindShape(cost.model, kind).keyValueShare);
+}
+
+/**
+ * Prices one layer.
+ *
+ * @param samples samples of one micro-batch on one data rank
+ * @returns `undefined` when the profile holds nothing about this split
+ */
+export function layerCost(
+  cost: CostModel,
+  kind: string,
+  strategy: Strategy,
+  samples: number,
+): LayerCost | undefined {
+  const { sequence } = kindShape(cost.model, kind);
+  const work = layerWork(cost.layers, kind, strategy.tensorDegree, strategy.tensorSplit, samples, sequence);
+  if (!work) return undefined;
+  const { hardware, precision } = cost;
+  const tensor = tensorTime(cost, kind, strategy, samples);
+  const group = stateGroup(cost.cluster, strategy);
+  const elements = work.parameterElements;
+  const time = stateTime(cost.collectives, group, elements, strategy, precision, hardware.optimizerGBps);
+  const states = stateMemory(elements, strategy, precision);
+  const hide = (computeMs: number, communicationMs: number): number =>
+    overlappedMs(computeMs, communicationMs, hardware.computeSlowdown, hardware.communicationSlowdown) -
+    computeMs;
+  const recomputeMs = strategy.recompute ? work.forwardMs : 0;
+  const recomputeTensorMs = strategy.recompute ? tensor.forwardMs : 0;
+  const backwardComputeMs = work.backwardMs + recomputeMs;
+  const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
+  const scattered = sharded || (strategy.dataParallel === "zero2" && group.ranks > 1);
+  return {
+    forwardComputeMs: work.forwardMs,
+    forwardTensorMs: tensor.forwardMs,
+    forwardDataMs: hide(work.forwardMs, time.gatherMs),
+    backwardComputeMs: work.backwardMs,
+    recomputeMs,
+    backwardTensorMs: tensor.backwardMs + recomputeTensorMs,
+    backwardDataMs: hide(backwardComputeMs, time.gatherMs + time.scatterMs),
+    reduceMs: hide(backwardComputeMs, time.reduceMs),
+    reduceAloneMs: time.reduceMs,
+    optimizerMs: time.optimizerMs,
+    afterUpdateMs: time.afterUpdateMs,
+    parameterBytes: states.parameterBytes,
+    gradientBytes: states.gradientBytes,
+    optimizerBytes: states.optimizerBytes,
+    activationBytes: strategy.recompute ? work.inputBytes : work.activationBytes,
+    transientBytes:
+      (sharded ? 2 * states.gatheredBytes : 0) +
+      (scattered ? 2 * states.wholeGradientBytes : states.wholeGradientBytes) +
+      (strategy.recompute ? Math.max(0, work.activationBytes - work.inputBytes) : 0) +
+      2 * work.inputBytes,
+    workspaceBytes: work.workspaceBytes,
+  };
+}

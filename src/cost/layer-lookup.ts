@@ -1,0 +1,113 @@
+import type { LayerSample, ModelProfile } from "../model/model-profile.js";
+import { interpolate } from "./interpolate.js";
+
+/** What a layer of one kind costs a rank for one micro-batch, without any collective. */
+export interface LayerWork {
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+  readonly activationBytes: number;
+  readonly inputBytes: number;
+  readonly parameterElements: number;
+  readonly workspaceBytes: number;
+}
+
+/** Samples of one kind under one split and sequence, by micro-batch size. */
+interface SampleRow {
+  readonly sequence: number;
+  readonly samples: readonly number[];
+  readonly rows: readonly LayerSample[];
+}
+
+/** A model profile, sorted for lookup. */
+export interface LayerLookup {
+  readonly rows: ReadonlyMap<string, readonly SampleRow[]>;
+}
+
+const rowKey = (kind: string, tensorDegree: number, tensorSplit: string): string =>
+  `${kind}|${tensorDegree}|${tensorDegree === 1 ? "weights" : tensorSplit}`;
+
+export function layerLookup(profile: ModelProfile): LayerLookup {
+  const byKey = new Map<string, LayerSample[]>();
+  for (const sample of profile.layers) {
+    const key = rowKey(sample.kind, sample.tensorDegree, sample.tensorSplit);
+    const list = byKey.get(key);
+    if (list) list.push(sample);
+    else byKey.set(key, [sample]);
+  }
+  const rows = new Map<string, SampleRow[]>();
+  for (const [key, list] of byKey) {
+    list.sort((a, b) => a.sequence - b.sequence || a.samples - b.samples);
+    const sequences = [...new Set(list.map((sample) => sample.sequence))];
+    rows.set(
+      key,
+      sequences.map((sequence) => {
+        const own = list.filter(
+          (sample, index) =>
+            sample.sequence === sequence &&
+            (index === 0 ||
+              list[index - 1]!.sequence !== sequence ||
+              list[index - 1]!.samples !== sample.samples),
+        );
+        return { sequence, samples: own.map((sample) => sample.samples), rows: own };
+      }),
+    );
+  }
+  return { rows };
+}
+
+const FIELDS = [
+  "forwardMs",
+  "backwardMs",
+  "activationBytes",
+  "inputBytes",
+  "parameterElements",
+  "workspaceBytes",
+] as const;
+
+type Fields = Record<(typeof FIELDS)[number], number>;
+
+/**
+ * Work of one layer for `samples` samples, interpolated over the samples of the profile, and over its sequences
+ * where this one was not profiled. `undefined` when this split was never profiled.
+ */
+export function layerWork(
+  lookup: LayerLookup,
+  kind: string,
+  tensorDegree: number,
+  tensorSplit: string,
+  samples: number,
+  sequence: number,
+): LayerWork | undefined {
+  const rows = lookup.rows.get(rowKey(kind, tensorDegree, tensorSplit));
+  if (!rows) return undefined;
+  const exact = rows.find((row) => row.sequence === sequence);
+  const over = exact ? [exact] : rows;
+  const result: Fields = {
+    forwardMs: 0,
+    backwardMs: 0,
+    activationBytes: 0,
+    inputBytes: 0,
+    parameterElements: 0,
+    workspaceBytes: 0,
+  };
+  for (const field of FIELDS) {
+    const values = over.map((row) =>
+      field === "parameterElements"
+        ? row.rows[0]![field]
+        : interpolate(
+            row.samples,
+            row.rows.map((sample) => sample[field]),
+            samples,
+          ),
+    );
+    if (exact) result[field] = values[0]!;
+    else if (field === "parameterElements") result[field] = values[values.length - 1]!;
+    else
+      result[field] = interpolate(
+        over.map((row) => row.sequence),
+        values,
+        sequence,
+      );
+  }
+  return result;
+}

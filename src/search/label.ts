@@ -1,0 +1,90 @@
+/**
+ * A way to place some layers of a stage: what it costs, and how it came about. Labels form chains: `previous` is the
+ * same stage with one layer less.
+ */
+export interface Label {
+  /** Bytes that add up over layers. */
+  readonly sumBytes: number;
+  /** `sumBytes` plus the largest of the bytes of which only the peak counts. */
+  readonly peakBytes: number;
+  /** The weighted time that the search ranks labels by. */
+  readonly rankMs: number;
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+  readonly reduceMs: number;
+  readonly afterMs: number;
+  /** Index of the strategy of the last layer, in the list of its kind. */
+  readonly strategy: number;
+  /** Layouts of the first and of the last layer, by number. */
+  readonly first: number;
+  readonly last: number;
+  readonly previous: Label | null;
+}
+
+function compare(a: Label, b: Label): number {
+  return (
+    a.rankMs - b.rankMs ||
+    a.peakBytes - b.peakBytes ||
+    a.sumBytes - b.sumBytes ||
+    a.afterMs - b.afterMs ||
+    a.strategy - b.strategy
+  );
+}
+
+/**
+ * Labels that no other label beats in ranking time and memory at once. Both kinds of bytes count: a label with
+ * less now may have more once a layer with a higher peak joins.
+ */
+export function rankFrontier(labels: Label[]): Label[] {
+  if (labels.length <= 1) return labels;
+  labels.sort(compare);
+  const kept: Label[] = [];
+  // Staircase of what was kept: sums ascending, peaks descending.
+  const sums: number[] = [];
+  const peaks: number[] = [];
+  for (const label of labels) {
+    let low = 0;
+    let high = sums.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sums[middle]! <= label.sumBytes) low = middle + 1;
+      else high = middle;
+    }
+    if (low > 0 && peaks[low - 1]! <= label.peakBytes) continue;
+    let end = low;
+    while (end < sums.length && peaks[end]! >= label.peakBytes) end++;
+    sums.splice(low, end - low, label.sumBytes);
+    peaks.splice(low, end - low, label.peakBytes);
+    kept.push(label);
+  }
+  return kept;
+}
+
+/** The same for all times one by one: no kept label is beaten in every one of them and in memory. */
+export function fullFrontier(labels: Label[]): Label[] {
+  if (labels.length <= 1) return labels;
+  labels.sort(compare);
+  const kept: Label[] = [];
+  next: for (const label of labels) {
+    for (const other of kept) {
+      if (
+        other.sumBytes <= label.sumBytes &&
+        other.peakBytes <= label.peakBytes &&
+        other.forwardMs <= label.forwardMs &&
+        other.backwardMs <= label.backwardMs &&
+        other.reduceMs <= label.reduceMs &&
+        other.afterMs <= label.afterMs
+      )
+        continue next;
+    }
+    kept.push(label);
+  }
+  return kept;
+}
+
+/** Strategy numbers of a label's layers, first to last. */
+export function labelStrategies(label: Label): number[] {
+  const result: number[] = [];
+  for (let at: Label | null = label; at; at = at.previous) result.push(at.strategy);
+  return result.reverse();
+}
