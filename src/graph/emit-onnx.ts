@@ -105,7 +105,10 @@ function emitMatMul(emission: Emission, node: GraphNode, output: string): void {
   const plain = alpha === 1 && flags.every((flag) => !flagAttribute(node.attributes, flag));
   const [a, b] = [node.inputs[0]!, node.inputs[1]!];
   const names = [emission.nameOf(a), emission.nameOf(b)];
-  if (plain) { emission.emit("MatMul", names, [output]); return; }
+  if (plain) {
+    emission.emit("MatMul", names, [output]);
+    return;
+  }
   if (a.dtype === "float32") {
     const attributes = flags.map((name) => ({ name, int: flagAttribute(node.attributes, name) ? 1 : 0 }));
     emission.emit(
@@ -114,7 +117,8 @@ function emitMatMul(emission: Emission, node: GraphNode, output: string): void {
       [output],
       [{ name: "alpha", float: alpha }, ...attributes],
       MICROSOFT,
-    ); break;
+    );
+    return;
   }
   // ONNX Runtime's CPU has FusedMatMul in float32 only.
   const operands = [a, b].map((value, side) => {
@@ -130,7 +134,10 @@ function emitMatMul(emission: Emission, node: GraphNode, output: string): void {
     emission.emit("Transpose", [names[side]!], [turned], [{ name: "perm", ints: perm }]);
     return turned;
   });
-  if (alpha === 1) { emission.emit("MatMul", operands, [output]); return; }
+  if (alpha === 1) {
+    emission.emit("MatMul", operands, [output]);
+    return;
+  }
   const [product, factor] = [emission.fresh(), emission.fresh()];
   emission.initializers.push({ name: factor, dtype: a.dtype, shape: [], values: [alpha] });
   emission.emit("MatMul", operands, [product]);
@@ -178,26 +185,29 @@ function emitStandard(emission: Emission, node: GraphNode, outputs: readonly str
       });
       return;
     case "Cast":
-      emission.emit("Cast", inputs, outputs, [
-        { name: "to", int: onnxDataType(attributes.to as Dtype) },
-      ]); break;
+      emission.emit("Cast", inputs, outputs, [{ name: "to", int: onnxDataType(attributes.to as Dtype) }]);
+      break;
     case "Reshape":
     case "Expand":
       emission.emit(
         node.op,
         [...inputs, emission.integerInput(numbersAttribute(attributes, "shape"))],
         outputs,
-      ); break;
+      );
+      break;
     case "Transpose":
       emission.emit("Transpose", inputs, outputs, [
         { name: "perm", ints: numbersAttribute(attributes, "perm") },
-      ]); break;
+      ]);
+      break;
     case "Slice": {
       const bounds = [integer("start"), integer("end"), integer("axis")];
-      emission.emit("Slice", [...inputs, ...bounds.map((n) => emission.integerInput([n]))], outputs); break;
+      emission.emit("Slice", [...inputs, ...bounds.map((n) => emission.integerInput([n]))], outputs);
+      break;
     }
     case "Pad":
-      emitPad(emission, node, outputs[0]!); break;
+      emitPad(emission, node, outputs[0]!);
+      break;
     case "ReduceSum":
     case "ReduceMean":
     case "ReduceMax":
@@ -206,41 +216,50 @@ function emitStandard(emission: Emission, node: GraphNode, outputs: readonly str
         [...inputs, emission.integerInput(numbersAttribute(attributes, "axes"))],
         outputs,
         [keepdims()],
-      ); break;
+      );
+      break;
     case "MatMul":
-      emitMatMul(emission, node, outputs[0]!); break;
+      emitMatMul(emission, node, outputs[0]!);
+      break;
     case "Gemm":
       emission.emit("Gemm", inputs, outputs, [
         { name: "transA", int: flagAttribute(attributes, "transA") ? 1 : 0 },
         { name: "transB", int: flagAttribute(attributes, "transB") ? 1 : 0 },
-      ]); break;
+      ]);
+      break;
     case "Softmax":
-      emission.emit("Softmax", inputs, outputs, [{ name: "axis", int: -1 }]); break;
+      emission.emit("Softmax", inputs, outputs, [{ name: "axis", int: -1 }]);
+      break;
     case "Concat":
     case "GatherElements":
-      emission.emit(node.op, inputs, outputs, [axis()]); break;
+      emission.emit(node.op, inputs, outputs, [axis()]);
+      break;
     case "Gather":
-      emission.emit("Gather", inputs, outputs, [{ name: "axis", int: 0 }]); break;
+      emission.emit("Gather", inputs, outputs, [{ name: "axis", int: 0 }]);
+      break;
     case "ScatterElements":
-      emission.emit("ScatterElements", inputs, outputs, [
-        axis(),
-        { name: "reduction", string: "add" },
-      ]); break;
+      emission.emit("ScatterElements", inputs, outputs, [axis(), { name: "reduction", string: "add" }]);
+      break;
     case "ScatterND":
-      emission.emit("ScatterND", inputs, outputs, [{ name: "reduction", string: "add" }]); break;
+      emission.emit("ScatterND", inputs, outputs, [{ name: "reduction", string: "add" }]);
+      break;
     case "OneHot":
-      emitOneHot(emission, node, outputs[0]!); break;
+      emitOneHot(emission, node, outputs[0]!);
+      break;
     case "StandardGelu":
       emission.emit("Gelu", inputs, outputs, [
         { name: "approximate", string: String(attributes.approximate) },
-      ]); break;
+      ]);
+      break;
     case "StandardLayerNormalization":
       emission.emit("LayerNormalization", inputs, outputs, [
         { name: "axis", int: -1 },
         { name: "epsilon", float: integer("epsilon") },
-      ]); break;
+      ]);
+      break;
     default:
-      emission.emit(node.op, inputs, outputs); break;
+      emission.emit(node.op, inputs, outputs);
+      break;
   }
 }
 
