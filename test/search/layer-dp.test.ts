@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type LayerSolution, type LayerTables, solveLayers } from "../../src/search/layer-dp.js";
 
-const shared = process.env["GALVATRON_SHARED"] ?? join(__dirname, "../../../shared");
+const shared = process.env.GALVATRON_SHARED ?? join(__dirname, "../../../shared");
 const golden = join(shared, "oracle/golden-dp.json");
 
 /** Every assignment tried. */
