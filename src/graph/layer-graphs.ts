@@ -58,6 +58,8 @@ export interface ParameterDeclaration {
   readonly init: Init;
   /** The parameter of the embedding that this one is (tied head). */
   readonly tiedTo?: string;
+  /** Rows of `fullShape` that mean something; the rest pads the vocabulary so that it divides. Absent: all. */
+  readonly unpaddedRows?: number;
 }
 
 /** Initial values; drawn per element of the full parameter from (seed, full name, element), so plans do not matter. */

@@ -37,6 +37,7 @@ export interface ModelSpec {
   /** Kind name of every layer of the body, in order. */
   readonly layers: readonly string[];
   readonly embedding: { readonly parameters: number };
+  /** `parameters` counts the output table also where it is the embedding's (`tied`). */
   readonly head: { readonly parameters: number; readonly forwardFlops: number; readonly tied: boolean };
   /** What only the family's own files read: epsilon, activation, window sizes, … */
   readonly options: Readonly<Record<string, number | string | boolean>>;

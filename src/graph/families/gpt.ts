@@ -1,0 +1,97 @@
+import type { LayerKind, ModelSpec } from "../../model/model-spec.js";
+import type { Value } from "../ir.js";
+import type { Init } from "../layer-graphs.js";
+import type { LayerScope } from "../layer-scope.js";
+import { attention } from "../layers/attention.js";
+import { columnLinear, enterParallel, rowLinear } from "../layers/parallel-linear.js";
+import { ownPositions, tokenEmbedding, vocabularyLoss } from "../layers/vocabulary.js";
+import type { FamilyLayers } from "./family-layers.js";
+
+const BORDER = "hidden";
+
+/** GPT-2's initialisation (Radford et al. 2019): 0.02, and less for projections into the residual stream. */
+function inits(model: ModelSpec): { readonly weight: Init; readonly residual: Init } {
+  const standardDeviation = Number(model.options.initializerRange);
+  return {
+    weight: { kind: "normal", standardDeviation },
+    residual: { kind: "normal", standardDeviation: standardDeviation / Math.sqrt(2 * model.layers.length) },
+  };
+}
+
+function layerNorm(scope: LayerScope, name: string, x: Value, model: ModelSpec): Value {
+  const width = x.shape.slice(-1);
+  const scale = scope.parameter(`${name}.weight`, width, { init: { kind: "ones" } });
+  const shift = scope.parameter(`${name}.bias`, width, { init: { kind: "zeros" } });
+  return scope.g.layerNormalization(x, scale, shift, Number(model.options.epsilon));
+}
+
+function embedding(scope: LayerScope, model: ModelSpec): void {
+  const { g } = scope;
+  const hidden = model.kinds[model.layers[0]!]!.hidden;
+  const tokens = scope.data("tokens", "int64", [model.sequence, scope.request.samples]);
+  const { weight } = inits(model);
+  const words = tokenEmbedding(scope, tokens, model, hidden, weight);
+  const table = scope.parameter("position.weight", [Number(model.options.positions), hidden], {
+    init: weight,
+  });
+  const positions = ownPositions(scope, model.sequence);
+  const rows = g.one("Embedding", [table, positions], { checked: false });
+  scope.borderOutput(BORDER, g.add(words, g.reshape(rows, [rows.shape[0]!, 1, hidden])));
+}
+
+/** Pre-norm block: x + attention(norm(x)), then x + feedForward(norm(x)). */
+function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
+  const { g } = scope;
+  const { hidden, heads, feedForward } = kind;
+  const { weight, residual } = inits(model);
+  const x = scope.borderInput("input", kind.sequence, hidden);
+  const square = { input: hidden, output: hidden, bias: true };
+
+  const normed = enterParallel(scope, layerNorm(scope, "attention.norm", x, model));
+  const project = (name: string): Value =>
+    columnLinear(scope, `attention.${name}`, normed, { ...square, init: weight });
+  const context = attention(scope, project("query"), project("key"), project("value"), {
+    heads,
+    keyValueHeads: heads,
+    headWidth: hidden / heads,
+    causal: true,
+    scale: 1 / Math.sqrt(hidden / heads),
+  });
+  const middle = g.add(x, rowLinear(scope, "attention.output", context, { ...square, init: residual }));
+
+  const entered = enterParallel(scope, layerNorm(scope, "feedForward.norm", middle, model));
+  const inner = columnLinear(scope, "feedForward.up", entered, {
+    input: hidden,
+    output: feedForward,
+    bias: true,
+    init: weight,
+  });
+  const activated = g.gelu(inner, model.options.activation === "gelu" ? "none" : "tanh");
+  const down = rowLinear(scope, "feedForward.down", activated, {
+    input: feedForward,
+    output: hidden,
+    bias: true,
+    init: residual,
+  });
+  scope.borderOutput(BORDER, g.add(middle, down));
+}
+
+function head(scope: LayerScope, model: ModelSpec): void {
+  const hidden = model.kinds[model.layers[model.layers.length - 1]!]!.hidden;
+  const x = scope.borderInput("input", model.sequence, hidden);
+  const labels = scope.data("labels", "int64", [model.sequence, scope.request.samples]);
+  const normed = layerNorm(scope, "norm", x, model);
+  scope.loss(
+    vocabularyLoss(scope, normed, labels, {
+      hidden,
+      classes: model.vocabulary,
+      name: "output",
+      bias: false,
+      init: inits(model).weight,
+      ...(model.head.tied ? { tiedTo: "token.weight" } : {}),
+    }),
+  );
+}
+
+/** GPT-2 (Radford et al. 2019): pre-norm decoder, learned positions, GELU, biases everywhere. */
+export const GPT_LAYERS: FamilyLayers = { embedding, body, head };

@@ -1,0 +1,126 @@
+import { GalvatronError } from "../base/errors.js";
+import type { Dtype } from "../base/units.js";
+import { GraphBuilder } from "./graph-builder.js";
+import type { Value } from "./ir.js";
+import type { Init, LayerRequest, ParameterDeclaration, RankConstant } from "./layer-graphs.js";
+
+export interface ParameterOptions {
+  /** Axis that a tensor group of split "weights" cuts; whole on every rank where absent. */
+  readonly cutAxis?: number;
+  /** AdamW decays it; by default true for matrices and false for vectors (biases, norms). */
+  readonly decay?: boolean;
+  readonly init: Init;
+  readonly tiedTo?: string;
+  /** Rows beyond these in `fullShape[0]` only make the shape divide. */
+  readonly unpaddedRows?: number;
+}
+
+/** What a family's file adds while it writes one layer down. */
+export class LayerScope {
+  readonly g: GraphBuilder = new GraphBuilder();
+  readonly request: LayerRequest;
+  /** Element type of activations and of parameters as forward reads them. */
+  readonly dtype: Dtype;
+  /** Whether composite ops will be nodes of their own, see `Lowering`. */
+  readonly customOps: boolean;
+  /** Size of the tensor group. */
+  readonly degree: number;
+  readonly inputs: Map<string, { readonly value: Value; readonly role: "borderInput" | "data" }> = new Map();
+  readonly parameters: Map<string, { readonly value: Value; readonly declaration: ParameterDeclaration }> =
+    new Map();
+  readonly constants: Map<string, { readonly value: Value; readonly constant: RankConstant }> = new Map();
+  readonly outputs: Map<string, Value> = new Map();
+  lossValue: Value | null = null;
+
+  constructor(request: LayerRequest, dtype: Dtype, customOps: boolean) {
+    this.request = request;
+    this.dtype = dtype;
+    this.customOps = customOps;
+    this.degree = request.strategy.tensorDegree;
+  }
+
+  /** The tensor group cuts weights (Megatron). */
+  get cutsWeights(): boolean {
+    return this.degree > 1 && this.request.strategy.tensorSplit === "weights";
+  }
+
+  /** The tensor group cuts the sequence and nothing else (Ulysses). */
+  get cutsSequence(): boolean {
+    return this.degree > 1 && this.request.strategy.tensorSplit === "sequence";
+  }
+
+  /** This rank's share of `extent` along a cut. */
+  share(extent: number, what: string): number {
+    if (extent % this.degree !== 0) {
+      throw new GalvatronError(
+        "PLAN_INVALID",
+        `${what} (${extent}) must divide over the ${this.degree} ranks of a tensor group; choose a tensor degree that divides it`,
+        { extent, tensorDegree: this.degree, kind: this.request.kind },
+      );
+    }
+    return extent / this.degree;
+  }
+
+  /** A share of what only a "weights" group cuts. */
+  weightShare(extent: number, what: string): number {
+    return this.cutsWeights ? this.share(extent, what) : extent;
+  }
+
+  /** An activation `[S / degree, b, width]` that enters. */
+  borderInput(name: string, sequence: number, width: number): Value {
+    const value = this.g.input(this.dtype, [this.share(sequence, "sequence"), this.request.samples, width]);
+    this.inputs.set(name, { value, role: "borderInput" });
+    return value;
+  }
+
+  data(name: string, dtype: Dtype, shape: readonly number[]): Value {
+    const value = this.g.input(dtype, shape);
+    this.inputs.set(name, { value, role: "data" });
+    return value;
+  }
+
+  parameter(name: string, fullShape: readonly number[], options: ParameterOptions): Value {
+    const axis = this.cutsWeights ? options.cutAxis : undefined;
+    const shape = fullShape.map((extent, i) => (i === axis ? this.share(extent, name) : extent));
+    const value = this.g.input(this.dtype, shape);
+    this.parameters.set(name, {
+      value,
+      declaration: {
+        name,
+        fullShape,
+        cut: axis === undefined ? null : { axis, pieces: this.degree },
+        decay: options.decay ?? fullShape.length > 1,
+        init: options.init,
+        ...(options.tiedTo === undefined ? {} : { tiedTo: options.tiedTo }),
+        ...(options.unpaddedRows === undefined ? {} : { unpaddedRows: options.unpaddedRows }),
+      },
+    });
+    return value;
+  }
+
+  /** A small tensor that differs from rank to rank of the tensor group. */
+  rankConstant(
+    name: string,
+    dtype: Dtype,
+    shape: readonly number[],
+    contentOf: (tensorRank: number) => readonly number[],
+  ): Value {
+    const known = this.constants.get(name);
+    if (known) return known.value;
+    const perTensorRank = Array.from({ length: this.degree }, (_, rank) => contentOf(rank));
+    const value =
+      this.degree === 1 ? this.g.constant(perTensorRank[0]!, dtype, shape) : this.g.input(dtype, shape);
+    this.constants.set(name, { value, constant: { name, dtype, shape, perTensorRank } });
+    return value;
+  }
+
+  /** An activation that leaves at the border. */
+  borderOutput(name: string, value: Value): void {
+    this.outputs.set(name, value);
+  }
+
+  /** float32 `[1]`: this rank's share of the micro-batch's loss. */
+  loss(value: Value): void {
+    this.lossValue = value;
+  }
+}
