@@ -5,31 +5,20 @@ import { escapeXml } from "./svg.js";
 /** Where a notebook server hands out plotly.js: the kernel's own folder, which every Jupyter server serves. */
 const PLOTLY_PATH = "kernelspecs/galvatron/plotly.min.js";
 
-/** The element of an exported page that holds plotly.js once for all its figures, gzip in base64. */
-export const EMBEDDED_PLOTLY_ID: string = "galvatron-plotly-gz";
-
 /** The part of every plot's page that does not depend on the plot. */
 const LOADER = `(function(id,figure){
 var w=window,places=document.querySelectorAll('[data-galvatron-plot="'+id+'"]:not([data-drawn])');
 if(!places.length)return;
-function dark(){var b=document.body,t=b.getAttribute("data-jp-theme-light");if(t)return t==="false";
-var c=b.getAttribute("data-vscode-theme-kind");if(c)return /dark/.test(c);
-return w.matchMedia("(prefers-color-scheme: dark)").matches&&getComputedStyle(b).backgroundColor!=="rgb(255, 255, 255)";}
 function draw(P){places.forEach(function(p){if(p.hasAttribute("data-drawn"))return;p.setAttribute("data-drawn","");
-var l=Object.assign({},figure.layout,{autosize:true});if(dark())l.font=Object.assign({},l.font,{color:"#b9bdc5"});
-var n=document.createElement("div");n.style.height=(l.height||360)+"px";p.replaceChildren(n);
-P.newPlot(n,figure.data,l,{responsive:true,displaylogo:false});});}
+var n=document.createElement("div");n.style.height=(figure.layout.height||360)+"px";p.replaceChildren(n);
+P.newPlot(n,figure.data,figure.layout,{responsive:true,displaylogo:false});});}
 if(w.Plotly)return draw(w.Plotly);
 function base(){var c=document.getElementById("jupyter-config-data");
 if(c){try{return JSON.parse(c.textContent).baseUrl}catch(e){}}return document.body.getAttribute("data-base-url");}
-function load(done,failed){var z=document.getElementById("${EMBEDDED_PLOTLY_ID}");
-if(z){var raw=atob(z.textContent.trim()),bytes=new Uint8Array(raw.length);for(var i=0;i<raw.length;i++)bytes[i]=raw.charCodeAt(i);
-new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text().then(function(t){
-var s=document.createElement("script");s.textContent=t;document.head.appendChild(s);done(w.Plotly);}).catch(failed);return;}
+if(!w.galvatronPlotly)w.galvatronPlotly=new Promise(function(done,failed){
 var b=base();if(!b)return failed();
 var s=document.createElement("script");s.src=b.replace(/\\/$/,"")+"/${PLOTLY_PATH}";
-s.onload=function(){done(w.Plotly)};s.onerror=failed;document.head.appendChild(s);}
-if(!w.galvatronPlotly)w.galvatronPlotly=new Promise(load);
+s.onload=function(){done(w.Plotly)};s.onerror=failed;document.head.appendChild(s);});
 w.galvatronPlotly.then(draw,function(){});})`;
 
 /**

@@ -1,0 +1,29 @@
+import { Marked } from "marked";
+import { escapeXml } from "../display/svg.js";
+
+/** Markdown as HTML that runs nothing: raw HTML in it shows as text, and links lead to pages only. */
+export function markdownHtml(source: string): string {
+  return renderer.parse(source, { async: false });
+}
+
+const renderer: Marked = new Marked({
+  gfm: true,
+  renderer: {
+    html: ({ text }) => escapeXml(text),
+    link({ href, title, tokens }) {
+      const text = this.parser.parseInline(tokens);
+      if (!isPageLink(href)) return text;
+      const hint = title ? ` title="${escapeXml(title)}"` : "";
+      return `<a href="${escapeXml(href)}"${hint} rel="noopener">${text}</a>`;
+    },
+    image: ({ href, text }) =>
+      /^data:image\/(png|jpeg|gif|svg\+xml);base64,/.test(href)
+        ? `<img src="${escapeXml(href)}" alt="${escapeXml(text)}">`
+        : `<em>${escapeXml(text || href)}</em>`,
+  },
+});
+
+function isPageLink(href: string): boolean {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(href.trim())?.[1]?.toLowerCase();
+  return scheme === undefined || scheme === "http" || scheme === "https" || scheme === "mailto";
+}
