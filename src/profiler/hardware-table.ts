@@ -1,4 +1,4 @@
-import type { Table } from "apache-arrow";
+import { type Table, tableFromIPC, tableToIPC } from "apache-arrow";
 import { GalvatronError } from "../base/errors.js";
 import { type ColumnType, recordsTable, tableRecords } from "../base/records-table.js";
 import type { CollectiveSample, HardwareProfile, MatmulSample } from "../cluster/hardware-profile.js";
@@ -52,4 +52,14 @@ export function hardwareProfileOf(table: Table): HardwareProfile {
     else collectives.push({ ...group, timeMs } as unknown as CollectiveSample);
   }
   return { ...parseHardwareSummary(summary), matmuls, collectives };
+}
+
+/** Bytes of an `.arrow` file (Arrow IPC file format). */
+export function writeHardwareTable(profile: HardwareProfile): Uint8Array {
+  return tableToIPC(hardwareTable(profile), "file");
+}
+
+/** @throws GalvatronError PROFILE_INVALID */
+export function readHardwareTable(bytes: Uint8Array): HardwareProfile {
+  return hardwareProfileOf(tableFromIPC(bytes));
 }

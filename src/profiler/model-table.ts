@@ -1,4 +1,4 @@
-import type { Table } from "apache-arrow";
+import { type Table, tableFromIPC, tableToIPC } from "apache-arrow";
 import { GalvatronError } from "../base/errors.js";
 import { type ColumnType, recordsTable, tableRecords } from "../base/records-table.js";
 import type { LayerSample, ModelProfile } from "../model/model-profile.js";
@@ -39,4 +39,14 @@ export function modelProfileOf(table: Table): ModelProfile {
     ...parseModelSummary(summary),
     layers: tableRecords(table).map((row) => row as unknown as LayerSample),
   };
+}
+
+/** Bytes of an `.arrow` file (Arrow IPC file format). */
+export function writeModelTable(profile: ModelProfile): Uint8Array {
+  return tableToIPC(modelTable(profile), "file");
+}
+
+/** @throws GalvatronError PROFILE_INVALID */
+export function readModelTable(bytes: Uint8Array): ModelProfile {
+  return modelProfileOf(tableFromIPC(bytes));
 }

@@ -1,0 +1,202 @@
+import type { OnProgress } from "../base/progress.js";
+import { DTYPE_BYTES } from "../base/units.js";
+import { layerGraphs } from "../graph/build-layer-graphs.js";
+import type { LayerGraphs } from "../graph/layer-graphs.js";
+import { EMBEDDING_KIND, HEAD_KIND, type LayerSample, type ModelProfile } from "../model/model-profile.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import type { Plan } from "../plan/plan.js";
+import type { TensorSplit } from "../plan/strategy.js";
+import { uniformPlan } from "../plan/uniform.js";
+import { verifyPlan } from "../plan/verify-plan.js";
+import type { Program } from "../program/program.js";
+import { compilePlan } from "../runtime/compile-plan.js";
+import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
+import { localProgram } from "./local-program.js";
+import type { MeasureOptions } from "./measure-steps.js";
+import { endOf, startOf } from "./measure-steps.js";
+import { median } from "./median.js";
+
+/** Samples per micro-batch and rank that are measured; the cost model interpolates between them. */
+export const DEFAULT_SAMPLES: readonly number[] = [1, 2, 4, 8];
+
+export interface ModelMeasureOptions extends MeasureOptions {
+  readonly samples: readonly number[];
+}
+
+const DEFAULT_MEASURE: ModelMeasureOptions = { warmup: 1, repeats: 3, samples: DEFAULT_SAMPLES };
+
+/** Layer counts whose difference is the time of one layer, without what surrounds it. */
+const FEW_LAYERS = 1;
+const MORE_LAYERS = 3;
+
+interface Split {
+  readonly tensorDegree: number;
+  readonly tensorSplit: TensorSplit;
+}
+
+/** Sums of one Program's times by place, in ms. */
+interface PlaceTimes {
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+}
+
+/**
+ * Measures every kind of layer under every split that this many ranks allow, each rank computing its share at the
+ * same time, without the collectives between them.
+ */
+export async function profileModel(
+  pool: WorkerPool,
+  model: ModelSpec,
+  device: string,
+  onProgress: OnProgress,
+  options: ModelMeasureOptions = DEFAULT_MEASURE,
+): Promise<ModelProfile> {
+  const kinds = [...new Set(model.layers)];
+  const jobs = splitsFor(pool.options.ranks).flatMap((split) =>
+    options.samples.flatMap((samples) => kinds.map((kind) => ({ split, samples, kind }))),
+  );
+  const layers: LayerSample[] = [];
+  for (const [done, { split, samples, kind }] of jobs.entries()) {
+    onProgress({ label: labelOf(kind, split, samples), done, total: jobs.length });
+    const first = kind === kinds[0];
+    layers.push(...(await measureKind(pool, model, kind, split, samples, options, first)));
+  }
+  onProgress({ label: model.name, done: jobs.length, total: jobs.length });
+  return { model, precision: "float32", device, source: "measured", layers };
+}
+
+/** Tensor degrees by powers of two, both ways of splitting. */
+export function splitsFor(ranks: number): readonly Split[] {
+  const splits: Split[] = [{ tensorDegree: 1, tensorSplit: "weights" }];
+  for (let degree = 2; degree <= ranks; degree *= 2)
+    if (ranks % degree === 0)
+      splits.push(
+        { tensorDegree: degree, tensorSplit: "weights" },
+        { tensorDegree: degree, tensorSplit: "sequence" },
+      );
+  return splits;
+}
+
+function labelOf(kind: string, { tensorDegree, tensorSplit }: Split, samples: number): string {
+  const split = tensorDegree === 1 ? "" : `, ${tensorSplit} over ${tensorDegree}`;
+  return `${kind}, ${samples} sample(s)${split}`;
+}
+
+async function measureKind(
+  pool: WorkerPool,
+  model: ModelSpec,
+  kind: string,
+  split: Split,
+  samples: number,
+  options: ModelMeasureOptions,
+  withEnds: boolean,
+): Promise<readonly LayerSample[]> {
+  const sliced = (count: number): ModelSpec => ({ ...model, layers: new Array<string>(count).fill(kind) });
+  const plan = (spec: ModelSpec): Plan =>
+    uniformPlan(spec, { ranks: split.tensorDegree, globalBatch: samples, ...split });
+  // A split that the model does not allow (heads that do not divide) has no cost: no plan may use it.
+  if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0) return [];
+  const few = await measureSlice(pool, sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS)), options);
+  const more = await measureSlice(pool, sliced(MORE_LAYERS), plan(sliced(MORE_LAYERS)), options);
+  const between = MORE_LAYERS - FEW_LAYERS;
+  const shape = { ...split, samples, workspaceBytes: more.workspaceBytes };
+  const request = (name: string): LayerGraphs =>
+    layerGraphs(model, {
+      kind: name,
+      strategy: plan(sliced(FEW_LAYERS)).vocabulary,
+      samples,
+      precision: "float32",
+      lossTokens: samples * model.sequence,
+    });
+  const body: LayerSample = {
+    kind,
+    ...shape,
+    sequence: model.kinds[kind]!.sequence,
+    forwardMs: Math.max(0, (more.body.forwardMs - few.body.forwardMs) / between),
+    backwardMs: Math.max(0, (more.body.backwardMs - few.body.backwardMs) / between),
+    ...sizesOf(request(kind)),
+  };
+  if (!withEnds) return [body];
+  const end = (name: string, times: PlaceTimes): LayerSample => ({
+    kind: name,
+    ...shape,
+    sequence: model.sequence,
+    ...times,
+    ...sizesOf(request(name)),
+  });
+  return [body, end(EMBEDDING_KIND, more.embedding), end(HEAD_KIND, more.head)];
+}
+
+async function measureSlice(
+  pool: WorkerPool,
+  model: ModelSpec,
+  plan: Plan,
+  options: MeasureOptions,
+): Promise<{
+  readonly body: PlaceTimes;
+  readonly embedding: PlaceTimes;
+  readonly head: PlaceTimes;
+  readonly workspaceBytes: number;
+}> {
+  const { programs, graphs } = compilePlan(model, plan);
+  const local = Array.from({ length: pool.options.ranks }, (_, rank) => localProgram(programs[0]!, rank));
+  await pool.load({ programs: local, graphs, seed: 1, feed: null, firstStep: 0 });
+  const steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
+  const program = local[0]!;
+  const count = model.layers.length;
+  const place = (inPlace: (layer: number) => boolean): PlaceTimes => ({
+    forwardMs: phaseMs(program, steps, "forward", inPlace),
+    backwardMs: phaseMs(program, steps, "backward", inPlace),
+  });
+  return {
+    body: place((layer) => layer >= 0 && layer < count),
+    embedding: place((layer) => layer === -1),
+    head: place((layer) => layer === count),
+    workspaceBytes: Math.max(...steps.flat().map((step) => step.onnxRuntimeBytes)),
+  };
+}
+
+/** Median over steps of the mean over ranks of the time that graphs and element-wise work took. */
+function phaseMs(
+  program: Program,
+  steps: readonly (readonly RankStep[])[],
+  phase: "forward" | "backward",
+  inPlace: (layer: number) => boolean,
+): number {
+  const own = program.instructions.flatMap(({ op, label }, index) =>
+    op !== "fill" && label.phase === phase && label.layer !== undefined && inPlace(label.layer)
+      ? [index]
+      : [],
+  );
+  const sum = (step: RankStep): number =>
+    own.reduce((total, index) => total + endOf(step, index) - startOf(step, index), 0);
+  return median(steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length));
+}
+
+/** Bytes and elements that the graphs' shapes tell: exact, not measured. */
+function sizesOf(
+  graphs: LayerGraphs,
+): Pick<LayerSample, "activationBytes" | "inputBytes" | "parameterElements"> {
+  const bytes = (name: string): number => {
+    const { dtype, shape } = graphs.values[name]!;
+    return DTYPE_BYTES[dtype] * elements(shape);
+  };
+  const kept = new Set(
+    [...graphs.saved, ...graphs.borderInputs].filter((name) => {
+      const { role } = graphs.values[name]!;
+      return role !== "parameter" && role !== "constant" && role !== "data";
+    }),
+  );
+  return {
+    activationBytes: [...kept].reduce((sum, name) => sum + bytes(name), 0),
+    inputBytes: graphs.borderInputs.reduce((sum, name) => sum + bytes(name), 0),
+    parameterElements: graphs.parameters.reduce(
+      (sum, parameter) => sum + elements(graphs.values[parameter.name]!.shape),
+      0,
+    ),
+  };
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}

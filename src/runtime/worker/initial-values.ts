@@ -1,0 +1,98 @@
+import { GalvatronError } from "../../base/errors.js";
+import { fillNormal } from "../../base/random.js";
+import type { Dtype } from "../../base/units.js";
+import type { ParameterSlice, Program } from "../../program/program.js";
+
+/** Bytes of one tensor. */
+export interface TensorWrite {
+  readonly tensor: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * All that a fresh rank must hold before its first step: parameters, zero moments, constants. One tensor at a time,
+ * so that at most one flat vector is held twice.
+ *
+ * @param seed - of the parameters; null writes zeros
+ */
+export function* initialWrites(program: Program, seed: number | null): Generator<TensorWrite> {
+  for (const [index, flat] of program.flats.entries()) {
+    const elements = elementsOf(program, flat.parameter);
+    const values = new Float32Array(elements);
+    if (seed !== null)
+      for (const slice of program.parameters)
+        if (slice.flat === index) fillSlice(values, flat.parameterStart, slice, seed);
+    yield { tensor: flat.parameter, bytes: bytesOf(values) };
+    for (const moment of [flat.moment1, flat.moment2])
+      if (moment >= 0) yield { tensor: moment, bytes: new Uint8Array(4 * elementsOf(program, moment)) };
+  }
+  for (const constant of program.constants) {
+    const { dtype } = program.tensors[constant.tensor]!;
+    yield { tensor: constant.tensor, bytes: constantBytes(constant.values, dtype) };
+  }
+}
+
+/**
+ * Writes a rank's share of one parameter into its place of the flat vector, of which `target` holds the elements
+ * from `targetStart` on. Rows of the last axis are runs of consecutive elements of the full parameter.
+ */
+export function fillSlice(
+  target: Float32Array,
+  targetStart: number,
+  slice: ParameterSlice,
+  seed: number,
+): void {
+  const { extent, start, fullShape, init } = slice;
+  if (init.kind === "zeros") return;
+  const rank = extent.length;
+  const row = rank === 0 ? 1 : extent[rank - 1]!;
+  const rows = extent.slice(0, -1).reduce((product, size) => product * size, 1);
+  const strides = fullShape.map((_, axis) =>
+    fullShape.slice(axis + 1).reduce((product, size) => product * size, 1),
+  );
+  for (let r = 0; r < rows; r++) {
+    const at = slice.flatOffset + r * row - targetStart;
+    const from = Math.max(0, -at);
+    const until = Math.min(row, target.length - at);
+    if (from >= until) continue;
+    let rest = r;
+    let element = rank === 0 ? 0 : start[rank - 1]!;
+    for (let axis = rank - 2; axis >= 0; axis--) {
+      element += (start[axis]! + (rest % extent[axis]!)) * strides[axis]!;
+      rest = Math.floor(rest / extent[axis]!);
+    }
+    const part = target.subarray(at + from, at + until);
+    if (init.kind === "ones") part.fill(1);
+    else part.set(fillNormal(seed, slice.name, element + from, part.length, init.standardDeviation));
+  }
+}
+
+function elementsOf(program: Program, tensor: number): number {
+  return program.tensors[tensor]!.shape.reduce((product, size) => product * size, 1);
+}
+
+function constantBytes(values: readonly number[], dtype: Dtype): Uint8Array {
+  switch (dtype) {
+    case "float32":
+      return bytesOf(Float32Array.from(values));
+    case "float64":
+      return bytesOf(Float64Array.from(values));
+    case "int64":
+      return bytesOf(BigInt64Array.from(values, (value) => BigInt(value)));
+    case "int32":
+      return bytesOf(Int32Array.from(values));
+    case "uint8":
+    case "bool":
+      return Uint8Array.from(values);
+    case "bfloat16":
+    case "float16":
+      throw new GalvatronError(
+        "PROGRAM_INVALID",
+        `Constants of ${dtype} are not written: none has been needed.`,
+      );
+  }
+}
+
+function bytesOf(values: Float32Array | Float64Array | BigInt64Array | Int32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}

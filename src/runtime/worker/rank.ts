@@ -1,0 +1,190 @@
+import { type ErrorCode, GalvatronError, isGalvatronError } from "../../base/errors.js";
+import type { NativeAddon, NativeWorker } from "../../device/addon.js";
+import type { Program } from "../../program/program.js";
+import type { FromWorker, ToWorker } from "../wire.js";
+import { type Feeder, openFeeder, type StepInputs } from "./feeder.js";
+import { initialWrites } from "./initial-values.js";
+import { processMemory } from "./process-memory.js";
+
+/** One rank: answers the coordinator's messages in order, and runs steps as far as it is granted. */
+export interface Rank {
+  receive(message: ToWorker): void;
+  /** The coordinator is gone: leave nothing behind. */
+  orphaned(): void;
+}
+
+interface Loaded {
+  readonly program: Program;
+  readonly feeder: Feeder | null;
+  readonly lastStep: number;
+  nextStep: number;
+  granted: number;
+  /** Inputs of the next step, read while the step before computes. */
+  prepared: Promise<StepInputs> | null;
+}
+
+export function openRank(addon: NativeAddon, send: (message: FromWorker) => void): Rank {
+  let worker: NativeWorker | null = null;
+  let loaded: Loaded | null = null;
+  let sharedName: string | null = null;
+  let aborted: string | null = null;
+  // Requests and steps run one after another; abort alone jumps the queue.
+  let queue: Promise<void> = Promise.resolve();
+
+  const enqueue = (id: number | null, work: () => Promise<void>): void => {
+    queue = queue.then(work).catch((error: unknown) => send(failure(id, error)));
+  };
+
+  const handle = async (message: Exclude<ToWorker, { kind: "advance" | "abort" }>): Promise<void> => {
+    switch (message.kind) {
+      case "open":
+        sharedName = message.options.sharedName;
+        worker = addon.openWorker(message.options);
+        send({ kind: "opened", id: message.id, pid: process.pid, memory: processMemory() });
+        return;
+      case "load": {
+        const native = opened(worker);
+        await loaded?.feeder?.close();
+        loaded = null;
+        await native.load(message.program, message.graphs);
+        for (const write of initialWrites(message.program, message.seed))
+          await native.write(write.tensor, write.bytes);
+        loaded = {
+          program: message.program,
+          feeder: message.feed ? openFeeder(message.program, message.feed) : null,
+          lastStep: message.feed?.steps ?? Number.POSITIVE_INFINITY,
+          nextStep: message.firstStep,
+          granted: message.firstStep,
+          prepared: null,
+        };
+        send({ kind: "loaded", id: message.id, memory: processMemory() });
+        return;
+      }
+      case "read": {
+        const native = opened(worker);
+        const tensors: Uint8Array[] = [];
+        for (const tensor of message.tensors) tensors.push(await native.read(tensor));
+        send({ kind: "tensors", id: message.id, tensors });
+        return;
+      }
+      case "write": {
+        const native = opened(worker);
+        for (const write of message.writes) await native.write(write.tensor, write.bytes);
+        send({ kind: "written", id: message.id });
+        return;
+      }
+      case "describe":
+        send({
+          kind: "described",
+          id: message.id,
+          modules: Object.keys(require.cache),
+          probe: null,
+          memory: processMemory(),
+        });
+        return;
+      case "close":
+        await loaded?.feeder?.close();
+        await worker?.close();
+        send({ kind: "closed", id: message.id });
+        return;
+    }
+  };
+
+  return {
+    receive: (message) => {
+      if (message.kind === "abort") {
+        aborted = message.reason;
+        worker?.abort(message.reason);
+      } else if (message.kind === "advance") {
+        enqueue(null, async () => {
+          if (!loaded) throw new GalvatronError("PROGRAM_INVALID", "No Program is loaded; load one first.");
+          loaded.granted = Math.max(loaded.granted, message.until);
+          while (loaded.nextStep < loaded.granted && aborted === null)
+            await runStep(opened(worker), loaded, send);
+        });
+      } else {
+        const { id } = message;
+        enqueue(id, () => handle(message));
+      }
+    },
+    orphaned: () => {
+      try {
+        if (sharedName !== null) addon.unlinkShared(sharedName);
+      } catch {
+        // Its name is already gone, as it should be.
+      }
+      // Waiting threads of the addon would hold up an orderly exit.
+      process.kill(process.pid, "SIGKILL");
+    },
+  };
+}
+
+let lastEnd = 0;
+
+async function runStep(
+  native: NativeWorker,
+  loaded: Loaded,
+  send: (message: FromWorker) => void,
+): Promise<void> {
+  const { program, feeder } = loaded;
+  const step = loaded.nextStep;
+  const start = lastEnd > 0 && step > 0 ? lastEnd : performance.now();
+  const inputs = feeder ? await (loaded.prepared ?? feeder.prepare(step)) : null;
+  loaded.prepared = null;
+  if (inputs) await Promise.all(inputs.writes.map((write) => native.write(write.tensor, write.bytes)));
+  const running = native.step();
+  if (feeder && step + 1 < loaded.lastStep) {
+    loaded.prepared = feeder.prepare(step + 1);
+    loaded.prepared.catch(() => {}); // told when the step that needs it asks for it
+  }
+  const times = await running;
+  const [loss, clip] = await Promise.all([
+    readFloats(native, program.io.loss),
+    readFloats(native, program.io.clip),
+  ]);
+  loaded.nextStep = step + 1;
+  lastEnd = performance.now();
+  send({
+    kind: "stepped",
+    step,
+    loss: loss?.[0] ?? 0,
+    gradientNorm: clip?.[1] ?? 0,
+    learningRate: inputs?.learningRate ?? 0,
+    stepMs: times.stepMs,
+    wallMs: lastEnd - start,
+    instructionsMs: times.instructionsMs,
+    arenaBytes: times.arenaBytes,
+    onnxRuntimeBytes: times.onnxRuntimeBytes,
+    memory: processMemory(),
+  });
+}
+
+async function readFloats(native: NativeWorker, tensor: number): Promise<Float32Array | null> {
+  if (tensor < 0) return null;
+  const bytes = await native.read(tensor);
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}
+
+function opened(worker: NativeWorker | null): NativeWorker {
+  if (!worker) throw new GalvatronError("PROGRAM_INVALID", "The rank is not open yet; open it first.");
+  return worker;
+}
+
+function failure(id: number | null, error: unknown): FromWorker {
+  if (isGalvatronError(error))
+    return { kind: "failed", id, code: error.code, message: error.message, context: error.context };
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  const known: readonly ErrorCode[] = [
+    "DEVICE_FAILED",
+    "DEVICE_UNAVAILABLE",
+    "WORKER_LOST",
+    "PROGRAM_INVALID",
+  ];
+  return {
+    kind: "failed",
+    id,
+    code: known.find((candidate) => candidate === code) ?? "DEVICE_FAILED",
+    message: typeof message === "string" ? message : String(error),
+    context: {},
+  };
+}
