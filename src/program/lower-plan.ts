@@ -3,7 +3,10 @@ import type { GraphStore } from "../graph/graph-ref.js";
 import type { LayerGraphs, LayerRequest } from "../graph/layer-graphs.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
+import { verifyPlan } from "../plan/verify-plan.js";
+import { lowerRank } from "./lower-rank.js";
 import type { Program } from "./program.js";
+import { planSites, type Site } from "./sites.js";
 
 /** Choices of the compiler that change no result. */
 export interface LowerOptions {
@@ -25,8 +28,30 @@ export interface LoweredPlan {
  * @throws {GalvatronError} PLAN_INVALID when the plan breaks a rule of `verifyPlan`.
  */
 export function lowerPlan(model: ModelSpec, plan: Plan, options: LowerOptions): LoweredPlan {
-  throw new GalvatronError("PROGRAM_INVALID", `Lowering of ${model.name} is not there yet.`, {
-    ranks: plan.ranks,
-    options: Object.keys(options).join(),
-  });
+  const problems = verifyPlan(model, plan);
+  if (problems.length > 0) {
+    throw new GalvatronError("PLAN_INVALID", `This plan cannot run: ${problems.join("; ")}.`, {
+      problems: problems.length,
+      first: problems[0]!,
+    });
+  }
+  const sites = planSites(model, plan, options.graphsFor, options.lossTokens ?? lossTokens(model, plan));
+  const programs = Array.from({ length: plan.ranks }, (_, rank) => lowerRank(model, plan, sites, rank));
+  return { programs, graphs: storeOf(sites) };
+}
+
+/** Classifiers have one label per sample, all others one per position. */
+function lossTokens(model: ModelSpec, plan: Plan): number {
+  const perSample = model.family === "vit" || model.family === "swin" ? 1 : model.sequence;
+  return plan.globalBatch * perSample;
+}
+
+function storeOf(sites: readonly (readonly Site[])[]): GraphStore {
+  const store = new Map<string, Uint8Array>();
+  for (const { graphs } of sites.flat()) {
+    for (const step of [...graphs.forward, ...graphs.backward]) {
+      if (step.op === "run") store.set(step.graph.id, step.bytes);
+    }
+  }
+  return store;
 }

@@ -269,6 +269,8 @@ export interface ParameterSlice {
  */
 export interface FlatParameters {
   readonly layer: number;
+  /** Shared by embedding and head: `layer` is -1, or that of the head where the head has another stage. */
+  readonly tied: boolean;
   /** Elements of the unsharded vector, padding included. */
   readonly elements: number;
   /** The piece whose optimizer state this rank holds. */
@@ -284,6 +286,8 @@ export interface FlatParameters {
    * (ZeRO-3; the float32 masters of ZeRO-1 and ZeRO-2 under bfloat16).
    */
   readonly parameterStart: number;
+  /** First element that `gradient` holds: `shardStart` wherever gradients end up sharded (all but ddp). */
+  readonly gradientStart: number;
   /** bfloat16 parameters that graphs read, kept beside the float32 masters; -1 under float32. */
   readonly computeCopy: number;
   readonly computeCopyStart: number;

@@ -1,0 +1,202 @@
+import type { ModelSpec } from "../model/model-spec.js";
+import type { Plan } from "../plan/plan.js";
+import { stageOfRank } from "../plan/stages.js";
+import { crossInStage, type Direction, receiveAcross, sendAcross } from "./borders.js";
+import { closeProgram } from "./close-program.js";
+import { type Environment, emitBackward, emitForward } from "./layer-passes.js";
+import { ParameterViews } from "./parameter-views.js";
+import type { Program } from "./program.js";
+import { openRank, type RankState, type SiteState } from "./rank-state.js";
+import { type StageOperation, stageOperations } from "./schedule.js";
+import { gradientName, type Site } from "./sites.js";
+import { emitUpdate } from "./update.js";
+
+/** A border's tensors; `undefined` where nothing flows (a border value without gradient). */
+type Border = readonly (number | undefined)[];
+
+/** One pass of one micro-batch through one site. */
+interface Visit {
+  readonly site: SiteState;
+  readonly pass: "forward" | "backward";
+}
+
+/** Writes one rank's program. */
+export function lowerRank(
+  model: ModelSpec,
+  plan: Plan,
+  sites: readonly (readonly Site[])[],
+  rank: number,
+): Program {
+  const stage = stageOfRank(plan, rank);
+  const state = openRank(model, plan, sites[stage]!, rank);
+  new StageWriter(state, sites).emitOperations();
+  emitUpdate(state);
+  return closeProgram(state);
+}
+
+/**
+ * Emits a stage's operations in an order in which all ranks could run their lists one instruction at a time, sends
+ * blocking until they are received. Whatever a later pass lets wait for earlier instructions can then not deadlock.
+ */
+class StageWriter {
+  readonly #state: RankState;
+  readonly #views: ParameterViews;
+  readonly #sites: readonly (readonly Site[])[];
+  readonly #operations: readonly StageOperation[];
+  readonly #visits: readonly Visit[];
+  #visit = 0;
+  /** By micro-batch: what each site's forward left for its backward. */
+  readonly #kept = new Map<number, Environment[]>();
+  /** Sends of the operation before, held back until the receives that must come first. */
+  #pendingSends: (() => void)[] = [];
+  /** What keeps its address until the end of the visit, or of the operation, that follows. */
+  #lingerVisit: readonly number[] = [];
+  #lingerOperation: readonly number[] = [];
+  #operationStart = 0;
+
+  constructor(state: RankState, sites: readonly (readonly Site[])[]) {
+    this.#state = state;
+    this.#views = new ParameterViews(state);
+    this.#sites = sites;
+    this.#operations = stageOperations(state.plan, state.stage);
+    this.#visits = this.#operations.flatMap(({ pass }) => {
+      const order = pass === "forward" ? state.sites : [...state.sites].reverse();
+      return order.map((site) => ({ site, pass }));
+    });
+  }
+
+  emitOperations(): void {
+    const { builder } = this.#state;
+    for (const [index, operation] of this.#operations.entries()) {
+      const reservedFrom = this.#operationStart;
+      this.#operationStart = builder.position;
+      const lingering = this.#lingerOperation;
+      this.#lingerOperation = [];
+      if (!this.#receiveFirst(index)) this.#flushSends();
+      const incoming = this.#receive(operation, reservedFrom);
+      this.#flushSends();
+      const outgoing =
+        operation.pass === "forward"
+          ? this.#forward(operation.microBatch, incoming)
+          : this.#backward(operation.microBatch, incoming);
+      this.#send(operation, outgoing);
+      for (const tensor of lingering) builder.keepUntilNow(tensor);
+    }
+    this.#flushSends();
+  }
+
+  /**
+   * Between forward m and backward j: the next stage sends gradient j before it receives activation m exactly when it
+   * runs backward j before forward m; then the gradient must be received here before the activation is sent.
+   */
+  #receiveFirst(index: number): boolean {
+    const { plan, stage } = this.#state;
+    const before = this.#operations[index - 1];
+    const now = this.#operations[index]!;
+    if (before?.pass !== "forward" || now.pass !== "backward") return false;
+    if (stage + 1 >= plan.stageLayers.length) return false;
+    const next = stageOperations(plan, stage + 1);
+    const at = (wanted: StageOperation): number =>
+      next.findIndex(({ pass, microBatch }) => pass === wanted.pass && microBatch === wanted.microBatch);
+    return at(now) < at(before);
+  }
+
+  #receive(operation: StageOperation, reservedFrom: number): Border {
+    const { stage, sites } = this.#state;
+    const forward = operation.pass === "forward";
+    const neighbour = this.#sites[forward ? stage - 1 : stage + 1];
+    if (neighbour === undefined) return [];
+    const from = forward ? neighbour.at(-1)! : neighbour[0]!;
+    const to = forward ? sites[0]!.site : sites.at(-1)!.site;
+    const expected = forward ? from.graphs.borderOutputs.map(() => true) : flowingGradients(to, from);
+    const direction = directionOf(operation);
+    return receiveAcross(this.#state, from, to, direction, expected, operation.microBatch, reservedFrom);
+  }
+
+  #send(operation: StageOperation, outgoing: Border): void {
+    const { stage, sites } = this.#state;
+    const forward = operation.pass === "forward";
+    const neighbour = this.#sites[forward ? stage + 1 : stage - 1];
+    if (neighbour === undefined) return;
+    const from = forward ? sites.at(-1)!.site : sites[0]!.site;
+    const to = forward ? neighbour[0]! : neighbour.at(-1)!;
+    const flowing = forward
+      ? outgoing
+      : flowingGradients(to, from).map((flows, index) => (flows ? outgoing[index] : undefined));
+    const sent = sendAcross(this.#state, from, to, directionOf(operation), flowing, operation.microBatch);
+    this.#pendingSends.push(sent.emit);
+    this.#lingerOperation = sent.tensors;
+  }
+
+  #flushSends(): void {
+    for (const emit of this.#pendingSends) emit();
+    this.#pendingSends = [];
+  }
+
+  #forward(microBatch: number, incoming: Border): Border {
+    const { sites } = this.#state;
+    const kept: Environment[] = [];
+    let border = incoming;
+    for (const [index, site] of sites.entries()) {
+      const before = sites[index - 1];
+      this.#enterVisit(site, microBatch);
+      if (before !== undefined) {
+        border = crossInStage(this.#state, before.site, site.site, "activations", border, microBatch);
+      }
+      const result = emitForward(this.#state, this.#views, site, microBatch, border as readonly number[]);
+      border = result.outputs;
+      kept.push(result.kept);
+      this.#leaveVisit(site);
+    }
+    this.#kept.set(microBatch, kept);
+    return border;
+  }
+
+  #backward(microBatch: number, incoming: Border): Border {
+    const { sites } = this.#state;
+    const kept = this.#kept.get(microBatch)!;
+    this.#kept.delete(microBatch);
+    let border = incoming;
+    for (let index = sites.length - 1; index >= 0; index--) {
+      const site = sites[index]!;
+      const after = sites[index + 1];
+      this.#enterVisit(site, microBatch);
+      if (after !== undefined) {
+        border = crossInStage(this.#state, after.site, site.site, "gradients", border, microBatch);
+      }
+      border = emitBackward(this.#state, this.#views, site, microBatch, kept[index]!, border);
+      this.#leaveVisit(site);
+    }
+    return border;
+  }
+
+  /** Gathers what this visit needs, and ahead of time what the next one needs. */
+  #enterVisit(site: SiteState, microBatch: number): void {
+    this.#views.gather(site, this.#visits[this.#visit]!.pass, microBatch);
+    const next = this.#visits[this.#visit + 1];
+    if (next !== undefined) this.#views.gather(next.site, next.pass, microBatch);
+  }
+
+  #leaveVisit(site: SiteState): void {
+    const { builder, lingering } = this.#state;
+    this.#visit++;
+    this.#views.release(site, this.#visits[this.#visit]);
+    for (const tensor of this.#lingerVisit) builder.keepUntilNow(tensor);
+    this.#lingerVisit = lingering.splice(0);
+  }
+}
+
+function directionOf(operation: StageOperation): Direction {
+  return operation.pass === "forward" ? "activations" : "gradients";
+}
+
+/** Which border tensors' gradients flow back from `after` to `before`: those that one makes and the other reads. */
+function flowingGradients(before: Site, after: Site): readonly boolean[] {
+  return before.graphs.borderOutputs.map((name, index) => {
+    const into = after.graphs.borderInputs[index]!;
+    return (
+      gradientName(before.graphs, name, "borderOutputGradient") !== undefined &&
+      gradientName(after.graphs, into, "borderInputGradient") !== undefined
+    );
+  });
+}

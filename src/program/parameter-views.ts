@@ -1,0 +1,83 @@
+import type { FlatState, RankState, SiteState } from "./rank-state.js";
+import { stepInputs } from "./sites.js";
+
+/** Parameters as graphs read them, visit after visit: ZeRO-3 gathers each flat just ahead of its use. */
+export class ParameterViews {
+  readonly #state: RankState;
+  /** Whole vectors in reach: persistent ones for good, gathered ones while their visit lasts. */
+  readonly #gathered = new Map<FlatState, number>();
+  readonly #views = new Map<number, readonly number[]>();
+  readonly #readBy = new Map<string, readonly FlatState[]>();
+
+  constructor(state: RankState) {
+    this.#state = state;
+  }
+
+  /** Starts the gathers that a visit needs; does nothing for what is already there. */
+  gather(site: SiteState, pass: "forward" | "backward", microBatch: number): void {
+    const { builder } = this.#state;
+    for (const flat of this.#needs(site, pass)) {
+      if (flat.mode !== "zero3" || this.#gathered.has(flat)) continue;
+      const source = flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter;
+      const { dtype } = builder.tensors[source]!;
+      const whole = builder.tensor(`${site.site.name}.${flat.layout.part}.gathered`, "transient", dtype, [
+        flat.layout.elements,
+      ]);
+      builder.emit({
+        op: "allGather",
+        stream: "gather",
+        label: { phase: "gather", layer: site.site.layer, microBatch },
+        group: flat.shareGroup,
+        reduction: "sum",
+        input: source,
+        output: whole,
+      });
+      this.#gathered.set(flat, whole);
+    }
+  }
+
+  /** Drops what a visit gathered, unless the next visit needs it too. */
+  release(site: SiteState, next: { site: SiteState; pass: "forward" | "backward" } | undefined): void {
+    const kept = next === undefined ? [] : this.#needs(next.site, next.pass);
+    for (const flat of site.flats) {
+      if (!kept.includes(flat)) this.#gathered.delete(flat);
+    }
+  }
+
+  /** The tensor of a parameter. */
+  tensor(site: SiteState, name: string): number {
+    const { flat, entry } = site.parameterFlat.get(name)!;
+    const whole = this.#gathered.get(flat) ?? (flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter);
+    let views = this.#views.get(whole);
+    if (views === undefined) {
+      const { builder } = this.#state;
+      views = flat.layout.entries.map(({ declaration, offset, shape }) =>
+        builder.view(whole, `${site.site.name}.${declaration.name}`, offset, shape),
+      );
+      this.#views.set(whole, views);
+    }
+    return views[entry]!;
+  }
+
+  #needs(site: SiteState, pass: "forward" | "backward"): readonly FlatState[] {
+    const key = `${site.site.layer} ${pass}`;
+    let flats = this.#readBy.get(key);
+    if (flats === undefined) {
+      const { graphs, strategy, recomputeSteps } = site.site;
+      const steps =
+        pass === "forward"
+          ? graphs.forward
+          : strategy.recompute
+            ? [...recomputeSteps.map((index) => graphs.forward[index]!), ...graphs.backward]
+            : graphs.backward;
+      const read = new Set<FlatState>();
+      for (const name of steps.flatMap(stepInputs)) {
+        const parameter = site.parameterFlat.get(name);
+        if (parameter !== undefined) read.add(parameter.flat);
+      }
+      flats = site.flats.filter((flat) => read.has(flat));
+      this.#readBy.set(key, flats);
+    }
+    return flats;
+  }
+}

@@ -1,0 +1,18 @@
+import type { Stream } from "./program.js";
+
+/** All streams, in the order in which tables list them. */
+export const STREAMS: readonly Stream[] = [
+  "compute",
+  "gather",
+  "reduce",
+  "activationsIn",
+  "activationsOut",
+  "gradientsIn",
+  "gradientsOut",
+];
+
+const INDEX = new Map(STREAMS.map((stream, index) => [stream, index]));
+
+export function streamIndex(stream: Stream): number {
+  return INDEX.get(stream)!;
+}

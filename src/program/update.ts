@@ -1,0 +1,125 @@
+import type { InstructionLabel } from "./program.js";
+import { type FlatState, type RankState, stageRanks } from "./rank-state.js";
+
+/**
+ * The end of a step: gradients of tied parameters are added up between the first and the last stage, the global norm
+ * is taken over every gradient element once, gradients are clipped, every shard is updated, and what ZeRO-1 and
+ * ZeRO-2 updated in pieces is gathered again.
+ */
+export function emitUpdate(state: RankState): void {
+  addTiedGradients(state);
+  emitClip(state);
+  for (const flat of state.flats) emitAdamw(state, flat);
+  for (const flat of state.flats) state.builder.keepUntilNow(flat.gradient);
+}
+
+/** Both ends hold the same parameter, cut alike, and update it alike. */
+function addTiedGradients(state: RankState): void {
+  const { builder, plan, rank, stage } = state;
+  const last = plan.stageLayers.length - 1;
+  const tied = state.flats.find((flat) => flat.layout.part === "tied");
+  if (tied === undefined || last === 0) return;
+  const distance = stageRanks(plan, last)[0]!;
+  const first = stage === 0 ? rank : rank - distance;
+  builder.emit({
+    op: "allReduce",
+    stream: "reduce",
+    label: { phase: "reduce", layer: tied.layer },
+    group: builder.group([first, first + distance]),
+    reduction: "sum",
+    input: tied.ownGradient,
+    output: tied.ownGradient,
+  });
+}
+
+function emitClip(state: RankState): void {
+  const { builder, plan } = state;
+  const label: InstructionLabel = { phase: "optimizer" };
+  const squares = builder.tensor("sumSquares", "io", "float64", [1]);
+  const inputs = state.flats.flatMap((flat) => countedPieces(state, flat));
+  if (inputs.length > 0) {
+    builder.emit({ op: "sumSquares", stream: "compute", label, inputs, output: squares });
+  } else {
+    builder.emit({ op: "fill", stream: "compute", label, value: 0, output: squares });
+  }
+  if (plan.ranks > 1) {
+    const group = builder.group(Array.from({ length: plan.ranks }, (_, rank) => rank));
+    builder.emit({
+      op: "allReduce",
+      stream: "reduce",
+      label,
+      group,
+      reduction: "sum",
+      input: squares,
+      output: squares,
+    });
+  }
+  builder.emit({
+    op: "clip",
+    stream: "compute",
+    label,
+    sumSquares: squares,
+    hyper: state.hyper,
+    output: state.clip,
+  });
+}
+
+/**
+ * The pieces of a flat's gradient that this rank counts in the global norm. Replicas count their own part only: the
+ * ranks that share a state a piece each, the first of a tensor group what is whole on all of them, the embedding's
+ * stage what is tied.
+ */
+function countedPieces(state: RankState, flat: FlatState): readonly number[] {
+  const { layout, shareRanks, shareIndex } = flat;
+  if (layout.part === "tied" && state.stage > 0) return [];
+  const piece = layout.elements / shareRanks;
+  const start = shareIndex * piece;
+  const end = start + piece;
+  const ranges: [number, number][] =
+    flat.tensorIndex > 0 && layout.wholeEnd > layout.wholeStart
+      ? [
+          [start, Math.min(end, layout.wholeStart)],
+          [Math.max(start, layout.wholeEnd), end],
+        ]
+      : [[start, end]];
+  return ranges.flatMap(([from, to]) =>
+    to > from
+      ? [state.builder.view(flat.ownGradient, "gradient.counted", from - flat.ownGradientStart, [to - from])]
+      : [],
+  );
+}
+
+function emitAdamw(state: RankState, flat: FlatState): void {
+  const { builder } = state;
+  const label: InstructionLabel = { phase: "optimizer", layer: flat.layer };
+  const { shardStart, shardElements, computeCopy } = flat;
+  const shardOf = (whole: number, holdsFrom: number): number =>
+    builder.tensors[whole]!.shape[0] === shardElements
+      ? whole
+      : builder.view(whole, `${builder.tensors[whole]!.name}.shard`, shardStart - holdsFrom, [shardElements]);
+  const parameter = shardOf(flat.parameter, flat.parameterStart);
+  const copy = computeCopy >= 0 ? shardOf(computeCopy, flat.computeCopyStart) : -1;
+  builder.emit({
+    op: "adamw",
+    stream: "compute",
+    label,
+    parameter,
+    gradient: flat.ownGradient,
+    moment1: flat.moment1,
+    moment2: flat.moment2,
+    decayElements: Math.max(0, Math.min(shardElements, flat.layout.decayElements - shardStart)),
+    hyper: state.hyper,
+    clip: state.clip,
+    computeCopy: copy,
+  });
+  if (flat.mode !== "zero1" && flat.mode !== "zero2") return;
+  builder.emit({
+    op: "allGather",
+    stream: "gather",
+    label: { phase: "gather", layer: flat.layer },
+    group: flat.shareGroup,
+    reduction: "sum",
+    input: copy >= 0 ? copy : parameter,
+    output: copy >= 0 ? computeCopy : flat.parameter,
+  });
+}

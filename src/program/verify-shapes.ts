@@ -1,0 +1,163 @@
+import { assertNever } from "../base/errors.js";
+import { DTYPE_BYTES } from "../base/units.js";
+import { product } from "./flat-layout.js";
+import { forEachRead, forEachWrite } from "./instruction-access.js";
+import type { Instruction, Program, TensorView } from "./program.js";
+
+/** Everything about one program that can be seen without running it: indices, places, shapes, element types. */
+export function shapeProblems(program: Program): readonly string[] {
+  const problems: string[] = [];
+  const say = (text: string): void => {
+    problems.push(`rank ${program.rank}: ${text}`);
+  };
+  for (const buffer of program.buffers) {
+    if (buffer.offsetBytes < 0 || buffer.offsetBytes + buffer.sizeBytes > program.arenaBytes) {
+      say(`buffer ${buffer.name} lies outside the arena`);
+    }
+  }
+  for (const tensor of program.tensors) {
+    const buffer = program.buffers[tensor.buffer];
+    const bytes = product(tensor.shape) * DTYPE_BYTES[tensor.dtype];
+    if (buffer === undefined) say(`tensor ${tensor.name} names no buffer`);
+    else if (tensor.offsetBytes < 0 || tensor.offsetBytes + bytes > buffer.sizeBytes) {
+      say(`tensor ${tensor.name} lies outside its buffer ${buffer.name}`);
+    }
+  }
+  for (const [index, instruction] of program.instructions.entries()) {
+    let known = true;
+    const check = (tensor: number): void => {
+      if (program.tensors[tensor] === undefined) known = false;
+    };
+    forEachRead(instruction, check);
+    forEachWrite(instruction, check);
+    const where = `instruction ${index} (${instruction.op})`;
+    if (!known) {
+      say(`${where} names a tensor that is not there`);
+      continue;
+    }
+    for (const wait of instruction.waits) {
+      if (!(wait >= 0 && wait < index)) say(`${where} waits for ${wait}, which is not before it`);
+    }
+    if ("group" in instruction) {
+      const group = program.groups[instruction.group];
+      if (!group?.includes(program.rank)) {
+        say(`${where} is over a group that rank ${program.rank} is not in`);
+        continue;
+      }
+    }
+    for (const problem of operandProblems(program, instruction)) say(`${where}: ${problem}`);
+  }
+  return problems;
+}
+
+function operandProblems(program: Program, instruction: Instruction): readonly string[] {
+  const tensor = (index: number): TensorView => program.tensors[index]!;
+  const elements = (index: number): number => product(tensor(index).shape);
+  const problems: string[] = [];
+  const expect = (holds: boolean, text: string): void => {
+    if (!holds) problems.push(text);
+  };
+  const sameDtype = (...tensors: readonly number[]): void => {
+    const dtypes = new Set(tensors.map((one) => tensor(one).dtype));
+    expect(dtypes.size === 1, `operands are ${[...dtypes].join(" and ")}`);
+  };
+  switch (instruction.op) {
+    case "run": {
+      const graph = program.graphs[instruction.graph];
+      if (graph === undefined) return ["names no graph"];
+      for (const [tensors, ports] of [
+        [instruction.inputs, graph.inputs],
+        [instruction.outputs, graph.outputs],
+      ] as const) {
+        expect(
+          tensors.length === ports.length,
+          `${tensors.length} tensors for ${ports.length} ports of ${graph.name}`,
+        );
+        for (const [i, port] of ports.entries()) {
+          const view = program.tensors[tensors[i] ?? -1];
+          if (view === undefined) continue;
+          expect(
+            view.dtype === port.dtype && view.shape.join() === port.shape.join(),
+            `${view.name} is ${view.dtype} [${view.shape}], port ${port.name} of ${graph.name} ${port.dtype} [${port.shape}]`,
+          );
+        }
+      }
+      break;
+    }
+    case "allReduce":
+    case "allToAll":
+    case "broadcast":
+    case "allGather":
+    case "reduceScatter": {
+      const ranks = program.groups[instruction.group]!.length;
+      const [into, out] = [elements(instruction.input), elements(instruction.output)];
+      const factor = { allGather: ranks, reduceScatter: 1 / ranks }[instruction.op as string] ?? 1;
+      expect(out === into * factor, `${into} elements in, ${out} out, over ${ranks} ranks`);
+      if (instruction.op === "allToAll") expect(into % ranks === 0, `${into} elements over ${ranks} ranks`);
+      sameDtype(instruction.input, instruction.output);
+      break;
+    }
+    case "copy":
+    case "accumulate":
+      expect(elements(instruction.input) === elements(instruction.output), "input and output differ in size");
+      break;
+    case "copyBlock": {
+      sameDtype(instruction.input, instruction.output);
+      for (const [view, start] of [
+        [tensor(instruction.input), instruction.inputStart],
+        [tensor(instruction.output), instruction.outputStart],
+      ] as const) {
+        const inside =
+          view.shape.length === instruction.extent.length &&
+          instruction.extent.every(
+            (extent, axis) => start[axis]! >= 0 && start[axis]! + extent <= view.shape[axis]!,
+          );
+        expect(
+          inside,
+          `block [${instruction.extent}] at [${start}] lies outside ${view.name} [${view.shape}]`,
+        );
+      }
+      break;
+    }
+    case "exchange": {
+      const group = program.groups[instruction.group]!;
+      for (const { peer } of [...instruction.sends, ...instruction.receives]) {
+        expect(
+          peer !== program.rank && group.includes(peer),
+          `piece for rank ${peer}, no other member of the group`,
+        );
+      }
+      break;
+    }
+    case "send":
+    case "receive": {
+      const direction = instruction.op === "send" ? "Out" : "In";
+      expect(instruction.stream.endsWith(direction), `on stream ${instruction.stream}`);
+      break;
+    }
+    case "sumSquares":
+      expect(tensor(instruction.output).dtype === "float64", "output is not float64");
+      break;
+    case "clip":
+      expect(tensor(instruction.sumSquares).dtype === "float64", "sumSquares is not float64");
+      expect(elements(instruction.output) === 2, "output is not [factor, norm]");
+      break;
+    case "adamw": {
+      const { parameter, gradient, moment1, moment2, decayElements, computeCopy } = instruction;
+      const size = elements(parameter);
+      expect(
+        [gradient, moment1, moment2].every((one) => elements(one) === size),
+        "parameter, gradient and moments differ in size",
+      );
+      expect(computeCopy < 0 || elements(computeCopy) === size, "the compute copy differs in size");
+      expect(decayElements >= 0 && decayElements <= size, `decays ${decayElements} of ${size} elements`);
+      sameDtype(parameter, gradient, moment1, moment2);
+      break;
+    }
+    case "fill":
+      break;
+    default:
+      assertNever(instruction);
+  }
+  return problems;
+}
