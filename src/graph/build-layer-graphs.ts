@@ -42,11 +42,11 @@ export function layerGraphs(
 function writeLayer(scope: LayerScope, model: ModelSpec): void {
   const layers = FAMILY_LAYERS[model.family];
   const { kind } = scope.request;
-  if (kind === EMBEDDING_KIND) return layers.embedding(scope, model);
-  if (kind === HEAD_KIND) return layers.head(scope, model);
   const spec = model.kinds[kind];
-  if (!spec) throw new GraphError(`${model.name} has no layers of kind ${kind}`);
-  layers.body(scope, model, spec);
+  if (kind === EMBEDDING_KIND) layers.embedding(scope, model);
+  else if (kind === HEAD_KIND) layers.head(scope, model);
+  else if (spec) layers.body(scope, model, spec);
+  else throw new GraphError(`${model.name} has no layers of kind ${kind}`);
 }
 
 /** The values of a layer by name, as they are collected. */

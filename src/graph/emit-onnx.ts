@@ -153,19 +153,6 @@ function emitPad(emission: Emission, node: GraphNode, output: string): void {
   emission.emit("Pad", [emission.nameOf(x), emission.integerInput(pads)], [output]);
 }
 
-function emitOneHot(emission: Emission, node: GraphNode, output: string): void {
-  const [depth, values] = [emission.fresh(), emission.fresh()];
-  const dtype = node.outputs[0]!.dtype;
-  emission.initializers.push({
-    name: depth,
-    dtype: "int64",
-    shape: [],
-    values: [numberAttribute(node.attributes, "depth")],
-  });
-  emission.initializers.push({ name: values, dtype, shape: [2], values: [0, 1] });
-  emission.emit("OneHot", [emission.nameOf(node.inputs[0]!), depth, values], [output]);
-}
-
 function emitStandard(emission: Emission, node: GraphNode, outputs: readonly string[]): void {
   const { attributes } = node;
   const inputs = node.inputs.map((input) => emission.nameOf(input));
@@ -242,9 +229,6 @@ function emitStandard(emission: Emission, node: GraphNode, outputs: readonly str
       break;
     case "ScatterND":
       emission.emit("ScatterND", inputs, outputs, [{ name: "reduction", string: "add" }]);
-      break;
-    case "OneHot":
-      emitOneHot(emission, node, outputs[0]!);
       break;
     case "StandardGelu":
       emission.emit("Gelu", inputs, outputs, [

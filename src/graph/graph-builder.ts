@@ -115,6 +115,9 @@ export class GraphBuilder {
   greaterOrEqual(a: Value, b: Value): Value {
     return this.one("GreaterOrEqual", [a, b]);
   }
+  equal(a: Value, b: Value): Value {
+    return this.one("Equal", [a, b]);
+  }
   and(a: Value, b: Value): Value {
     return this.one("And", [a, b]);
   }
@@ -183,9 +186,6 @@ export class GraphBuilder {
   }
   scatterND(x: Value, indices: Value, updates: Value): Value {
     return this.one("ScatterND", [x, indices, updates]);
-  }
-  oneHot(indices: Value, depth: number, dtype: Dtype): Value {
-    return this.one("OneHot", [indices], { depth, dtype });
   }
 
   allGather(x: Value, degree: number): Value {

@@ -49,8 +49,7 @@ export type StandardOp =
   | "Gather"
   | "GatherElements"
   | "ScatterElements"
-  | "ScatterND"
-  | "OneHot";
+  | "ScatterND";
 
 export type CollectiveOp = "AllGather" | "ReduceScatter" | "AllReduce" | "AllToAll" | "CopyToGroup";
 

@@ -60,16 +60,20 @@ export const EMBEDDING_OPS: Readonly<Record<EmbeddingOp, OpDefinition>> = {
       const count = elementCount(indices.shape);
       const flat = g.reshape(indices, [count]);
       const checked = flagAttribute(attributes, "checked");
-      const inside = checked ? insideTable(g, flat, rows) : null;
-      const place = inside ? g.where(inside, flat, g.scalar(rows, "int64")) : flat;
       if (rows <= ONE_HOT_ROWS) {
-        const depth = checked ? rows + 1 : rows;
-        const table = g.gemm(g.oneHot(place, depth, dy.dtype), dy, null, { transA: true });
-        return [checked ? g.slice(table, 0, 0, rows) : table];
+        const iota = g.constant(
+          Array.from({ length: rows }, (_, i) => i),
+          "int64",
+          [1, rows],
+        );
+        const oneHot = g.cast(g.equal(g.reshape(flat, [count, 1]), iota), dy.dtype);
+        return [g.gemm(oneHot, dy, null, { transA: true })];
       }
+      // Indices outside go to a row of their own, which is left out.
+      const last = g.scalar(rows, "int64");
+      const place = checked ? g.where(insideTable(g, flat, rows), flat, last) : flat;
       const zeros = g.constant([0], dy.dtype, [checked ? rows + 1 : rows, dy.shape[1]!]);
-      const table = g.scatterND(zeros, g.reshape(place, [count, 1]), dy);
-      return [checked ? g.slice(table, 0, 0, rows) : table];
+      return [g.slice(g.scatterND(zeros, g.reshape(place, [count, 1]), dy), 0, 0, rows)];
     },
     flops: (node) => elementCount(node.inputs[0]!.shape),
   },

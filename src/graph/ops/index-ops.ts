@@ -7,7 +7,6 @@ type IndexOp = Extract<
   | "GatherElements"
   | "ScatterElements"
   | "ScatterND"
-  | "OneHot"
   | "StandardGelu"
   | "StandardLayerNormalization"
 >;
@@ -44,15 +43,6 @@ export const INDEX_OPS: Readonly<Record<IndexOp, OpDefinition>> = {
   ScatterElements: { infer: ([x]) => [{ dtype: x!.dtype, shape: x!.shape }] },
   /** Adds rows of updates at row indices `[n, 1]`. */
   ScatterND: { infer: ([x]) => [{ dtype: x!.dtype, shape: x!.shape }] },
-  /** `[n]` indices to `[n, depth]` zeros and ones; nothing for an index outside. */
-  OneHot: {
-    infer: ([indices], attributes) => [
-      {
-        dtype: attributes.dtype as "float32",
-        shape: [...indices!.shape, numberAttribute(attributes, "depth")],
-      },
-    ],
-  },
   /** ONNX Gelu (opset 20). */
   StandardGelu: { infer: ([x]) => [{ dtype: x!.dtype, shape: x!.shape }] },
   /** ONNX LayerNormalization (opset 17) over the last axis with its Mean and InvStdDev. */

@@ -41,8 +41,19 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
       const [, mean, inverseDeviation] = node.outputs;
       return g.node("LayerNormalizationGradient", [dy, x!, scale!, mean!, inverseDeviation!]);
     },
-    decompose: (g, inputs, attributes) =>
-      g.node("StandardLayerNormalization", inputs, { epsilon: numberAttribute(attributes, "epsilon") }),
+    decompose: (g, inputs, attributes) => {
+      const epsilon = numberAttribute(attributes, "epsilon");
+      const x = required(inputs, 0);
+      if (x.dtype === "float32") return g.node("StandardLayerNormalization", inputs, { epsilon });
+      // ONNX Runtime keeps float32 statistics of a float64 norm.
+      const last = [x.shape.length - 1];
+      const mean = g.reduceMean(x, last, true);
+      const centred = g.sub(x, mean);
+      const variance = g.reduceMean(g.mul(centred, centred), last, true);
+      const inverseDeviation = g.reciprocal(g.sqrt(g.add(variance, g.scalar(epsilon, x.dtype))));
+      const normal = g.mul(centred, inverseDeviation);
+      return [g.add(g.mul(normal, required(inputs, 1)), required(inputs, 2)), mean, inverseDeviation];
+    },
     flops: flops(8),
   },
   LayerNormalizationGradient: {

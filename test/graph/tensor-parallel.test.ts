@@ -1,0 +1,73 @@
+import { describe, expect, it } from "vitest";
+import { layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import type { LayerRequest } from "../../src/graph/layer-graphs.js";
+import { modelSpec } from "../../src/model/model-spec-from.js";
+import { ONE_RANK, randomInputs, relativeDifference, simulateLayer } from "./simulate-layer.js";
+
+// A vocabulary that does not divide, so that padding is in the test.
+const model = modelSpec("gpt", { layers: 2, hidden: 16, heads: 4, sequence: 8, vocabulary: 11, tied: false });
+const request = (kind: string, tensorDegree: number, tensorSplit: "weights" | "sequence"): LayerRequest => ({
+  kind,
+  strategy: { ...ONE_RANK, tensorDegree, tensorSplit },
+  samples: 3,
+  precision: "float32",
+  lossTokens: 24,
+});
+
+const KINDS = ["embedding", "decoder", "head"];
+const GROUPS = [
+  [2, "weights"],
+  [4, "weights"],
+  [2, "sequence"],
+  [4, "sequence"],
+] as const;
+
+describe("a tensor group computes what one rank computes", () => {
+  it.each(KINDS.flatMap((kind) => GROUPS.map(([degree, split]) => [kind, degree, split] as const)))(
+    "%s over %i ranks, split %s (float64)",
+    async (kind, degree, split) => {
+      const options = { dtype: "float64" } as const;
+      const alone = request(kind, 1, "weights");
+      const inputs = randomInputs(model, alone, options);
+      const expected = await simulateLayer(model, alone, inputs, options);
+      const actual = await simulateLayer(model, request(kind, degree, split), inputs, options);
+      expect(Object.keys(actual).sort()).toEqual(Object.keys(expected).sort());
+      for (const [name, whole] of Object.entries(expected)) {
+        if (name === "attention.key.bias.gradient") {
+          // The key bias moves all scores of a query alike: zero but for rounding.
+          expect(Math.max(...Array.from(actual[name]!.data, Math.abs))).toBeLessThan(1e-12);
+        } else {
+          expect(relativeDifference(actual[name]!, whole), name).toBeLessThan(1e-12);
+        }
+      }
+    },
+  );
+
+  it("moves along the sequence only, with as many collectives as Megatron and Ulysses", () => {
+    const steps = (split: "weights" | "sequence", pass: "forward" | "backward"): readonly string[] =>
+      layerGraphs(model, request("decoder", 2, split))[pass].map(({ op }) => op);
+    const count = (ops: readonly string[]): Record<string, number> =>
+      Object.fromEntries([...new Set(ops)].map((op) => [op, ops.filter((o) => o === op).length]));
+    expect(count(steps("weights", "forward"))).toEqual({ run: 5, allGather: 2, reduceScatter: 2 });
+    expect(count(steps("weights", "backward"))).toEqual({ run: 5, allGather: 2, reduceScatter: 2 });
+    expect(count(steps("sequence", "forward"))).toEqual({ run: 3, allToAll: 4 });
+    expect(count(steps("sequence", "backward"))).toEqual({ run: 3, allToAll: 4 });
+  });
+
+  it("refuses what does not divide, in words", () => {
+    expect(() => layerGraphs(model, request("decoder", 8, "sequence"))).toThrow(/heads do not divide/);
+    expect(() => layerGraphs(model, request("embedding", 3, "sequence"))).toThrow(
+      /sequence \(8\) must divide/,
+    );
+  });
+
+  it("gives equal bytes for equal requests", () => {
+    const ids = (): readonly string[] =>
+      KINDS.flatMap((kind) => {
+        const graphs = layerGraphs(model, request(kind, 2, "weights"));
+        return [...graphs.forward, ...graphs.backward].flatMap((s) => (s.op === "run" ? [s.graph.id] : []));
+      });
+    expect(ids()).toEqual(ids());
+    expect(new Set(ids()).size).toBe(ids().length);
+  });
+});
