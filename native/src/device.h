@@ -225,8 +225,6 @@ struct DeviceProbe {
   std::vector<DeviceFound> devices;
 };
 
-std::unique_ptr<Device> openHostDevice(const DeviceOptions& options, Meeting& meeting);
-
 }  // namespace galvatron
 
 // Exported by libgalvatron_cuda.so, which stands beside the addon. Both throw galvatron::Failure; both refuse another

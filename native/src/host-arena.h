@@ -1,0 +1,39 @@
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <string>
+
+#include "failure.h"
+
+namespace galvatron {
+
+// The rank's memory on the host: zeroed, and taken from the system page by page as it is first touched.
+class HostArena {
+ public:
+  HostArena() = default;
+  explicit HostArena(size_t bytes) : bytes_(bytes) {
+    if (bytes == 0) return;
+    start_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start_ == MAP_FAILED) {
+      start_ = nullptr;
+      throw Failure("DEVICE_FAILED", "The system has no " + std::to_string(bytes) + " bytes of memory for the arena.");
+    }
+    madvise(start_, bytes, MADV_HUGEPAGE);
+  }
+  ~HostArena() {
+    if (start_ != nullptr) munmap(start_, bytes_);
+  }
+  HostArena(const HostArena&) = delete;
+  HostArena& operator=(const HostArena&) = delete;
+
+  void* start() const { return start_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void* start_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace galvatron

@@ -1,0 +1,51 @@
+#pragma once
+
+// What the host does to bytes besides running graphs. kernels.cc is compiled once per instruction set; `kernels()`
+// picks the best that this machine has. All of them give the same bits: products and sums are never contracted and
+// every sum has one order, whatever the vector width.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "program.h"
+
+namespace galvatron {
+
+// Host twins of the tensors of AdamwInstruction; `count` elements each.
+struct AdamwSpan {
+  float* parameter;
+  const float* gradient;
+  float* moment1;
+  float* moment2;
+  // null where there is none
+  uint16_t* computeCopy;
+  size_t count;
+  size_t decayElements;
+  // HYPER_FIELDS
+  const float* hyper;
+  float clipFactor;
+};
+
+struct Kernels {
+  const char* name;
+  // output = input, converted.
+  void (*convert)(Dtype inputDtype, const void* input, Dtype outputDtype, void* output, size_t count);
+  // output += input, the input converted to the output's dtype first.
+  void (*accumulate)(Dtype inputDtype, const void* input, Dtype outputDtype, void* output, size_t count);
+  void (*fill)(Dtype dtype, double value, void* output, size_t count);
+  // Sum of squares in float64: sixteen lanes, then the lanes in order. float32, float64 or bfloat16.
+  double (*sumSquares)(Dtype dtype, const void* input, size_t count);
+  void (*adamw)(const AdamwSpan& span);
+  // output = the reduction of `sources` from first to last; bfloat16 adds in float32 and rounds once. The output may
+  // be one of the sources.
+  void (*reduce)(Dtype dtype, Reduction reduction, const void* const* sources, int sourceCount, void* output,
+                 size_t count);
+};
+
+const Kernels& kernels();
+
+extern const Kernels kernelsBaseline;
+extern const Kernels kernelsAvx2;
+extern const Kernels kernelsAvx512;
+
+}  // namespace galvatron
