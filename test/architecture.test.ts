@@ -110,7 +110,7 @@ describe("architecture", () => {
 
   it.each([
     ["the environment", /process\.(env|argv)/, /(cli\/main|runtime\/worker\/main|kernel\/main)\.ts$/],
-    ["the console", /console\./, /(cli\/main|runtime\/worker\/main)\.ts$|^kernel\//],
+    ["the console", /console\.(log|info|warn|error)/, /(cli\/main|runtime\/worker\/main)\.ts$|^kernel\//],
     ["zod", /from "zod"/, /(-json|wire|cli\/[a-z-]+)\.ts$/],
     ["Arrow", /^import (?!type).*from "apache-arrow"/m, /-table\.ts$/],
     ["tslab", /from "tslab|require\("tslab/, /^kernel\//],
