@@ -1,4 +1,4 @@
-import { escapeXml } from "../display/svg.js";
+import { escapeHtml } from "./escape-html.js";
 
 const ESCAPE = "\u001b";
 const SEQUENCE: RegExp = new RegExp(`${ESCAPE}\\[([\\d;]*)m`, "g");
@@ -12,7 +12,7 @@ export function ansiHtml(text: string): string {
   let html = "";
   let at = 0;
   const flush = (until: number): void => {
-    const part = escapeXml(clean.slice(at, until));
+    const part = escapeHtml(clean.slice(at, until));
     if (part === "") return;
     html += active.size === 0 ? part : `<span class="${[...active].join(" ")}">${part}</span>`;
   };

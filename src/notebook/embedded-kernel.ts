@@ -22,7 +22,6 @@ export interface KernelCommand {
   readonly argv: readonly string[];
   /** Folder that cells run in. */
   readonly folder: string;
-  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A message with the channel it belongs to: the form in which notebook servers hand messages on. */
@@ -61,7 +60,6 @@ export class EmbeddedKernel {
     const [program, ...parameters] = command.argv.map((word) => word.replace("{connection_file}", file));
     this.#process = spawn(program!, parameters, {
       cwd: command.folder,
-      env: { ...process.env, JPY_PARENT_PID: String(process.pid), ...command.environment },
       stdio: ["ignore", "pipe", "pipe"],
       // A Ctrl-C at the terminal is ours to pass on as an interrupt, not the kernel's to die of.
       detached: process.platform !== "win32",

@@ -18,7 +18,6 @@ export interface EmbeddedServerOptions {
   readonly folder: string;
   /** Another kernel than ours: a kernelspec's argv. */
   readonly argv?: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A Jupyter server in this process, with just what JupyterLab's client library asks of one. */
@@ -41,7 +40,6 @@ export function embeddedServer(options: EmbeddedServerOptions): EmbeddedServer {
   const command: KernelCommand = {
     argv: options.argv ?? kernelArgv(),
     folder: options.folder,
-    ...(options.environment ? { environment: options.environment } : {}),
   };
   const kernels = new Map<string, Hosted>();
 

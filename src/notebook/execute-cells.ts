@@ -1,13 +1,14 @@
 import type { Kernel, KernelMessage } from "@jupyterlab/services";
 import { CellOutputs } from "./cell-outputs.js";
-import type { CodeCell, Notebook, NotebookCell } from "./notebook-json.js";
+import { type CodeCell, type Notebook, type NotebookCell, tagsOf } from "./notebook-json.js";
 
 /** How one cell of a run ended. */
 export interface CellRun {
   readonly id: string;
   /** Position among the notebook's code cells, from 1. */
   readonly number: number;
-  readonly status: "ok" | "error" | "skipped";
+  /** "expected-error": the cell is tagged "raises-exception", and did. */
+  readonly status: "ok" | "expected-error" | "error" | "skipped";
   readonly durationMs: number;
   readonly error?: { readonly name: string; readonly message: string };
 }
@@ -95,7 +96,7 @@ async function runAll(
     });
     runs.push(run);
     options.onProgress?.({ ...place, ended: run });
-    stopped = run.status === "error" && !options.keepGoing;
+    stopped = run.status === "error" && !options.keepGoing && !mayFail(cell);
   }
   return runs;
 }
@@ -119,18 +120,23 @@ async function runOne(
     const future = kernel.requestExecute({
       code: cell.source,
       allow_stdin: false,
-      stop_on_error: !options.keepGoing,
+      stop_on_error: !options.keepGoing && !mayFail(cell),
     });
     onRequest(future.msg.header.msg_id);
     const { content } = await future.done;
     if (content.status === "ok") return ended("ok");
     const { ename = "Aborted", evalue = "" } = content as { ename?: string; evalue?: string };
-    return ended("error", { name: ename, message: evalue });
+    return ended(mayFail(cell) ? "expected-error" : "error", { name: ename, message: evalue });
   } catch (error) {
     // The client cancels what it still waited for when its kernel dies.
     const message = `The kernel died while this cell ran (${error instanceof Error ? error.message : String(error)}).`;
     return ended("error", { name: "KernelDied", message });
   }
+}
+
+/** A lesson may show an error on purpose; the tag is Jupyter's own. */
+export function mayFail(cell: CodeCell): boolean {
+  return tagsOf(cell).includes("raises-exception");
 }
 
 function titleOf(source: string): string {

@@ -1,4 +1,4 @@
-import { escapeXml } from "../display/svg.js";
+import { escapeHtml } from "./escape-html.js";
 
 const TOKEN =
   /(?<comment>\/\/[^\n]*|\/\*[\s\S]*?\*\/)|(?<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`)|(?<number>\b\d[\w.]*)|(?<word>[A-Za-z_$][\w$]*)/g;
@@ -14,13 +14,13 @@ export function highlightHtml(code: string): string {
   let html = "";
   let at = 0;
   for (const found of code.matchAll(TOKEN)) {
-    html += escapeXml(code.slice(at, found.index));
+    html += escapeHtml(code.slice(at, found.index));
     at = found.index + found[0].length;
     const kind = kindOf(found.groups ?? {});
-    const text = escapeXml(found[0]);
+    const text = escapeHtml(found[0]);
     html += kind === undefined ? text : `<span class="ts-${kind}">${text}</span>`;
   }
-  return html + escapeXml(code.slice(at));
+  return html + escapeHtml(code.slice(at));
 }
 
 function kindOf(groups: Record<string, string | undefined>): string | undefined {

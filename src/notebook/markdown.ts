@@ -1,5 +1,5 @@
 import { Marked } from "marked";
-import { escapeXml } from "../display/svg.js";
+import { escapeHtml } from "./escape-html.js";
 
 /** Markdown as HTML that runs nothing: raw HTML in it shows as text, and links lead to pages only. */
 export function markdownHtml(source: string): string {
@@ -9,17 +9,17 @@ export function markdownHtml(source: string): string {
 const renderer: Marked = new Marked({
   gfm: true,
   renderer: {
-    html: ({ text }) => escapeXml(text),
+    html: ({ text }) => escapeHtml(text),
     link({ href, title, tokens }) {
       const text = this.parser.parseInline(tokens);
       if (!isPageLink(href)) return text;
-      const hint = title ? ` title="${escapeXml(title)}"` : "";
-      return `<a href="${escapeXml(href)}"${hint} rel="noopener">${text}</a>`;
+      const hint = title ? ` title="${escapeHtml(title)}"` : "";
+      return `<a href="${escapeHtml(href)}"${hint} rel="noopener">${text}</a>`;
     },
     image: ({ href, text }) =>
       /^data:image\/(png|jpeg|gif|svg\+xml);base64,/.test(href)
-        ? `<img src="${escapeXml(href)}" alt="${escapeXml(text)}">`
-        : `<em>${escapeXml(text || href)}</em>`,
+        ? `<img src="${escapeHtml(href)}" alt="${escapeHtml(text)}">`
+        : `<em>${escapeHtml(text || href)}</em>`,
   },
 });
 

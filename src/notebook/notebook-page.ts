@@ -1,5 +1,5 @@
-import { escapeXml } from "../display/svg.js";
 import { ansiHtml } from "./ansi-html.js";
+import { escapeHtml } from "./escape-html.js";
 import { highlightHtml } from "./highlight.js";
 import { markdownHtml } from "./markdown.js";
 import type { CellOutput, CodeCell, MimeData, Notebook, NotebookCell } from "./notebook-json.js";
@@ -27,7 +27,7 @@ export function notebookPage(notebook: Notebook, name: string): string {
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeXml(title)}</title>
+<title>${escapeHtml(title)}</title>
 <style>${PAGE_STYLE}</style>
 </head>
 <body>
@@ -56,7 +56,7 @@ function cellHtml(cell: NotebookCell): string {
     return cell.source.trim() === "" && cell.outputs.length === 0 ? "" : codeHtml(cell);
   return cell.kind === "markdown"
     ? `<section class="text">${markdownHtml(cell.source)}</section>`
-    : `<pre class="raw">${escapeXml(cell.source)}</pre>`;
+    : `<pre class="raw">${escapeHtml(cell.source)}</pre>`;
 }
 
 function codeHtml(cell: CodeCell): string {
@@ -92,12 +92,12 @@ function richHtml(data: MimeData): string {
   if (typeof html === "string") return harmless(html);
   if (typeof markdown === "string") return markdownHtml(markdown);
   if (typeof svg === "string") return pictureHtml(svg, data);
-  if (typeof png === "string") return `<img alt="" src="data:image/png;base64,${escapeXml(png.trim())}">`;
+  if (typeof png === "string") return `<img alt="" src="data:image/png;base64,${escapeHtml(png.trim())}">`;
   return `<pre>${ansiHtml(String(data["text/plain"] ?? ""))}</pre>`;
 }
 
 function pictureHtml(svg: string, data: MimeData): string {
-  const words = escapeXml(String(data["text/plain"] ?? "figure"));
+  const words = escapeHtml(String(data["text/plain"] ?? "figure"));
   return `<img alt="${words}" src="data:image/svg+xml;base64,${Buffer.from(svg).toString("base64")}">`;
 }
 

@@ -67,7 +67,7 @@ export async function runNotebook(options: RunNotebookOptions): Promise<Notebook
       runs: executed.runs,
     });
     await writeResults(options, result, manifest);
-    const ok = executed.runs.every(({ status }) => status === "ok");
+    const ok = executed.runs.every(({ status }) => status === "ok" || status === "expected-error");
     return { ok, notebook: result, cells: executed.runs, manifest };
   } finally {
     await session.close();
