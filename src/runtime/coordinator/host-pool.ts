@@ -1,0 +1,27 @@
+import { BYTES_PER_MB } from "../../base/units.js";
+import { loadAddon } from "../../device/load-addon.js";
+import { onnxRuntimePath } from "../../device/onnx-runtime-path.js";
+import { threadsPerRank } from "../machine.js";
+import { openWorkerPool, type PoolOptions, type WorkerPool } from "./worker-pool.js";
+
+/** A step may wait this long for another rank; a rank that died is noticed at once in another way. */
+const DEADLINE_MS = 120_000;
+/** Room for the messages between ranks. */
+const SHARED_BYTES_PER_RANK = 8 * BYTES_PER_MB;
+
+/** Options for ranks on this machine, its cores dealt out evenly. */
+export function hostPoolOptions(ranks: number, threads: number = threadsPerRank(ranks)): PoolOptions {
+  return {
+    addon: loadAddon(),
+    onnxRuntimePath: onnxRuntimePath(),
+    ranks,
+    device: "host",
+    threads,
+    deadlineMs: DEADLINE_MS,
+    sharedBytesPerRank: SHARED_BYTES_PER_RANK,
+  };
+}
+
+export function openHostPool(ranks: number, threads?: number): Promise<WorkerPool> {
+  return openWorkerPool(hostPoolOptions(ranks, threads));
+}
