@@ -103,7 +103,7 @@ function compare(context: Loose, profile: FittedProfile): { worst: number; compa
   let compared = 0;
   const same = (ours: number, theirs: number): void => {
     worst = Math.max(worst, theirs === 0 ? Math.abs(ours) : difference(ours, theirs));
-    if (!(ours === ours)) worst = Number.POSITIVE_INFINITY;
+    if (Number.isNaN(ours)) worst = Number.POSITIVE_INFINITY;
     compared++;
   };
   const layers = context.layer_strategies.map(ofOracle);
@@ -193,7 +193,7 @@ function compare(context: Loose, profile: FittedProfile): { worst: number; compa
 describe.skipIf(!hasOracle)("the galvatron3 cost model (needs the oracle folder)", () => {
   const file = hasOracle ? oracleJson("golden-costs.json") : { contexts: [], fits: [] };
 
-  it.each(file.contexts.map((context: Loose) => [context.id, context]))(
+  it.each<[string, Loose]>(file.contexts.map((context: Loose) => [context.id, context]))(
     "%s: equal to the ancestor's numbers",
     (_, context) => {
       const given = compare(context, givenProfile(context));

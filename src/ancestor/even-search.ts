@@ -1,0 +1,187 @@
+import { type Assignment, type Candidate, kindCounts, layersOfCounts } from "./assignment.js";
+import { pipelineTime, steadyTime } from "./cost/pipeline-time.js";
+import type { CostTables } from "./cost-tables.js";
+import { boundAt, type StageBound, stageBound } from "./stage-bound.js";
+import { chooseStage, type LayerOptions, layerOptions, type StageChoice } from "./stage-choice.js";
+import { allows, type SubSearch } from "./sub-search.js";
+
+/** Options and bounds of the stages of one sub-search under one division: shared by all choices for the vocabulary. */
+export interface StageSet {
+  /** By stage, then kind. */
+  readonly options: readonly (readonly LayerOptions[])[];
+  readonly counts: readonly Int32Array[];
+  readonly boundaries: readonly number[];
+  /** Least time of every stage over memory. */
+  readonly time: readonly StageBound[];
+  /** Of the first stage: `weight` × time + exposure. */
+  readonly firstWithSync: readonly { readonly weight: number; readonly bound: StageBound }[];
+}
+
+/** Options of every stage and kind, of the strategies that a sub-search allows. */
+export function stageOptions(
+  tables: CostTables,
+  sub: SubSearch,
+  kinds: number,
+): readonly (readonly LayerOptions[])[] {
+  const size = tables.strategies.length;
+  const allowed: number[] = [];
+  for (let s = 0; s < size; s++) if (allows(sub, tables.strategies[s]!)) allowed.push(s);
+  return tables.memoryMB.map((memory) =>
+    Array.from({ length: kinds }, (_, kind) => {
+      const row = kind * size;
+      return layerOptions(
+        tables.unsynced.subarray(row, row + size),
+        tables.exposed.subarray(row, row + size),
+        memory.subarray(row, row + size),
+        allowed,
+      );
+    }),
+  );
+}
+
+export function stageSet(
+  tables: CostTables,
+  options: readonly (readonly LayerOptions[])[],
+  kindOfLayer: Int32Array,
+  division: readonly number[],
+): StageSet {
+  const kinds = options[0]!.length;
+  const boundaries = [0];
+  for (const layers of division) boundaries.push(boundaries.at(-1)! + layers);
+  const counts = division.map((_, stage) =>
+    kindCounts(kindOfLayer, kinds, boundaries[stage]!, boundaries[stage + 1]!),
+  );
+  return {
+    options,
+    counts,
+    boundaries,
+    time: options.map((own, stage) => stageBound(own, counts[stage]!, 1, 0)),
+    firstWithSync: firstWeights(tables.stages, tables.microBatches).map((weight) => ({
+      weight,
+      bound: stageBound(options[0]!, counts[0]!, weight, 1),
+    })),
+  };
+}
+
+/** How often the first stage's time counts in the three lines that make up the step time. */
+export function firstWeights(stages: number, microBatches: number): readonly number[] {
+  if (stages === 1) return [microBatches];
+  const fill = Math.max(0, microBatches + 1 - stages);
+  return [1, Math.min(stages - 1, microBatches - 1) + fill, fill];
+}
+
+/** Seconds: no choice of layers within the budgets makes a faster step. `Infinity` where nothing fits. */
+export function evenBound(
+  tables: CostTables,
+  set: StageSet,
+  rest: readonly number[],
+  budgetMB: readonly number[],
+): number {
+  const { stages, microBatches } = tables;
+  let sum = 0;
+  let first = 0;
+  let last = 0;
+  for (let stage = 0; stage < stages; stage++) {
+    const least = boundAt(set.time[stage]!, budgetMB[stage]!) + rest[stage]!;
+    if (stage === 0) first = least;
+    if (stage === stages - 1) last = least;
+    sum += least;
+  }
+  let bound = steadyTime(first, sum, last, stages, microBatches);
+  const later = sum - first;
+  for (let i = 0; i < set.firstWithSync.length; i++) {
+    const { weight, bound: line } = set.firstWithSync[i]!;
+    const own = boundAt(line, budgetMB[0]!) + (weight - 1) * rest[0]!;
+    // the lines of firstWeights in order: drain, ramp, fill
+    const others = stages === 1 || i === 1 ? 0 : i === 0 ? later + (microBatches - 1) * last : later;
+    bound = Math.max(bound, own + others);
+  }
+  return bound;
+}
+
+/** The fastest layers of a candidate under a fixed division, or null where none is faster than `cutoff`. */
+export interface EvenSolution {
+  readonly time: number;
+  readonly choices: readonly StageChoice[];
+}
+
+/** The sweep over exposure ends here at the latest; the rest is closed by the bound of the first stage. */
+const SWEEPS: number = 1000;
+
+/**
+ * Exact for the step time: stages only meet in sums, so that each takes its least time, unless synchronisation of
+ * gradients sticks out. Then the exposure allowed is lowered step by step, every stage again taking its least time
+ * under it, until less exposure cannot pay any more.
+ */
+export function solveEven(
+  tables: CostTables,
+  set: StageSet,
+  rest: readonly number[],
+  budgetMB: readonly number[],
+  cutoff: number,
+): EvenSolution | null {
+  const { stages, microBatches } = tables;
+  const least: number[] = [];
+  let best = cutoff;
+  let found: EvenSolution | null = null;
+  let allowance = Infinity;
+  for (let sweep = 0; sweep < SWEEPS; sweep++) {
+    const choices: StageChoice[] = [];
+    const unsynced: number[] = [];
+    const synced: number[] = [];
+    let sum = 0;
+    for (let stage = 0; stage < stages; stage++) {
+      const limit = allowance + rest[stage]! + sum;
+      const choice = chooseStage(set.options[stage]!, set.counts[stage]!, budgetMB[stage]!, limit, Infinity);
+      if (choice === null) return found;
+      choices.push(choice);
+      const time = choice.time + rest[stage]!;
+      if (sweep === 0) least.push(time);
+      unsynced.push(time);
+      synced.push(choice.time + choice.exposed);
+      sum += time;
+      // nothing with less exposure is faster than this first stage with the other stages at their least
+      if (stage === 0 && sweep > 0 && steadyOf([time, ...least.slice(1)], microBatches) >= best) return found;
+    }
+    const time = pipelineTime(unsynced, synced, microBatches);
+    if (time < best) {
+      best = time;
+      found = { time, choices };
+    }
+    const exposed = time - steadyOf(unsynced, microBatches);
+    if (sweep === 0 && steadyOf(unsynced, microBatches) >= best) return found;
+    if (!(exposed > best * 1e-13) || exposed >= allowance) return found;
+    allowance = exposed - best * 1e-13;
+  }
+  return found;
+}
+
+function steadyOf(times: readonly number[], microBatches: number): number {
+  let sum = 0;
+  for (const time of times) sum += time;
+  return steadyTime(times[0]!, sum, times[times.length - 1]!, times.length, microBatches);
+}
+
+/** Writes a solution out. */
+export function assignmentOf(
+  candidate: Candidate,
+  kindOfLayer: Int32Array,
+  set: StageSet,
+  solution: EvenSolution,
+  usableMB: number,
+): Assignment {
+  const { tables, sub, vocabulary, budgetMB } = candidate;
+  const boundaries = set.boundaries;
+  return {
+    globalBatch: tables.globalBatch,
+    microBatches: tables.microBatches,
+    sub,
+    stageLayers: boundaries.slice(1).map((end, stage) => end - boundaries[stage]!),
+    layers: solution.choices.flatMap((choice, stage) =>
+      layersOfCounts(tables, kindOfLayer, boundaries[stage]!, boundaries[stage + 1]!, choice.counts),
+    ),
+    vocabulary: vocabulary.strategy,
+    time: solution.time,
+    usedMB: solution.choices.map((choice, stage) => usableMB - budgetMB[stage]! + choice.memory),
+  };
+}
