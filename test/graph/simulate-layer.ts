@@ -18,6 +18,16 @@ export const ONE_RANK: Strategy = {
 /** Tensors of the whole model, uncut, by value name. */
 export type WholeTensors = Readonly<Record<string, Content>>;
 
+const built = new Map<string, LayerGraphs>();
+
+/** {@link layerGraphs}, once for equal arguments, so that their sessions are made once too. */
+function graphsFor(model: ModelSpec, request: LayerRequest, options: LayerGraphsOptions): LayerGraphs {
+  const key = JSON.stringify([model, request, options]);
+  const graphs = built.get(key) ?? layerGraphs(model, request, options);
+  built.set(key, graphs);
+  return graphs;
+}
+
 export function elements(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);
 }
@@ -76,7 +86,7 @@ export function randomInputs(
   request: LayerRequest,
   options: LayerGraphsOptions = {},
 ): WholeTensors {
-  const graphs = layerGraphs(model, { ...request, strategy: ONE_RANK }, options);
+  const graphs = graphsFor(model, { ...request, strategy: ONE_RANK }, options);
   const entries = Object.entries(graphs.values).flatMap(([name, value]): [string, Content][] => {
     const { dtype, shape, role } = value;
     const count = elements(shape);
@@ -124,7 +134,7 @@ export async function simulateLayer(
   inputs: WholeTensors,
   options: LayerGraphsOptions = {},
 ): Promise<WholeTensors> {
-  const graphs = layerGraphs(model, request, options);
+  const graphs = graphsFor(model, request, options);
   const degree = request.strategy.tensorDegree;
   const declared = new Map(graphs.parameters.map((p) => [p.name, p]));
   const states = Array.from({ length: degree }, (_, rank): RankState => {

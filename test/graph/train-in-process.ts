@@ -1,0 +1,154 @@
+import { fillNormal } from "../../src/base/random.js";
+import { gradientName, layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import type { Init, LayerGraphs } from "../../src/graph/layer-graphs.js";
+import type { ModelSpec } from "../../src/model/model-spec.js";
+import { type RankState, runSteps } from "./layer-interpreter.js";
+import type { Content } from "./run-onnx.js";
+import { elements, ONE_RANK } from "./simulate-layer.js";
+
+export interface Training {
+  readonly seed: number;
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly maxNorm: number;
+  /** `[step][sample][sequence + 1]`. */
+  readonly tokens: readonly (readonly (readonly number[])[])[];
+}
+
+interface Parameter {
+  readonly content: Content;
+  readonly data: Float32Array;
+  readonly gradient: Float64Array;
+  readonly moment1: Float32Array;
+  readonly moment2: Float32Array;
+  readonly decay: boolean;
+}
+
+interface Layer {
+  readonly prefix: string;
+  readonly graphs: LayerGraphs;
+}
+
+function initial(init: Init, seed: number, name: string, count: number): Float32Array {
+  if (init.kind === "normal") return fillNormal(seed, name, 0, count, init.standardDeviation);
+  return new Float32Array(count).fill(init.kind === "ones" ? 1 : 0);
+}
+
+/** Name of a layer's parameter in the whole model; a tied one bears the embedding's. */
+function fullName(layer: Layer, name: string): string {
+  const tiedTo = layer.graphs.parameters.find((p) => p.name === name)!.tiedTo;
+  return tiedTo === undefined ? `${layer.prefix}.${name}` : `embedding.${tiedTo}`;
+}
+
+/** AdamW as in Loshchilov & Hutter 2019, spelled out; the runtime's twin in the plainest form. */
+function update(parameters: Iterable<Parameter>, training: Training, step: number): number {
+  const all = [...parameters];
+  const norm = Math.sqrt(all.reduce((sum, { gradient }) => gradient.reduce((s, x) => s + x * x, sum), 0));
+  const factor = Math.min(1, training.maxNorm / (norm + 1e-6));
+  const { learningRate, beta1, beta2, epsilon } = training;
+  for (const { data, gradient, moment1, moment2, decay } of all) {
+    for (let i = 0; i < data.length; i++) {
+      const slope = gradient[i]! * factor;
+      moment1[i] = beta1 * moment1[i]! + (1 - beta1) * slope;
+      moment2[i] = beta2 * moment2[i]! + (1 - beta2) * slope * slope;
+      const mean = moment1[i]! / (1 - beta1 ** step);
+      const deviation = Math.sqrt(moment2[i]! / (1 - beta2 ** step)) + epsilon;
+      const decayed = data[i]! * (1 - (decay ? learningRate * training.weightDecay : 0));
+      data[i] = decayed - (learningRate * mean) / deviation;
+    }
+  }
+  return norm;
+}
+
+/** Trains on one rank through the graphs of the product, step by step. @returns losses and gradient norms */
+export async function trainInProcess(
+  model: ModelSpec,
+  training: Training,
+): Promise<{ readonly losses: readonly number[]; readonly norms: readonly number[] }> {
+  const samples = training.tokens[0]!.length;
+  const make = (kind: string): LayerGraphs =>
+    layerGraphs(model, {
+      kind,
+      strategy: ONE_RANK,
+      samples,
+      precision: "float32",
+      lossTokens: samples * model.sequence,
+    });
+  const cache = new Map([...new Set(model.layers)].map((kind) => [kind, make(kind)]));
+  const layers: readonly Layer[] = [
+    { prefix: "embedding", graphs: make("embedding") },
+    ...model.layers.map((kind, i) => ({ prefix: `layers.${i}`, graphs: cache.get(kind)! })),
+    { prefix: "head", graphs: make("head") },
+  ];
+  const parameters = new Map<string, Parameter>();
+  for (const layer of layers) {
+    for (const { name, fullShape, init, decay, tiedTo } of layer.graphs.parameters) {
+      if (tiedTo !== undefined) continue;
+      const count = elements(fullShape);
+      const data = initial(init, training.seed, fullName(layer, name), count);
+      parameters.set(fullName(layer, name), {
+        content: { dtype: "float32", shape: fullShape, data },
+        data,
+        gradient: new Float64Array(count),
+        moment1: new Float32Array(count),
+        moment2: new Float32Array(count),
+        decay,
+      });
+    }
+  }
+  const losses: number[] = [];
+  const norms: number[] = [];
+  for (const [index, batch] of training.tokens.entries()) {
+    for (const { gradient } of parameters.values()) gradient.fill(0);
+    losses.push(await forwardBackward(layers, parameters, batch));
+    norms.push(update(parameters.values(), training, index + 1));
+  }
+  return { losses, norms };
+}
+
+/** `[sample][position]` to sequence-first. */
+function sequenceFirst(batch: readonly (readonly number[])[], first: number): Content {
+  const sequence = batch[0]!.length - 1;
+  const data = Array.from({ length: sequence }, (_, s) => batch.map((sample) => sample[s + first]!)).flat();
+  return { dtype: "int64", shape: [sequence, batch.length], data };
+}
+
+async function forwardBackward(
+  layers: readonly Layer[],
+  parameters: ReadonlyMap<string, Parameter>,
+  batch: readonly (readonly number[])[],
+): Promise<number> {
+  const states = layers.map((layer): RankState => {
+    const state: RankState = new Map([
+      ["tokens", sequenceFirst(batch, 0)],
+      ["labels", sequenceFirst(batch, 1)],
+    ]);
+    for (const { name } of layer.graphs.parameters) {
+      state.set(name, parameters.get(fullName(layer, name))!.content);
+    }
+    return state;
+  });
+  for (const [i, layer] of layers.entries()) {
+    layer.graphs.borderInputs.forEach((name, border) => {
+      states[i]!.set(name, states[i - 1]!.get(layers[i - 1]!.graphs.borderOutputs[border]!)!);
+    });
+    await runSteps(layer.graphs, layer.graphs.forward, [states[i]!]);
+  }
+  for (let i = layers.length - 1; i >= 0; i--) {
+    const layer = layers[i]!;
+    layer.graphs.borderOutputs.forEach((name, border) => {
+      const next = layers[i + 1]!.graphs.borderInputs[border]!;
+      states[i]!.set(gradientName(name), states[i + 1]!.get(gradientName(next))!);
+    });
+    await runSteps(layer.graphs, layer.graphs.backward, [states[i]!]);
+    for (const { name } of layer.graphs.parameters) {
+      const { gradient } = parameters.get(fullName(layer, name))!;
+      const share = states[i]!.get(gradientName(name))!.data;
+      for (let e = 0; e < gradient.length; e++) gradient[e]! += share[e]!;
+    }
+  }
+  return states[layers.length - 1]!.get("loss")!.data[0]!;
+}
