@@ -1,31 +1,96 @@
-import { expect, test } from "vitest";
-import { uniformPlan } from "../../src/plan/uniform.js";
-import { lowerPlan } from "../../src/program/lower-plan.js";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { describePlan } from "../../src/plan/describe-plan.js";
+import { drawPlan } from "../../src/plan/draw-plan.js";
+import { type UniformPlanOptions, uniformPlan } from "../../src/plan/uniform.js";
 import { verifyProgram } from "../../src/program/verify-program.js";
-import { fakeLayerGraphs } from "./fake-layer-graphs.js";
-import { smallModel } from "./small-model.js";
+import { lower, smallModel } from "./small-model.js";
 
-for (const tied of [false, true]) {
+const CASES: Readonly<Record<string, UniformPlanOptions>> = {
+  "one rank": { ranks: 1, globalBatch: 8, microBatches: 2 },
+  "data parallel": { ranks: 4, globalBatch: 8, microBatches: 2 },
+  "ZeRO-1": { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel: "zero1" },
+  "ZeRO-2": { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel: "zero2" },
+  "ZeRO-3": { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel: "zero3" },
+  "tensor parallel with recompute": {
+    ranks: 4,
+    tensorDegree: 4,
+    globalBatch: 8,
+    microBatches: 2,
+    recompute: true,
+  },
+  "tensor parallel, strided, ZeRO-3": {
+    ranks: 4,
+    tensorDegree: 2,
+    globalBatch: 8,
+    dataParallel: "zero3",
+    placement: "strided",
+  },
+  "Ulysses with ZeRO-2": {
+    ranks: 4,
+    tensorDegree: 2,
+    tensorSplit: "sequence",
+    globalBatch: 8,
+    microBatches: 2,
+    dataParallel: "zero2",
+  },
+  "1F1B over four stages": { ranks: 4, pipelineDegree: 4, globalBatch: 8, microBatches: 8 },
+  "1F1B with fewer micro-batches than stages": {
+    ranks: 4,
+    pipelineDegree: 4,
+    globalBatch: 8,
+    microBatches: 2,
+  },
+  GPipe: { ranks: 4, pipelineDegree: 2, globalBatch: 8, microBatches: 4, schedule: "gpipe" },
+  bfloat16: { ranks: 1, globalBatch: 8, microBatches: 2, precision: "bfloat16" },
+  "bfloat16 with ZeRO-1": {
+    ranks: 4,
+    globalBatch: 8,
+    microBatches: 2,
+    dataParallel: "zero1",
+    precision: "bfloat16",
+  },
+  "bfloat16 with ZeRO-3": {
+    ranks: 4,
+    globalBatch: 8,
+    microBatches: 2,
+    dataParallel: "zero3",
+    precision: "bfloat16",
+  },
+};
+
+describe.each([true, false])("a GPT whose head is tied: %s", (tied) => {
   const model = smallModel(5, { tied });
-  const graphsFor = fakeLayerGraphs(model, { tied });
-  const plans = {
-    "one rank": uniformPlan(model, { ranks: 1, globalBatch: 8, microBatches: 2 }),
-    "data parallel": uniformPlan(model, { ranks: 4, globalBatch: 8, microBatches: 2 }),
-    "zero1": uniformPlan(model, { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel: "zero1" }),
-    "zero2": uniformPlan(model, { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel: "zero2" }),
-    "zero3": uniformPlan(model, { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel: "zero3" }),
-    "tensor": uniformPlan(model, { ranks: 4, tensorDegree: 4, globalBatch: 8, microBatches: 2, recompute: true }),
-    "tensor·zero3": uniformPlan(model, { ranks: 4, tensorDegree: 2, globalBatch: 8, dataParallel: "zero3", placement: "strided" }),
-    "ulysses·zero2": uniformPlan(model, { ranks: 4, tensorDegree: 2, tensorSplit: "sequence", globalBatch: 8, microBatches: 2, dataParallel: "zero2" }),
-    "1f1b": uniformPlan(model, { ranks: 4, pipelineDegree: 4, globalBatch: 8, microBatches: 8 }),
-    "gpipe": uniformPlan(model, { ranks: 4, pipelineDegree: 2, globalBatch: 8, microBatches: 4, schedule: "gpipe" }),
-    "bfloat16 zero1": uniformPlan(model, { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel: "zero1", precision: "bfloat16" }),
-    "bfloat16 zero3": uniformPlan(model, { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel: "zero3", precision: "bfloat16" }),
-  };
-  for (const [name, plan] of Object.entries(plans)) {
-    test(`${name}${tied ? ", tied" : ""} lowers to programs that fit together`, () => {
-      const { programs } = lowerPlan(model, plan, { graphsFor });
-      expect(verifyProgram(programs, model)).toEqual([]);
-    });
-  }
-}
+
+  test.each(Object.entries(CASES))("%s lowers to programs that fit together", (_, options) => {
+    const { programs } = lower(model, uniformPlan(model, options));
+    expect(verifyProgram(programs, model)).toEqual([]);
+  });
+});
+
+test("every random plan lowers to programs that fit together", () => {
+  const plans = fc.record({
+    ranks: fc.constantFrom(1, 2, 3, 4, 6, 8),
+    globalBatch: fc.constantFrom(8, 12, 24),
+    layers: fc.integer({ min: 1, max: 5 }),
+    tied: fc.boolean(),
+    precision: fc.constantFrom("float32" as const, "bfloat16" as const),
+    choices: fc.infiniteStream(fc.nat()),
+  });
+  fc.assert(
+    fc.property(plans, ({ ranks, globalBatch, layers, tied, precision, choices }) => {
+      const model = smallModel(layers, { tied });
+      const pick = (count: number): number => choices.next().value! % count;
+      let plan: ReturnType<typeof drawPlan>;
+      try {
+        plan = drawPlan(model, { ranks, globalBatch, precision }, pick);
+      } catch {
+        fc.pre(false); // too few divisors for these ranks
+        return;
+      }
+      const { programs } = lower(model, plan);
+      expect(verifyProgram(programs, model), describePlan(plan).join("\n")).toEqual([]);
+    }),
+    { numRuns: 60 },
+  );
+});

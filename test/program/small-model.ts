@@ -1,28 +1,34 @@
+import { layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import type { LayerGraphs, LayerRequest } from "../../src/graph/layer-graphs.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
+import { modelSpec } from "../../src/model/model-spec-from.js";
+import type { Plan } from "../../src/plan/plan.js";
+import { type LoweredPlan, lowerPlan } from "../../src/program/lower-plan.js";
 
-/** A small GPT as the rooms before `graph` see it. */
-export function smallModel(layers: number, options: { tied?: boolean; sequence?: number } = {}): ModelSpec {
-  const sequence = options.sequence ?? 16;
-  return {
-    family: "gpt",
-    name: "gpt",
-    sequence,
-    vocabulary: 64,
-    kinds: {
-      decoder: {
-        name: "decoder",
-        hidden: 16,
-        heads: 8,
-        keyValueHeads: 8,
-        feedForward: 64,
-        sequence,
-        parameters: 12 * 16 * 16,
-        forwardFlops: 1e6,
-      },
-    },
-    layers: Array.from({ length: layers }, () => "decoder"),
-    embedding: { parameters: 80 * 16 },
-    head: { parameters: 64 * 16, forwardFlops: 1e5, tied: options.tied ?? false },
-    options: {},
+/** A GPT whose every size divides by 8. */
+export function smallModel(layers: number, options: { readonly tied?: boolean } = {}): ModelSpec {
+  return modelSpec("gpt", {
+    layers,
+    hidden: 32,
+    heads: 8,
+    sequence: 16,
+    vocabulary: 61,
+    tied: options.tied ?? true,
+  });
+}
+
+const built = new Map<string, LayerGraphs>();
+
+/** Lowers with the real graphs, each built once for all tests of a file. */
+export function lower(model: ModelSpec, plan: Plan): LoweredPlan {
+  const graphsFor = (request: LayerRequest): LayerGraphs => {
+    const key = JSON.stringify([model.kinds, model.head, model.vocabulary, request]);
+    let graphs = built.get(key);
+    if (graphs === undefined) {
+      graphs = layerGraphs(model, request);
+      built.set(key, graphs);
+    }
+    return graphs;
   };
+  return lowerPlan(model, plan, { graphsFor });
 }
