@@ -1,7 +1,8 @@
-import { type Table, tableFromIPC, tableToIPC } from "apache-arrow";
+import { type Table, tableToIPC } from "apache-arrow";
 import { GalvatronError } from "../base/errors.js";
 import { type ColumnType, recordsTable, tableRecords } from "../base/records-table.js";
 import type { CollectiveSample, HardwareProfile, MatmulSample } from "../cluster/hardware-profile.js";
+import { tableOfFile } from "./file-table.js";
 import { parseHardwareSummary } from "./profile-json.js";
 
 /** One row per measurement: a matrix product or a collective; the columns of the other kind are null. */
@@ -61,5 +62,5 @@ export function writeHardwareTable(profile: HardwareProfile): Uint8Array {
 
 /** @throws GalvatronError PROFILE_INVALID */
 export function readHardwareTable(bytes: Uint8Array): HardwareProfile {
-  return hardwareProfileOf(tableFromIPC(bytes));
+  return hardwareProfileOf(tableOfFile(bytes));
 }

@@ -15,7 +15,7 @@ export function matmulGraph(m: number, k: number, n: number): MatmulGraph {
       ["a", a],
       ["b", b],
     ],
-    [["c", builder.one("MatMul", [a, b])]],
+    [["c", builder.matMul(a, b)]],
   );
   return {
     ref: {

@@ -1,7 +1,8 @@
-import { type Table, tableFromIPC, tableToIPC } from "apache-arrow";
+import { type Table, tableToIPC } from "apache-arrow";
 import { GalvatronError } from "../base/errors.js";
 import { type ColumnType, recordsTable, tableRecords } from "../base/records-table.js";
 import type { LayerSample, ModelProfile } from "../model/model-profile.js";
+import { tableOfFile } from "./file-table.js";
 import { parseModelSummary } from "./profile-json.js";
 
 const COLUMNS: Readonly<Record<keyof LayerSample, ColumnType>> = {
@@ -48,5 +49,5 @@ export function writeModelTable(profile: ModelProfile): Uint8Array {
 
 /** @throws GalvatronError PROFILE_INVALID */
 export function readModelTable(bytes: Uint8Array): ModelProfile {
-  return modelProfileOf(tableFromIPC(bytes));
+  return modelProfileOf(tableOfFile(bytes));
 }

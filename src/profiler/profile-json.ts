@@ -2,6 +2,7 @@ import { z } from "zod";
 import { GalvatronError } from "../base/errors.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import type { ModelProfile } from "../model/model-profile.js";
+import type { ModelSpec } from "../model/model-spec.js";
 
 /** What of a profile stands in the metadata of its table. */
 export type HardwareSummary = Omit<HardwareProfile, "matmuls" | "collectives">;
@@ -35,18 +36,21 @@ const kind = z.strictObject({
   forwardFlops: z.number(),
 });
 
+/** Schema of a model as data. */
+export const modelSpecSchema: z.ZodType<ModelSpec> = z.strictObject({
+  family: z.enum(["gpt", "llama", "bert", "t5", "vit", "swin"]),
+  name: z.string(),
+  sequence: z.number(),
+  vocabulary: z.number(),
+  kinds: z.record(z.string(), kind),
+  layers: z.array(z.string()),
+  embedding: z.strictObject({ parameters: z.number() }),
+  head: z.strictObject({ parameters: z.number(), forwardFlops: z.number(), tied: z.boolean() }),
+  options: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
+});
+
 const model = z.strictObject({
-  model: z.strictObject({
-    family: z.enum(["gpt", "llama", "bert", "t5", "vit", "swin"]),
-    name: z.string(),
-    sequence: z.number(),
-    vocabulary: z.number(),
-    kinds: z.record(z.string(), kind),
-    layers: z.array(z.string()),
-    embedding: z.strictObject({ parameters: z.number() }),
-    head: z.strictObject({ parameters: z.number(), forwardFlops: z.number(), tied: z.boolean() }),
-    options: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
-  }),
+  model: modelSpecSchema,
   precision: z.enum(["float32", "bfloat16"]),
   device: z.string(),
   source: z.enum(["measured", "analytic"]),

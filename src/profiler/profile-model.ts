@@ -29,6 +29,10 @@ const DEFAULT_MEASURE: ModelMeasureOptions = { warmup: 1, repeats: 3, samples: D
 const FEW_LAYERS = 1;
 const MORE_LAYERS = 3;
 
+/** Below this, what was measured is measured again, so often. */
+const SHORT_MS = 100;
+const MORE_REPEATS = 10;
+
 interface Split {
   readonly tensorDegree: number;
   readonly tensorSplit: TensorSplit;
@@ -141,7 +145,10 @@ async function measureSlice(
   const { programs, graphs } = compilePlan(model, plan);
   const local = Array.from({ length: pool.options.ranks }, (_, rank) => localProgram(programs[0]!, rank));
   await pool.load({ programs: local, graphs, seed: 1, feed: null, firstStep: 0 });
-  const steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
+  let steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
+  // Short steps are measured more often: their noise is larger, and they cost nothing.
+  const tookMs = steps.reduce((sum, ranks) => sum + Math.max(...ranks.map((step) => step.stepMs)), 0);
+  if (tookMs < SHORT_MS) steps = [...steps, ...(await pool.run(MORE_REPEATS))];
   const program = local[0]!;
   const count = model.layers.length;
   const place = (inPlace: (layer: number) => boolean): PlaceTimes => ({

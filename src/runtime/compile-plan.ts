@@ -1,10 +1,16 @@
+import { GalvatronError } from "../base/errors.js";
 import { layerGraphs } from "../graph/build-layer-graphs.js";
 import type { LayerGraphs, LayerRequest } from "../graph/layer-graphs.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { type LoweredPlan, lowerPlan } from "../program/lower-plan.js";
+import { verifyProgram } from "../program/verify-program.js";
 
-/** Programs and graphs of a plan; layers alike share their graphs. */
+/**
+ * Programs and graphs of a plan, proven before anything runs. Layers alike share their graphs.
+ *
+ * @throws GalvatronError PLAN_INVALID; PROGRAM_INVALID, which is our own mistake
+ */
 export function compilePlan(model: ModelSpec, plan: Plan): LoweredPlan {
   const known = new Map<string, LayerGraphs>();
   const graphsFor = (request: LayerRequest): LayerGraphs => {
@@ -13,5 +19,13 @@ export function compilePlan(model: ModelSpec, plan: Plan): LoweredPlan {
     known.set(key, graphs);
     return graphs;
   };
-  return lowerPlan(model, plan, { graphsFor });
+  const lowered = lowerPlan(model, plan, { graphsFor });
+  const problems = verifyProgram(lowered.programs, model);
+  if (problems.length > 0)
+    throw new GalvatronError(
+      "PROGRAM_INVALID",
+      `The compiler made Programs that cannot be right (please report this with the plan): ${problems.slice(0, 5).join("; ")}.`,
+      { problems: problems.length },
+    );
+  return lowered;
 }
