@@ -3,7 +3,6 @@ import { pipelineTime, steadyTime } from "./cost/pipeline-time.js";
 import type { CostTables } from "./cost-tables.js";
 import { boundAt, type StageBound, stageBound } from "./stage-bound.js";
 import { chooseStage, type LayerOptions, layerOptions, type StageChoice } from "./stage-choice.js";
-import { allows, type SubSearch } from "./sub-search.js";
 
 /** Options and bounds of the stages of one sub-search under one division: shared by all choices for the vocabulary. */
 export interface StageSet {
@@ -17,15 +16,13 @@ export interface StageSet {
   readonly firstWithSync: readonly { readonly weight: number; readonly bound: StageBound }[];
 }
 
-/** Options of every stage and kind, of the strategies that a sub-search allows. */
+/** Options of every stage and kind, out of `allowed` strategies. */
 export function stageOptions(
   tables: CostTables,
-  sub: SubSearch,
+  allowed: readonly number[],
   kinds: number,
 ): readonly (readonly LayerOptions[])[] {
   const size = tables.strategies.length;
-  const allowed: number[] = [];
-  for (let s = 0; s < size; s++) if (allows(sub, tables.strategies[s]!)) allowed.push(s);
   return tables.memoryMB.map((memory) =>
     Array.from({ length: kinds }, (_, kind) => {
       const row = kind * size;
