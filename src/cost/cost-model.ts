@@ -7,6 +7,7 @@ import type { Precision } from "../plan/plan.js";
 import { collectiveCurves } from "./collective-curve.js";
 import { type CollectiveTimes, collectiveTimes } from "./collective-time.js";
 import { type LayerLookup, layerLookup } from "./layer-lookup.js";
+import type { RelayoutMove } from "./relayout-time.js";
 
 /** A model and a machine, made ready for pricing. */
 export interface CostModel {
@@ -16,6 +17,8 @@ export interface CostModel {
   readonly cluster: Cluster;
   readonly collectives: CollectiveTimes;
   readonly layers: LayerLookup;
+  /** Layout changes looked at before, by both layouts and the width of the stage. */
+  readonly relayouts: Map<string, RelayoutMove>;
   /** Bytes of one element of an activation. */
   readonly activationBytes: number;
 }
@@ -28,6 +31,7 @@ export function costModel(model: ModelSpec, profile: ModelProfile, hardware: Har
     cluster: hardware.cluster,
     collectives: collectiveTimes(collectiveCurves(hardware)),
     layers: layerLookup(profile),
+    relayouts: new Map(),
     activationBytes: DTYPE_BYTES[profile.precision],
   };
 }

@@ -6,7 +6,7 @@ import { stateGroup, tensorGroup } from "./group-shape.js";
 import { layerWork } from "./layer-lookup.js";
 import { overlappedMs } from "./overlap.js";
 import { stateMemory } from "./state-memory.js";
-import { stateTime } from "./state-time.js";
+import { accumulateTimeMs, stateTime } from "./state-time.js";
 import { megatronCollectives, type TensorTime, ulyssesCollectives } from "./tensor-collectives.js";
 
 /** One layer under one strategy on one rank: every term of its time and memory. Times in ms. */
@@ -106,6 +106,7 @@ function tensorTime(cost: CostModel, kind: string, strategy: Strategy, samples: 
  * Prices one layer.
  *
  * @param samples samples of one micro-batch on one data rank
+ * @param accumulates there is more than one micro-batch, so gradients are added up
  * @returns `undefined` when the profile holds nothing about this split
  */
 export function layerCost(
@@ -113,6 +114,7 @@ export function layerCost(
   kind: string,
   strategy: Strategy,
   samples: number,
+  accumulates: boolean,
 ): LayerCost | undefined {
   const { sequence } = kindShape(cost.model, kind);
   const work = layerWork(cost.layers, kind, strategy.tensorDegree, strategy.tensorSplit, samples, sequence);
@@ -128,17 +130,20 @@ export function layerCost(
     computeMs;
   const recomputeMs = strategy.recompute ? work.forwardMs : 0;
   const recomputeTensorMs = strategy.recompute ? tensor.forwardMs : 0;
-  const backwardComputeMs = work.backwardMs + recomputeMs;
   const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
   const scattered = sharded || (strategy.dataParallel === "zero2" && group.ranks > 1);
+  // Sharded gradients are added up where they arrive, on the stream of the reductions.
+  const addMs = accumulates ? accumulateTimeMs(states.gradientBytes, hardware.optimizerGBps) : 0;
+  const accumulateMs = scattered ? 0 : addMs;
+  const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
   return {
     forwardComputeMs: work.forwardMs,
     forwardTensorMs: tensor.forwardMs,
     forwardDataMs: hide(work.forwardMs, time.gatherMs),
-    backwardComputeMs: work.backwardMs,
+    backwardComputeMs: work.backwardMs + accumulateMs,
     recomputeMs,
     backwardTensorMs: tensor.backwardMs + recomputeTensorMs,
-    backwardDataMs: hide(backwardComputeMs, time.gatherMs + time.scatterMs),
+    backwardDataMs: hide(backwardComputeMs, time.gatherMs + time.scatterMs + (scattered ? addMs : 0)),
     reduceMs: hide(backwardComputeMs, time.reduceMs),
     reduceAloneMs: time.reduceMs,
     optimizerMs: time.optimizerMs,

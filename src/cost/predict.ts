@@ -39,7 +39,13 @@ export function planStages(cost: CostModel, plan: Plan): StageCost[] {
       plan,
       stage,
       own.map((part): StagePart => {
-        const priced = layerCost(cost, part.kind, part.strategy, perMicroBatch / part.strategy.dataDegree);
+        const priced = layerCost(
+          cost,
+          part.kind,
+          part.strategy,
+          perMicroBatch / part.strategy.dataDegree,
+          plan.microBatches > 1,
+        );
         if (!priced) {
           const { tensorDegree, tensorSplit } = part.strategy;
           throw new GalvatronError(
@@ -71,7 +77,7 @@ function stageTime(plan: Plan, stage: StageCost, stepMs: number): StageTime {
   const busyMs = computeMs + recomputeMs + tensorMs + dataMs + relayoutMs + optimizerMs;
   // Transfers run beside computing: what of them is not hidden shows as waiting.
   const waitMs = Math.max(0, stepMs - busyMs);
-  const pipelineMs = Math.min(waitMs, plan.stageLayers.length > 1 ? 2 * stage.sendMs : 0);
+  const pipelineMs = Math.min(waitMs, stage.sendMs + stage.gradientMs);
   return {
     computeMs,
     recomputeMs,

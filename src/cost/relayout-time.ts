@@ -31,8 +31,10 @@ function place(
 
 /** What a layout change moves, at the rank that has most to do. */
 export interface RelayoutMove {
-  /** Ranks from which it receives, itself counted where it keeps something. */
+  /** Ranks that hold parts of what it needs, itself counted. */
   readonly partners: number;
+  /** Pieces that its new activation is made of. */
+  readonly pieces: number;
   /** Distance between the furthest of them, plus one. */
   readonly span: number;
   /** Share of its new activation that it must receive. */
@@ -46,12 +48,28 @@ function overlapShare(i: number, n: number, j: number, m: number): number {
   return Math.max(0, (to - from) * n);
 }
 
+/** Ranks looked at in a wide stage: the pattern repeats along the stage. */
+const LOOKED_AT = 64;
+
 /** Which bytes must move between two layouts of one stage: every rank keeps what it holds already. */
-export function relayoutMove(from: Layout, to: Layout, stageRanks: number): RelayoutMove {
-  let worst: RelayoutMove = { partners: 1, span: 1, movedShare: 0 };
+export function relayoutMove(cost: CostModel, from: Layout, to: Layout, stageRanks: number): RelayoutMove {
+  const key = `${from.tensorDegree}${from.placement} ${to.tensorDegree}${to.placement} ${stageRanks}`;
+  const known = cost.relayouts.get(key);
+  if (known) return known;
+  const move = findMove(from, to, stageRanks);
+  cost.relayouts.set(key, move);
+  return move;
+}
+
+function findMove(from: Layout, to: Layout, stageRanks: number): RelayoutMove {
+  let partners = 1;
+  let most = 1;
+  let span = 1;
+  let movedShare = 0;
   const dataFrom = stageRanks / from.tensorDegree;
   const dataTo = stageRanks / to.tensorDegree;
-  for (let rank = 0; rank < stageRanks; rank++) {
+  const step = Math.max(1, Math.floor(stageRanks / LOOKED_AT)) | 1;
+  for (let rank = 0; rank < stageRanks; rank += step) {
     const target = place(to, stageRanks, rank);
     const own = place(from, stageRanks, rank);
     const kept =
@@ -61,21 +79,17 @@ export function relayoutMove(from: Layout, to: Layout, stageRanks: number): Rela
     const lastCut = Math.ceil(((target.cut + 1) * from.tensorDegree) / to.tensorDegree) - 1;
     const firstRow = Math.floor((target.row * dataFrom) / dataTo);
     const lastRow = Math.ceil(((target.row + 1) * dataFrom) / dataTo) - 1;
-    const partners = (lastCut - firstCut + 1) * (lastRow - firstRow + 1) + (kept > 0 ? 0 : 1);
+    const pieces = (lastCut - firstCut + 1) * (lastRow - firstRow + 1);
     const number = (cut: number, row: number): number =>
       from.placement === "consecutive" ? row * from.tensorDegree + cut : cut * dataFrom + row;
     const low = Math.min(rank, number(firstCut, firstRow));
     const high = Math.max(rank, number(lastCut, lastRow));
-    const movedShare = 1 - kept;
-    if (movedShare > worst.movedShare || partners > worst.partners || high - low + 1 > worst.span) {
-      worst = {
-        partners: Math.max(worst.partners, partners),
-        span: Math.max(worst.span, high - low + 1),
-        movedShare: Math.max(worst.movedShare, movedShare),
-      };
-    }
+    most = Math.max(most, pieces);
+    partners = Math.max(partners, pieces + (kept > 0 ? 0 : 1));
+    span = Math.max(span, high - low + 1);
+    movedShare = Math.max(movedShare, 1 - kept);
   }
-  return worst;
+  return { partners, pieces: most, span, movedShare };
 }
 
 /**
@@ -92,7 +106,7 @@ export function relayoutMs(
   tensorBytes: number,
 ): number {
   if (sameLayout(from, to)) return 0;
-  const move = relayoutMove(from, to, stageRanks);
+  const move = relayoutMove(cost, from, to, stageRanks);
   if (move.movedShare === 0) return 0;
   const stride = Math.max(1, Math.round((move.span - 1) / Math.max(1, move.partners - 1)));
   const group = groupShape(cost.cluster, move.partners, stride);

@@ -1,9 +1,7 @@
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import type { Plan } from "../plan/plan.js";
 import type { Strategy } from "../plan/strategy.js";
-import { collectiveMs } from "./collective-time.js";
 import type { CostModel } from "./cost-model.js";
-import { groupShape } from "./group-shape.js";
 import {
   additiveBytes,
   afterMs,
@@ -15,6 +13,7 @@ import {
 } from "./layer-cost.js";
 import { inFlight, type StageWork } from "./pipeline-time.js";
 import { layoutOf, relayoutMs } from "./relayout-time.js";
+import { transferMs } from "./transfer-time.js";
 
 /** One part of a stage: a layer of the body, the embedding or the head. */
 export interface StagePart {
@@ -46,21 +45,9 @@ export function stageParts(
   });
 }
 
-/** Sending one micro-batch's activation to the stage that starts with `kind`: rank i to rank i, `stageRanks` away. */
-export function transferMs(
-  cost: CostModel,
-  kind: string,
-  stageRanks: number,
-  microBatchSamples: number,
-): number {
-  if (stageRanks >= cost.cluster.nodes * cost.cluster.ranksPerNode) return 0;
-  const bytes = borderBytes(cost, kind, microBatchSamples) / stageRanks;
-  return collectiveMs(cost.collectives, "sendReceive", groupShape(cost.cluster, 2, stageRanks), bytes);
-}
-
 /**
- * Adds up one stage. A layout change belongs to the layer it follows, also across the border of two stages: the
- * sender brings the activation into the receiver's layout.
+ * Adds up one stage. A layout change inside the stage stands between its two layers; at the border of two stages the
+ * transfer itself brings every piece to the rank that needs it.
  *
  * @param after first part of the next stage
  */
@@ -84,24 +71,28 @@ export function stageCost(
     backward += backwardMs(part.cost);
     reduce += index === 0 ? part.cost.reduceAloneMs : part.cost.reduceMs;
     update += afterMs(part.cost);
-    const next = parts[index + 1] ?? after;
-    if (next) {
-      relayout += relayoutMs(
-        cost,
-        layoutOf(part.strategy),
-        layoutOf(next.strategy),
-        stageRanks,
-        borderBytes(cost, next.kind, samples),
-      );
-    }
+    const next = parts[index + 1];
+    if (!next) continue;
+    const change = relayoutMs(
+      cost,
+      layoutOf(part.strategy),
+      layoutOf(next.strategy),
+      stageRanks,
+      borderBytes(cost, next.kind, samples),
+    );
+    forward += change;
+    backward += change;
+    relayout += change;
   }
-  const send = after ? transferMs(cost, after.kind, stageRanks, samples) : 0;
+  const last = parts.at(-1)!;
+  const send = (from: Strategy, to: Strategy, kind: string): number =>
+    transferMs(cost, layoutOf(from), layoutOf(to), stageRanks, borderBytes(cost, kind, samples));
   return {
     parts,
-    forwardMs: forward + relayout,
-    backwardMs: backward + relayout,
-    sendMs: send,
-    gradientMs: send,
+    forwardMs: forward,
+    backwardMs: backward,
+    sendMs: after ? send(last.strategy, after.strategy, after.kind) : 0,
+    gradientMs: after ? send(after.strategy, last.strategy, after.kind) : 0,
     reduceMs: reduce,
     afterMs: update,
     relayoutMs: 2 * relayout,

@@ -68,3 +68,8 @@ export function stateTime(
       };
   }
 }
+
+/** Adding one micro-batch's gradients to the step's: two reads and a write of every float32 element. */
+export function accumulateTimeMs(gradientBytes: number, optimizerGBps: number): number {
+  return (3 * gradientBytes) / (optimizerGBps * 1e6);
+}

@@ -1,90 +1,100 @@
+import type { Schedule } from "../plan/plan.js";
+import { fold, noWorse, type SchedulePath, type SuffixTimes, suffixBound } from "./schedule-bound.js";
 import type { StageOption } from "./stage-option.js";
 
 /** Filled stages from some stage to the last. */
 export interface Suffix {
   /** First layer that it holds. */
   readonly start: number;
-  /** Largest step time of any of its stages alone, and their times for one micro-batch together. */
-  readonly worstMs: number;
-  readonly sumMs: number;
-  readonly first: number;
   readonly option: StageOption;
-  /** One way, to the next stage. */
-  readonly relayoutMs: number;
+  /** One micro-batch to the next stage, and its gradient back. */
+  readonly sendMs: number;
+  readonly gradientMs: number;
+  readonly times: SuffixTimes;
+  /** No step with these stages is shorter. */
+  readonly boundMs: number;
   readonly next: Suffix | null;
 }
 
+export interface DivisionQuery {
+  readonly layers: number;
+  readonly stages: number;
+  readonly microBatches: number;
+  readonly schedule: Schedule;
+  /** Ways to fill a stage from a layer on. */
+  readonly options: (stage: number, start: number) => readonly StageOption[];
+  /** One way in front of a layer, from layout to layout. */
+  readonly transfer: (layer: number, from: number, to: number) => number;
+  /** Least time of the layers before `start`, one micro-batch forward and backward. */
+  readonly forwardBefore: (start: number) => number;
+  readonly backwardBefore: (start: number) => number;
+  readonly paths: readonly SchedulePath[];
+  /** Only steps of at most this count. */
+  readonly limitMs: number;
+}
+
 function frontier(list: Suffix[]): Suffix[] {
-  list.sort((a, b) => a.worstMs - b.worstMs || a.sumMs - b.sumMs || a.option.layers - b.option.layers);
+  if (list.length <= 1) return list;
+  list.sort((a, b) => a.boundMs - b.boundMs || a.option.layers - b.option.layers);
   const kept: Suffix[] = [];
-  let best = Number.POSITIVE_INFINITY;
-  for (const suffix of list) {
-    if (suffix.sumMs >= best) continue;
-    best = suffix.sumMs;
+  next: for (const suffix of list) {
+    for (const other of kept) if (noWorse(other.times, suffix.times)) continue next;
     kept.push(suffix);
   }
   return kept;
 }
 
 /**
- * Divides `layers` layers over stages, from the last stage to the first, keeping for every start and layout the
- * frontier of slowest stage and sum over stages.
+ * Divides layers over stages, from the last stage to the first. Of suffixes with the same start and the same layout
+ * in front, only the frontier of their times is kept, and only while their bound is within the limit.
  *
- * @param options ways to fill stage `s` from layer `start` on
- * @param relayout one-way layout change in front of layer `layer`
+ * @returns complete divisions, best bound first
  */
-export function divide(
-  layers: number,
-  stages: number,
-  microBatches: number,
-  options: (stage: number, start: number) => readonly StageOption[],
-  relayout: (layer: number, from: number, to: number) => number,
-  bestMs: number,
-): Suffix[] {
+export function divide(query: DivisionQuery): Suffix[] {
+  const { layers, stages, microBatches: m, schedule, limitMs } = query;
   let suffixes = new Map<number, Suffix[]>();
   for (let stage = stages - 1; stage >= 0; stage--) {
     const found = new Map<number, Suffix[]>();
-    const least = stage;
     const most = stage === 0 ? 0 : layers - (stages - stage);
-    for (let start = least; start <= most; start++) {
-      for (const option of options(stage, start)) {
+    for (let start = stage; start <= most; start++) {
+      const forward = query.forwardBefore(start);
+      const backward = query.backwardBefore(start);
+      // The layers before must fit into their stages: the fullest of them has at least the average.
+      if (stage > 0 && ((m - 1) * (forward + backward)) / stage > limitMs) break;
+      const byFirst = new Map<number, Suffix[]>();
+      for (const option of query.options(stage, start)) {
         const end = start + option.layers;
         const nexts: readonly (Suffix | null)[] =
           stage === stages - 1 ? (end === layers ? [null] : []) : (suffixes.get(end) ?? []);
         for (const next of nexts) {
-          const change = next ? relayout(end, option.last, next.first) : 0;
-          const own = option.rankMs + 2 * microBatches * change;
-          const suffix: Suffix = {
-            start,
-            worstMs: Math.max(own, next?.worstMs ?? 0),
-            sumMs: option.forwardMs + option.backwardMs + 2 * change + (next?.sumMs ?? 0),
-            first: option.first,
+          const send = next ? query.transfer(end, option.last, next.option.first) : 0;
+          const back = next ? query.transfer(end, next.option.first, option.last) : 0;
+          const times = fold(
+            schedule,
+            stage,
+            stages,
+            m,
             option,
-            relayoutMs: change,
-            next,
-          };
-          if (suffix.worstMs >= bestMs) continue;
-          const list = found.get(start);
+            send,
+            back,
+            next ? next.times : null,
+            query.paths,
+          );
+          const boundMs = suffixBound(schedule, m, times, forward, backward);
+          if (boundMs > limitMs) continue;
+          const suffix: Suffix = { start, option, sendMs: send, gradientMs: back, times, boundMs, next };
+          const list = byFirst.get(option.first);
           if (list) list.push(suffix);
-          else found.set(start, [suffix]);
+          else byFirst.set(option.first, [suffix]);
         }
       }
+      const kept: Suffix[] = [];
+      for (const list of byFirst.values()) kept.push(...frontier(list));
+      if (kept.length > 0) found.set(start, kept);
     }
-    suffixes = new Map();
-    for (const [start, list] of found) {
-      const byFirst = new Map<number, Suffix[]>();
-      for (const suffix of list) {
-        const own = byFirst.get(suffix.first);
-        if (own) own.push(suffix);
-        else byFirst.set(suffix.first, [suffix]);
-      }
-      suffixes.set(
-        start,
-        [...byFirst.values()].flatMap((own) => frontier(own)),
-      );
-    }
+    suffixes = found;
   }
-  return suffixes.get(0) ?? [];
+  return (suffixes.get(0) ?? []).sort((a, b) => a.boundMs - b.boundMs);
 }
 
 /** The stages of a suffix, in order. */

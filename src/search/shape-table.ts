@@ -9,43 +9,86 @@ import {
   peakBytes,
 } from "../cost/layer-cost.js";
 import { type Layout, layoutOf, relayoutMs, sameLayout } from "../cost/relayout-time.js";
-import { transferMs } from "../cost/stage-cost.js";
+import { transferMs } from "../cost/transfer-time.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import type { Strategy } from "../plan/strategy.js";
 import type { SpaceOptions } from "./space.js";
 import { strategiesOf } from "./strategies.js";
 
+/** What a layer under one strategy adds to its stage. */
+export interface Addend {
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+  readonly reduceMs: number;
+  readonly reduceAloneMs: number;
+  readonly afterMs: number;
+  readonly stateBytes: number;
+  /** For every micro-batch in flight. */
+  readonly activationBytes: number;
+  /** Of which a stage needs only the largest of its layers. */
+  readonly peakBytes: number;
+}
+
 /** One strategy of one kind, priced for a micro-batch. */
-export interface Choice {
+export interface Choice extends Addend {
   readonly strategy: Strategy;
   /** Number of its layout in {@link ShapeTable.layouts}. */
   readonly layout: number;
-  readonly cost: LayerCost;
-  readonly forwardMs: number;
-  readonly backwardMs: number;
-  readonly afterMs: number;
-  readonly stateBytes: number;
-  readonly peakBytes: number;
 }
 
 /** Vocabulary choice: embedding and head under the same strategy. */
 export interface VocabularyChoice {
   readonly strategy: Strategy;
   readonly layout: number;
-  readonly embedding: LayerCost;
-  readonly head: LayerCost;
+  readonly embedding: Addend;
+  readonly head: Addend;
 }
 
-/** All prices for one stage width and micro-batch size: shared by every search that meets them. */
+/** All prices for one stage width and micro-batch size: shared by every sub-search that meets them. */
 export interface ShapeTable {
   readonly stageRanks: number;
   readonly microBatchSamples: number;
   readonly layouts: readonly Layout[];
   readonly choices: ReadonlyMap<string, readonly Choice[]>;
   readonly vocabulary: readonly VocabularyChoice[];
-  /** One way, from layout to layout, of an activation that enters this kind. */
+  /** One way, from layout to layout, of an activation that enters this kind (or the head). */
   readonly relayouts: ReadonlyMap<string, readonly (readonly number[])[]>;
-  readonly transfers: ReadonlyMap<string, number>;
+  /** The same from a stage to the next. */
+  readonly transfers: ReadonlyMap<string, readonly (readonly number[])[]>;
+}
+
+function addend(cost: LayerCost): Addend {
+  return {
+    forwardMs: forwardMs(cost),
+    backwardMs: backwardMs(cost),
+    reduceMs: cost.reduceMs,
+    reduceAloneMs: cost.reduceAloneMs,
+    afterMs: afterMs(cost),
+    stateBytes: cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes,
+    activationBytes: cost.activationBytes,
+    peakBytes: peakBytes(cost),
+  };
+}
+
+function beats(a: Addend, b: Addend): boolean {
+  return (
+    a.forwardMs <= b.forwardMs &&
+    a.backwardMs <= b.backwardMs &&
+    a.reduceMs <= b.reduceMs &&
+    a.reduceAloneMs <= b.reduceAloneMs &&
+    a.afterMs <= b.afterMs &&
+    a.stateBytes <= b.stateBytes &&
+    a.activationBytes <= b.activationBytes &&
+    a.peakBytes <= b.peakBytes
+  );
+}
+
+/** Leaves out what another entry beats (or equals: the first of equals stays). */
+function undominated<T>(list: readonly T[], better: (a: T, b: T) => boolean): T[] {
+  return list.filter(
+    (one, index) =>
+      !list.some((other, at) => at !== index && better(other, one) && (at < index || !better(one, other))),
+  );
 }
 
 /** Prices everything that a stage of `stageRanks` ranks could do with micro-batches of `microBatchSamples` samples. */
@@ -53,6 +96,7 @@ export function shapeTable(
   cost: CostModel,
   stageRanks: number,
   microBatchSamples: number,
+  accumulates: boolean,
   space: SpaceOptions,
 ): ShapeTable {
   const layouts: Layout[] = [];
@@ -63,45 +107,42 @@ export function shapeTable(
     layouts.push(layout);
     return layouts.length - 1;
   };
+  const price = (kind: string, strategy: Strategy): Addend | undefined => {
+    if (microBatchSamples % strategy.dataDegree !== 0) return undefined;
+    const priced = layerCost(cost, kind, strategy, microBatchSamples / strategy.dataDegree, accumulates);
+    return priced && addend(priced);
+  };
   const kinds = [...new Set(cost.model.layers)];
-  const fits = (strategy: Strategy): boolean => microBatchSamples % strategy.dataDegree === 0;
   const choices = new Map<string, readonly Choice[]>();
   for (const kind of kinds) {
-    const own: Choice[] = [];
-    for (const strategy of strategiesOf(cost.model, kind, stageRanks, space)) {
-      if (!fits(strategy)) continue;
-      const priced = layerCost(cost, kind, strategy, microBatchSamples / strategy.dataDegree);
-      if (!priced) continue;
-      own.push({
-        strategy,
-        layout: layoutNumber(strategy),
-        cost: priced,
-        forwardMs: forwardMs(priced),
-        backwardMs: backwardMs(priced),
-        afterMs: afterMs(priced),
-        stateBytes: priced.parameterBytes + priced.gradientBytes + priced.optimizerBytes,
-        peakBytes: peakBytes(priced),
-      });
-    }
-    choices.set(kind, own);
+    const own = strategiesOf(cost.model, kind, stageRanks, space).flatMap((strategy): Choice[] => {
+      const priced = price(kind, strategy);
+      return priced ? [{ ...priced, strategy, layout: layoutNumber(strategy) }] : [];
+    });
+    choices.set(
+      kind,
+      undominated(own, (a, b) => a.layout === b.layout && beats(a, b)),
+    );
   }
-  const vocabulary: VocabularyChoice[] = [];
-  for (const strategy of strategiesOf(cost.model, EMBEDDING_KIND, stageRanks, space)) {
-    if (!fits(strategy)) continue;
-    const samples = microBatchSamples / strategy.dataDegree;
-    const embedding = layerCost(cost, EMBEDDING_KIND, strategy, samples);
-    const head = layerCost(cost, HEAD_KIND, strategy, samples);
-    if (embedding && head) vocabulary.push({ strategy, layout: layoutNumber(strategy), embedding, head });
-  }
+  const ends = strategiesOf(cost.model, EMBEDDING_KIND, stageRanks, space).flatMap(
+    (strategy): VocabularyChoice[] => {
+      const embedding = price(EMBEDDING_KIND, strategy);
+      const head = price(HEAD_KIND, strategy);
+      return embedding && head ? [{ strategy, layout: layoutNumber(strategy), embedding, head }] : [];
+    },
+  );
+  const vocabulary = undominated(
+    ends,
+    (a, b) => a.layout === b.layout && beats(a.embedding, b.embedding) && beats(a.head, b.head),
+  );
   const relayouts = new Map<string, readonly (readonly number[])[]>();
-  const transfers = new Map<string, number>();
+  const transfers = new Map<string, readonly (readonly number[])[]>();
   for (const kind of [...kinds, HEAD_KIND]) {
     const bytes = borderBytes(cost, kind, microBatchSamples);
-    relayouts.set(
-      kind,
-      layouts.map((from) => layouts.map((to) => relayoutMs(cost, from, to, stageRanks, bytes))),
-    );
-    transfers.set(kind, transferMs(cost, kind, stageRanks, microBatchSamples));
+    const table = (time: typeof relayoutMs): number[][] =>
+      layouts.map((from) => layouts.map((to) => time(cost, from, to, stageRanks, bytes)));
+    relayouts.set(kind, table(relayoutMs));
+    transfers.set(kind, table(transferMs));
   }
   return { stageRanks, microBatchSamples, layouts, choices, vocabulary, relayouts, transfers };
 }

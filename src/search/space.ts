@@ -1,6 +1,6 @@
 import { GalvatronError } from "../base/errors.js";
 import type { Schedule } from "../plan/plan.js";
-import type { DataParallel, Placement, TensorSplit } from "../plan/strategy.js";
+import type { DataParallel, Placement, Strategy, TensorSplit } from "../plan/strategy.js";
 
 /** Restricts the plans that a search considers. What is left out stays unrestricted. */
 export interface SpaceOptions {
@@ -20,6 +20,8 @@ export interface SpaceOptions {
   /** Micro-batches per step: one number, or those to choose from. */
   readonly microBatches?: number | readonly number[];
   readonly maxMicroBatches?: number;
+  /** The only strategies of a kind ("embedding" for the vocabulary); kinds that are not named stay free. */
+  readonly strategies?: Readonly<Record<string, readonly Strategy[]>>;
   /** The same strategy for every layer. */
   readonly uniformLayers?: boolean;
   /** Stages of equal length. */

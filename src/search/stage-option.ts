@@ -1,10 +1,8 @@
-import type { LayerCost } from "../cost/layer-cost.js";
-import { backwardMs, forwardMs } from "../cost/layer-cost.js";
 import type { Label } from "./label.js";
-import type { ShapeTable, VocabularyChoice } from "./shape-table.js";
+import type { Addend, ShapeTable, VocabularyChoice } from "./shape-table.js";
 import { rank } from "./stage-table.js";
 
-/** One complete way to fill a stage, embedding and head included; the layout change to the next stage is not. */
+/** One complete way to fill a stage, embedding and head included. */
 export interface StageOption {
   readonly layers: number;
   readonly forwardMs: number;
@@ -20,57 +18,47 @@ export interface StageOption {
   readonly label: Label;
 }
 
-function peakOf(label: Label, parts: readonly LayerCost[]): number {
-  let peak = label.peakBytes - label.sumBytes;
-  for (const part of parts) peak = Math.max(peak, part.transientBytes + part.workspaceBytes);
-  return peak;
+/** What stands around a stage's layers. */
+export interface StageEnds {
+  readonly inFlight: number;
+  readonly microBatches: number;
+  readonly firstKind: string;
+  readonly headKind: string;
+  readonly embedding: VocabularyChoice | undefined;
+  readonly head: VocabularyChoice | undefined;
 }
 
-function partSum(part: LayerCost, inFlight: number): number {
-  return part.parameterBytes + part.gradientBytes + part.optimizerBytes + inFlight * part.activationBytes;
-}
+const partBytes = (part: Addend, inFlight: number): number =>
+  part.stateBytes + inFlight * part.activationBytes;
 
 /** Puts the embedding before a label's layers, the head behind them, or neither. */
-export function stageOption(
-  shape: ShapeTable,
-  label: Label,
-  layers: number,
-  inFlight: number,
-  microBatches: number,
-  firstKind: string,
-  headKind: string,
-  embedding: VocabularyChoice | undefined,
-  head: VocabularyChoice | undefined,
-): StageOption {
+export function stageOption(shape: ShapeTable, label: Label, layers: number, ends: StageEnds): StageOption {
+  const { embedding, head, inFlight, microBatches } = ends;
   let f = label.forwardMs;
   let b = label.backwardMs;
   let reduce = label.reduceMs;
   let after = label.afterMs;
   let bytes = label.sumBytes;
-  const parts: LayerCost[] = [];
-  let first = label.first;
-  let last = label.last;
+  let peak = label.peakBytes - label.sumBytes;
   if (embedding) {
-    const relayout = shape.relayouts.get(firstKind)![embedding.layout]![label.first]!;
+    const relayout = shape.relayouts.get(ends.firstKind)![embedding.layout]![label.first]!;
     const part = embedding.embedding;
-    f += forwardMs(part) + relayout;
-    b += backwardMs(part) + relayout;
+    f += part.forwardMs + relayout;
+    b += part.backwardMs + relayout;
     reduce += part.reduceAloneMs;
-    after += part.optimizerMs + part.afterUpdateMs;
-    bytes += partSum(part, inFlight);
-    parts.push(part);
-    first = embedding.layout;
+    after += part.afterMs;
+    bytes += partBytes(part, inFlight);
+    peak = Math.max(peak, part.peakBytes);
   }
   if (head) {
-    const relayout = shape.relayouts.get(headKind)![label.last]![head.layout]!;
+    const relayout = shape.relayouts.get(ends.headKind)![label.last]![head.layout]!;
     const part = head.head;
-    f += forwardMs(part) + relayout;
-    b += backwardMs(part) + relayout;
+    f += part.forwardMs + relayout;
+    b += part.backwardMs + relayout;
     reduce += part.reduceMs;
-    after += part.optimizerMs + part.afterUpdateMs;
-    bytes += partSum(part, inFlight);
-    parts.push(part);
-    last = head.layout;
+    after += part.afterMs;
+    bytes += partBytes(part, inFlight);
+    peak = Math.max(peak, part.peakBytes);
   }
   return {
     layers,
@@ -79,9 +67,41 @@ export function stageOption(
     reduceMs: reduce,
     afterMs: after,
     rankMs: rank(microBatches, f, b, reduce, after),
-    bytes: bytes + peakOf(label, parts),
-    first,
-    last,
+    bytes: bytes + peak,
+    first: embedding ? embedding.layout : label.first,
+    last: head ? head.layout : label.last,
     label,
   };
+}
+
+/** Options that no other of the same length and outer layouts beats in every time. */
+export function optionFrontier(options: StageOption[]): StageOption[] {
+  options.sort(
+    (a, b) =>
+      a.layers - b.layers ||
+      a.first - b.first ||
+      a.last - b.last ||
+      a.rankMs - b.rankMs ||
+      a.forwardMs - b.forwardMs ||
+      a.bytes - b.bytes,
+  );
+  const kept: StageOption[] = [];
+  let from = 0;
+  next: for (const option of options) {
+    const head = kept[from];
+    if (!head || head.layers !== option.layers || head.first !== option.first || head.last !== option.last)
+      from = kept.length;
+    for (let at = from; at < kept.length; at++) {
+      const other = kept[at]!;
+      if (
+        other.forwardMs <= option.forwardMs &&
+        other.backwardMs <= option.backwardMs &&
+        other.reduceMs <= option.reduceMs &&
+        other.afterMs <= option.afterMs
+      )
+        continue next;
+    }
+    kept.push(option);
+  }
+  return kept;
 }

@@ -11,9 +11,10 @@ export interface StageQuery {
   readonly budgetBytes: number;
   /** The embedding stands before the first layer, so that layer's reduction is not the last. */
   readonly afterEmbedding: boolean;
-  readonly uniform: boolean;
-  /** Keeps the labels worth keeping: of one first and last layout. */
+  /** Keeps the labels worth keeping, of one first and last layout. */
   readonly frontier: (labels: Label[]) => Label[];
+  /** Whether a label of so many layers can still become part of a plan that is worth having. */
+  readonly worth: (label: Label, layers: number) => boolean;
 }
 
 /** Step time of a stage as if it were alone: every micro-batch, then what comes once a step. */
@@ -28,15 +29,16 @@ function extend(
   relayout: number,
   query: StageQuery,
 ): Label | null {
-  const alone = previous === null && !query.afterEmbedding;
   const sumBytes =
-    (previous?.sumBytes ?? 0) + choice.stateBytes + query.inFlight * choice.cost.activationBytes;
-  const peak = Math.max(previous ? previous.peakBytes - previous.sumBytes : 0, choice.peakBytes);
+    (previous === null ? 0 : previous.sumBytes) + choice.stateBytes + query.inFlight * choice.activationBytes;
+  const peak = Math.max(previous === null ? 0 : previous.peakBytes - previous.sumBytes, choice.peakBytes);
   if (sumBytes + peak > query.budgetBytes) return null;
-  const forwardMs = (previous?.forwardMs ?? 0) + choice.forwardMs + relayout;
-  const backwardMs = (previous?.backwardMs ?? 0) + choice.backwardMs + relayout;
-  const reduceMs = (previous?.reduceMs ?? 0) + (alone ? choice.cost.reduceAloneMs : choice.cost.reduceMs);
-  const afterMs = (previous?.afterMs ?? 0) + choice.afterMs;
+  const alone = previous === null && !query.afterEmbedding;
+  const reduce = alone ? choice.reduceAloneMs : choice.reduceMs;
+  const forwardMs = (previous === null ? 0 : previous.forwardMs) + choice.forwardMs + relayout;
+  const backwardMs = (previous === null ? 0 : previous.backwardMs) + choice.backwardMs + relayout;
+  const reduceMs = (previous === null ? 0 : previous.reduceMs) + reduce;
+  const afterMs = (previous === null ? 0 : previous.afterMs) + choice.afterMs;
   return {
     sumBytes,
     peakBytes: sumBytes + peak,
@@ -46,7 +48,7 @@ function extend(
     reduceMs,
     afterMs,
     strategy: index,
-    first: previous?.first ?? choice.layout,
+    first: previous === null ? choice.layout : previous.first,
     last: choice.layout,
     previous,
   };
@@ -61,32 +63,29 @@ function extend(
  */
 export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] {
   const result: Label[][] = [];
-  let current: Label[] = [];
+  let current: (Label | null)[] = [null];
   const layouts = shape.layouts.length;
   for (const [position, kind] of query.kinds.entries()) {
     const choices = shape.choices.get(kind)!;
+    const relayouts = shape.relayouts.get(kind)!;
     const buckets: Label[][] = [];
-    const put = (label: Label | null): void => {
-      if (!label) return;
-      const bucket = label.first * layouts + label.last;
-      const list = buckets[bucket];
-      if (list) list.push(label);
-      else buckets[bucket] = [label];
-    };
-    if (position === 0) {
-      for (const [index, choice] of choices.entries()) put(extend(null, choice, index, 0, query));
-    } else {
-      const relayouts = shape.relayouts.get(kind)!;
-      for (const label of current) {
-        for (const [index, choice] of choices.entries()) {
-          if (query.uniform && index !== label.strategy) continue;
-          put(extend(label, choice, index, relayouts[label.last]![choice.layout]!, query));
-        }
+    for (const previous of current) {
+      const row = previous === null ? undefined : relayouts[previous.last]!;
+      for (let index = 0; index < choices.length; index++) {
+        const choice = choices[index]!;
+        const label = extend(previous, choice, index, row ? row[choice.layout]! : 0, query);
+        if (label === null || !query.worth(label, position + 1)) continue;
+        const bucket = label.first * layouts + label.last;
+        const list = buckets[bucket];
+        if (list) list.push(label);
+        else buckets[bucket] = [label];
       }
     }
-    current = buckets.flatMap((bucket) => (bucket ? query.frontier(bucket) : []));
-    if (current.length === 0) break;
-    result.push(current);
+    const kept: Label[] = [];
+    for (const bucket of buckets) if (bucket) kept.push(...query.frontier(bucket));
+    if (kept.length === 0) break;
+    result.push(kept);
+    current = kept;
   }
   return result;
 }

@@ -1,6 +1,7 @@
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
 import type { DataParallel, Placement, Strategy, TensorSplit } from "../plan/strategy.js";
+import { strategyText } from "../plan/strategy-text.js";
 import { divisors, type SpaceOptions } from "./space.js";
 
 const KINDS: readonly DataParallel[] = ["ddp", "zero1", "zero2", "zero3"];
@@ -56,5 +57,8 @@ export function strategiesOf(
       }
     }
   }
-  return result;
+  const only = space.strategies?.[kindName];
+  if (!only) return result;
+  const wanted = new Set(only.map(strategyText));
+  return result.filter((strategy) => wanted.has(strategyText(strategy)));
 }

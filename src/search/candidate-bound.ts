@@ -1,0 +1,67 @@
+import { inFlight } from "../cost/pipeline-time.js";
+import { memoryPrice, type Part } from "./memory-price.js";
+import type { OuterChoice } from "./outer-choice.js";
+import type { Addend, ShapeTable } from "./shape-table.js";
+import { rank } from "./stage-table.js";
+
+export const passMs = (one: Addend): number => one.forwardMs + one.backwardMs;
+export const rankOf = (one: Addend, microBatches: number): number =>
+  rank(microBatches, one.forwardMs, one.backwardMs, one.reduceMs, one.afterMs);
+export const bytesOf = (one: Addend, held: number): number => one.stateBytes + held * one.activationBytes;
+
+/** How many layers there are of each kind. */
+export function kindCounts(kinds: readonly string[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return counts;
+}
+
+/** Body and vocabulary as parts of a choice under one common budget. */
+export function pricedParts(
+  shape: ShapeTable,
+  counts: ReadonlyMap<string, number>,
+  held: number,
+  cost: (one: Addend) => number,
+): Part[] {
+  const parts: Part[] = [...counts].map(([kind, count]) => ({
+    count,
+    alternatives: shape.choices.get(kind)!.map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) })),
+  }));
+  parts.push({
+    count: 1,
+    alternatives: shape.vocabulary.map(({ embedding, head }) => ({
+      bytes: bytesOf(embedding, held) + bytesOf(head, held),
+      ms: cost(embedding) + cost(head),
+    })),
+  });
+  return parts;
+}
+
+/**
+ * A step time that no plan of an outer choice is below, found without building any.
+ *
+ * All memory is pooled over the stages. Let R be the least sum over layers of their time alone (every micro-batch,
+ * and what comes once a step) and T that of one micro-batch, under the pooled budget:
+ * - some stage has at least R / p, and no step is shorter than its fullest stage;
+ * - 1F1B: C ≥ Σ_{j < s} t_j + m t_s for every s, which with Σ t_s ≥ T gives C ≥ T / (1 − (1 − 1/m)^p);
+ * - GPipe: C ≥ T + (m − 1) T / p.
+ */
+export function candidateBound(
+  shape: ShapeTable,
+  outer: OuterChoice,
+  kinds: readonly string[],
+  budgetBytes: number,
+): number {
+  const { stages, microBatches: m, schedule } = outer;
+  const counts = kindCounts(kinds);
+  const held = schedule === "gpipe" ? m : inFlight(schedule, stages - 1, stages, m);
+  const pooled = stages * budgetBytes;
+  const ranks = memoryPrice(
+    pricedParts(shape, counts, held, (one) => rankOf(one, m)),
+    pooled,
+  ).boundMs;
+  if (stages === 1) return ranks;
+  const pass = memoryPrice(pricedParts(shape, counts, held, passMs), pooled).boundMs;
+  const bubble = schedule === "gpipe" ? pass + ((m - 1) * pass) / stages : pass / (1 - (1 - 1 / m) ** stages);
+  return Math.max(ranks / stages, bubble);
+}

@@ -1,0 +1,163 @@
+import { inFlight } from "../cost/pipeline-time.js";
+import type { Schedule } from "../plan/plan.js";
+import type { StageOption } from "./stage-option.js";
+
+/**
+ * One path through the schedule's dependencies: how often it passes each stage's forward and backward and each link,
+ * and at which stage's reduction it ends. No plan's step is shorter than what any path adds up to.
+ */
+export interface SchedulePath {
+  readonly forwards: Float64Array;
+  readonly backwards: Float64Array;
+  readonly sends: Float64Array;
+  readonly gradients: Float64Array;
+  readonly end: number;
+}
+
+/** What is known of the stages from some stage to the last; everything grows with every stage's times. */
+export type SuffixTimes = Float64Array;
+
+const ROUND = 0;
+const THROUGH = 1;
+const END = 2;
+const AFTER = 3;
+const BASE_1F1B = 4;
+
+const FORWARD_SUM = 0;
+const FORWARD_MAX = 1;
+const BACKWARD_SUM = 2;
+const BACKWARD_MAX = 3;
+const DRAIN = 4;
+const GPIPE_AFTER = 5;
+const BASE_GPIPE = 6;
+
+/**
+ * 1F1B. Kept of a suffix that starts at stage s: the round trip of one micro-batch; the longest of a family of paths
+ * that enter s with the first micro-batch and leave it with the last one's gradient; the longest that end in any
+ * reduction; the longest of what follows the norm. The family, w = micro-batches in flight at s, m in all:
+ * - stay: m (f + b);
+ * - i round trips, then stay: i · round + (m − 1 − (i − 1) w) b + (m − i w) f, and the same mirrored in time;
+ * - stay on the link of the activations, or of the gradients;
+ * - go on to s + 1 and take any path there.
+ */
+function fold1F1B(
+  stage: number,
+  stages: number,
+  m: number,
+  option: StageOption,
+  send: number,
+  gradient: number,
+  next: SuffixTimes | null,
+  out: SuffixTimes,
+): void {
+  const { forwardMs: f, backwardMs: b } = option;
+  const w = inFlight("1f1b", stage, stages, m);
+  const below = next ? send + next[ROUND]! + gradient : 0;
+  const round = f + b + below;
+  let through = m * (f + b);
+  const trips = (i: number): void => {
+    const rest = Math.max(0, m - 1 - (i - 1) * w);
+    const more = Math.max(0, m - i * w);
+    through = Math.max(through, i * round + rest * b + more * f, i * round + rest * f + more * b);
+  };
+  trips(1);
+  const most = Math.ceil(m / w);
+  if (most > 1) trips(most);
+  if (most > 2) trips(most - 1);
+  if (next) {
+    through = Math.max(
+      through,
+      f + send + next[THROUGH]! + gradient + b,
+      round + (m - 1) * send,
+      round + (m - 1) * gradient,
+    );
+  }
+  out[ROUND] = round;
+  out[THROUGH] = through;
+  out[END] = Math.max(through + option.reduceMs, next ? f + send + next[END]! : 0);
+  out[AFTER] = Math.max(option.afterMs, next ? next[AFTER]! : 0);
+}
+
+/**
+ * GPipe is two flow shops of equal jobs, one forward, one backward, with the links as machines of their own: exact.
+ * The end of the last job on machine j is Σ_{i ≤ j} t_i + (m − 1) max_{i ≤ j} t_i.
+ */
+function foldGpipe(
+  m: number,
+  option: StageOption,
+  send: number,
+  gradient: number,
+  next: SuffixTimes | null,
+  out: SuffixTimes,
+): void {
+  const { forwardMs: f, backwardMs: b } = option;
+  out[FORWARD_SUM] = f + (next ? send + next[FORWARD_SUM]! : 0);
+  out[FORWARD_MAX] = Math.max(f, next ? Math.max(send, next[FORWARD_MAX]!) : 0);
+  out[BACKWARD_SUM] = b + (next ? gradient + next[BACKWARD_SUM]! : 0);
+  out[BACKWARD_MAX] = Math.max(b, next ? Math.max(gradient, next[BACKWARD_MAX]!) : 0);
+  out[DRAIN] = Math.max(
+    out[BACKWARD_SUM]! + (m - 1) * out[BACKWARD_MAX]! + option.reduceMs,
+    next ? next[DRAIN]! : 0,
+  );
+  out[GPIPE_AFTER] = Math.max(option.afterMs, next ? next[GPIPE_AFTER]! : 0);
+}
+
+/** Puts a stage in front of a suffix. */
+export function fold(
+  schedule: Schedule,
+  stage: number,
+  stages: number,
+  m: number,
+  option: StageOption,
+  send: number,
+  gradient: number,
+  next: SuffixTimes | null,
+  paths: readonly SchedulePath[],
+): SuffixTimes {
+  const base = schedule === "gpipe" ? BASE_GPIPE : BASE_1F1B;
+  const out = new Float64Array(base + paths.length);
+  if (schedule === "gpipe") foldGpipe(m, option, send, gradient, next, out);
+  else fold1F1B(stage, stages, m, option, send, gradient, next, out);
+  for (let k = 0; k < paths.length; k++) {
+    const path = paths[k]!;
+    out[base + k] =
+      path.forwards[stage]! * option.forwardMs +
+      path.backwards[stage]! * option.backwardMs +
+      path.sends[stage]! * send +
+      path.gradients[stage]! * gradient +
+      (path.end === stage ? option.reduceMs : 0) +
+      (next ? next[base + k]! : 0);
+  }
+  return out;
+}
+
+/** No step with these stages at its end is shorter, when `forward` and `backward` more must come before them. */
+export function suffixBound(
+  schedule: Schedule,
+  m: number,
+  times: SuffixTimes,
+  forward: number,
+  backward: number,
+): number {
+  let bound: number;
+  let base: number;
+  let after: number;
+  if (schedule === "gpipe") {
+    base = BASE_GPIPE;
+    after = times[GPIPE_AFTER]!;
+    const drain = Math.max(times[DRAIN]!, times[BACKWARD_SUM]! + backward + (m - 1) * times[BACKWARD_MAX]!);
+    bound = times[FORWARD_SUM]! + forward + (m - 1) * times[FORWARD_MAX]! + drain;
+  } else {
+    base = BASE_1F1B;
+    after = times[AFTER]!;
+    bound = Math.max(times[THROUGH]! + forward + backward, times[END]! + forward);
+  }
+  for (let k = base; k < times.length; k++) bound = Math.max(bound, times[k]!);
+  return bound + after;
+}
+
+/** Whether one suffix is nowhere worse than another. */
+export function noWorse(a: SuffixTimes, b: SuffixTimes): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i]! > b[i]!) return false;
+  return true;
+}
