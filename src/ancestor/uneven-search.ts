@@ -20,8 +20,8 @@ interface Place extends Candidate {
  * degree that divides the ranks. Never slower than `even`, the best plan under the restrictions.
  *
  * The step time only reads the first stage, the last and the sum of all, so the stages between are divided by a small
- * DP over layers, and first and last are enumerated. Exact while exposed gradient synchronisation is that of the
- * first stage, which it is unless a later stage has more of it than all stages before compute.
+ * DP over layers, and first and last are enumerated. Where gradient synchronisation sticks out of a later stage (it
+ * has more of it than all stages before compute), divisions are tried one by one, {@link MOST_DIVISIONS} at most.
  */
 export function searchUneven(
   search: AncestorCase,
@@ -66,26 +66,62 @@ function solve(
   let cutoff = best === null ? Infinity : (best.time / best.globalBatch) * tables.globalBatch;
   let found: Assignment | null = null;
   const options = stageOptions(tables, freedom.allowed, stages.kinds);
+  const attempt = (division: readonly number[]): number => {
+    const set = stageSet(tables, options, kindOfLayer, division);
+    const solution = solveEven(tables, set, vocabulary.unsynced, budgetMB, cutoff);
+    if (solution === null) return Infinity;
+    cutoff = solution.time;
+    found = assignmentOf(place, kindOfLayer, set, solution, usableMB);
+    return solution.time;
+  };
   // a first stage with less exposed synchronisation may pay; every round allows strictly less of it
   let allowance = Infinity;
+  let laterExposed = false;
   for (;;) {
     const limit = allowance + vocabulary.unsynced[0]!;
     const divisions = new Divisions(place, (stage, from, to) =>
       stages.exact(stage, budgetMB[stage]!, from, to, stage === 0 ? limit : Infinity),
     );
     const steady = divisions.least();
-    if (steady >= cutoff * (1 - 1e-12)) return found;
+    if (steady >= cutoff * (1 - 1e-12)) break;
     const division = divisions.division();
-    const set = stageSet(tables, options, kindOfLayer, division);
-    const solution = solveEven(tables, set, vocabulary.unsynced, budgetMB, cutoff);
-    if (solution !== null) {
-      cutoff = solution.time;
-      found = assignmentOf(place, kindOfLayer, set, solution, usableMB);
-    }
+    const time = attempt(division);
     const exposed = stages.exposure(0, budgetMB[0]!, 0, division[0]!, limit) - vocabulary.unsynced[0]!;
-    if (!(exposed > cutoff * 1e-12) || exposed >= allowance) return found;
+    if (time > (steady + Math.max(0, exposed)) * (1 + 1e-12)) laterExposed = true;
+    if (!(exposed > cutoff * 1e-12) || exposed >= allowance) break;
     allowance = exposed - cutoff * 1e-12;
   }
+  if (laterExposed) {
+    const time: StageTime = (stage, from, to) => stages.exact(stage, budgetMB[stage]!, from, to, Infinity);
+    for (const division of closeDivisions(place, time, () => cutoff)) attempt(division);
+  }
+  return found;
+}
+
+/** Divisions tried one by one at most, where exposed synchronisation of later stages matters. */
+const MOST_DIVISIONS: number = 5000;
+
+/** All divisions whose stages together take less than `cutoff()`, at most {@link MOST_DIVISIONS}. */
+function* closeDivisions(place: Place, time: StageTime, cutoff: () => number): Generator<readonly number[]> {
+  const { tables, vocabulary, stages } = place;
+  const last = tables.stages - 1;
+  const division: number[] = [];
+  let tried = 0;
+  function* extend(from: number, sum: number): Generator<readonly number[]> {
+    const stage = division.length;
+    const longest = stage === last ? stages.depth : stages.depth - (last - stage);
+    for (let to = stage === last ? stages.depth : from + 1; to <= longest; to++) {
+      const total = sum + time(stage, from, to) + vocabulary.unsynced[stage]!;
+      if (total >= cutoff() || tried >= MOST_DIVISIONS) return;
+      division.push(to - from);
+      if (stage === last) {
+        tried++;
+        yield [...division];
+      } else yield* extend(to, total);
+      division.pop();
+    }
+  }
+  yield* extend(0, 0);
 }
 
 /** Least times of stages by the layers they hold, kept for all choices of the vocabulary. */

@@ -106,7 +106,7 @@ export function bruteForce({ search, profile, space }: Instance, uneven: boolean
                       return;
                     }
                     const stage = stageOf[layer]!;
-                    for (let i = only < 0 ? 0 : only; i < (only < 0 ? own.length : only + 1); i++) {
+                    for (let i = Math.max(0, only); i < (only < 0 ? own.length : only + 1); i++) {
                       const price = prices.get(`${i} ${kindOf[layer]} ${stage}`);
                       if (price === undefined || used[stage]! + price.mb > room[stage]!) continue;
                       const before = [c[stage]!, s[stage]!, used[stage]!] as const;
