@@ -34,7 +34,7 @@ export function layerGraphs(
 ): LayerGraphs {
   const dtype = options.dtype ?? request.precision;
   const customOps = options.customOps ?? false;
-  const scope = new LayerScope(request, dtype, customOps);
+  const scope = new LayerScope(request, dtype, customOps === true);
   writeLayer(scope, model);
   return cutLayer(scope, { customOps });
 }

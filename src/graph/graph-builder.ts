@@ -204,9 +204,15 @@ export class GraphBuilder {
     return degree === 1 ? x : this.one("CopyToGroup", [x], { degree });
   }
 
-  /** x · weightᵀ + bias over the last axis. */
+  /**
+   * x · weightᵀ + bias over the last axis. The product itself is of matrices, so that what is saved of it needs no
+   * copy into another shape.
+   */
   linear(x: Value, weight: Value, bias: Value | null): Value {
-    return this.one("Linear", bias ? [x, weight, bias] : [x, weight]);
+    const width = x.shape[x.shape.length - 1]!;
+    const rows = this.reshape(x, [elementCount(x.shape) / width, width]);
+    const product = this.one("Linear", bias ? [rows, weight, bias] : [rows, weight]);
+    return this.reshape(product, [...x.shape.slice(0, -1), weight.shape[0]!]);
   }
   layerNormalization(x: Value, scale: Value, shift: Value, epsilon: number): Value {
     return this.one("LayerNormalization", [x, scale, shift], { epsilon });

@@ -21,8 +21,8 @@ export class LayerScope {
   readonly request: LayerRequest;
   /** Element type of activations and of parameters as forward reads them. */
   readonly dtype: Dtype;
-  /** Whether composite ops will be nodes of their own, see `Lowering`. */
-  readonly customOps: boolean;
+  /** Attention will be one fused kernel, forward and backward, see `Lowering`. */
+  readonly fusedAttention: boolean;
   /** Size of the tensor group. */
   readonly degree: number;
   readonly inputs: Map<string, { readonly value: Value; readonly role: "borderInput" | "data" }> = new Map();
@@ -32,10 +32,10 @@ export class LayerScope {
   readonly outputs: Map<string, Value> = new Map();
   lossValue: Value | null = null;
 
-  constructor(request: LayerRequest, dtype: Dtype, customOps: boolean) {
+  constructor(request: LayerRequest, dtype: Dtype, fusedAttention: boolean) {
     this.request = request;
     this.dtype = dtype;
-    this.customOps = customOps;
+    this.fusedAttention = fusedAttention;
     this.degree = request.strategy.tensorDegree;
   }
 

@@ -1,14 +1,17 @@
 import { isComposite } from "./composite-ops.js";
 import { emitOnnx, type NamedValue } from "./emit-onnx.js";
 import { GraphBuilder } from "./graph-builder.js";
-import type { GraphNode, Value } from "./ir.js";
+import type { CompositeOp, GraphNode, Value } from "./ir.js";
 import { OP_DEFINITIONS } from "./op-definitions.js";
 import { GraphError } from "./ops/op-definition.js";
 
 /** How a graph becomes ONNX. */
 export interface Lowering {
-  /** Composite ops stay nodes of the domain "galvatron" (a device with kernels for them), else they are spelled out. */
-  readonly customOps: boolean;
+  /**
+   * Composite ops stay nodes of the domain "galvatron" (a device with kernels for them), else they are spelled out.
+   * A list keeps those it names.
+   */
+  readonly customOps: boolean | readonly CompositeOp[];
 }
 
 /** Ops that move bfloat16 values as they are: nothing to round. */
@@ -23,10 +26,14 @@ const MOVES: ReadonlySet<string> = new Set(["Reshape", "Transpose", "Slice", "Co
 class Replay {
   readonly target = new GraphBuilder();
   private readonly values = new Map<number, Value>();
-  private readonly customOps: boolean;
+  /** The device computes in bfloat16 itself. */
+  private readonly hasBfloat16: boolean;
+  private readonly keeps: (op: CompositeOp) => boolean;
 
   constructor(lowering: Lowering) {
-    this.customOps = lowering.customOps;
+    const { customOps } = lowering;
+    this.hasBfloat16 = customOps === true;
+    this.keeps = (op) => (typeof customOps === "boolean" ? customOps : customOps.includes(op));
   }
 
   input(value: Value): Value {
@@ -52,7 +59,7 @@ class Replay {
   private outputsOf(node: GraphNode, inputs: readonly (Value | null)[]): readonly Value[] {
     if (node.op === "CopyToGroup") return [inputs[0]!];
     const rounded = [...inputs, ...node.outputs].some((value) => value?.dtype === "bfloat16");
-    if (this.customOps || !rounded || MOVES.has(node.op)) return this.compute(node, inputs);
+    if (this.hasBfloat16 || !rounded || MOVES.has(node.op)) return this.compute(node, inputs);
     if (node.op === "Cast" || node.op === "Constant") return this.compute(node, inputs);
     const wide = inputs.map((input) =>
       input?.dtype === "bfloat16" ? this.target.cast(input, "float32") : input,
@@ -62,7 +69,7 @@ class Replay {
   }
 
   private compute(node: GraphNode, inputs: readonly (Value | null)[]): readonly Value[] {
-    if (!isComposite(node.op) || this.customOps) return this.target.node(node.op, inputs, node.attributes);
+    if (!isComposite(node.op) || this.keeps(node.op)) return this.target.node(node.op, inputs, node.attributes);
     const decompose = OP_DEFINITIONS[node.op].decompose;
     if (!decompose) throw new GraphError(`${node.op} has no decomposition`);
     return decompose(this.target, inputs, node.attributes);

@@ -74,7 +74,7 @@ export function attention(scope: LayerScope, q: Value, k: Value, v: Value, shape
   const context = scope.g.one("Attention", inputs, {
     scale: shape.scale,
     causal: shape.causal,
-    keep: scope.customOps ? "logSumExp" : "probabilities",
+    keep: scope.fusedAttention ? "logSumExp" : "probabilities",
   });
   return toSequence(scope, context);
 }
