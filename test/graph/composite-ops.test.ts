@@ -1,0 +1,150 @@
+import { describe, expect, it } from "vitest";
+import { fillNormal } from "../../src/base/random.js";
+import { differentiate } from "../../src/graph/differentiate.js";
+import type { NamedValue } from "../../src/graph/emit-onnx.js";
+import { GraphBuilder } from "../../src/graph/graph-builder.js";
+import type { Attributes, CompositeOp, Value } from "../../src/graph/ir.js";
+import { lowerToOnnx } from "../../src/graph/lower.js";
+import { OP_DEFINITIONS } from "../../src/graph/op-definitions.js";
+import { type Content, runOnnx } from "./run-onnx.js";
+import { elements, relativeDifference } from "./simulate-layer.js";
+
+interface Case {
+  readonly op: CompositeOp;
+  readonly shapes: readonly (readonly number[])[];
+  readonly attributes?: Attributes;
+  readonly integers?: Readonly<Record<number, readonly number[]>>;
+}
+
+const attention = { scale: 0.4, causal: true, keep: "probabilities" };
+const CASES: readonly (readonly [string, Case])[] = [
+  ["linear", { op: "Linear", shapes: [[5, 3, 4], [6, 4], [6]] }],
+  ["layer norm", { op: "LayerNormalization", shapes: [[5, 3, 6], [6], [6]], attributes: { epsilon: 1e-5 } }],
+  ["RMS norm", { op: "RmsNormalization", shapes: [[5, 3, 6], [6]], attributes: { epsilon: 1e-5 } }],
+  ["tanh GELU", { op: "Gelu", shapes: [[7, 9]], attributes: { approximate: "tanh" } }],
+  [
+    "SwiGLU",
+    {
+      op: "SwiGlu",
+      shapes: [
+        [4, 5],
+        [4, 5],
+      ],
+    },
+  ],
+  [
+    "rotary",
+    {
+      op: "Rotary",
+      shapes: [
+        [4, 2, 3, 6],
+        [4, 3],
+        [4, 3],
+      ],
+      attributes: { inverse: false },
+    },
+  ],
+  [
+    "causal attention",
+    {
+      op: "Attention",
+      shapes: [
+        [4, 2, 2, 3],
+        [4, 2, 2, 3],
+        [4, 2, 2, 3],
+      ],
+      attributes: attention,
+    },
+  ],
+  [
+    "grouped attention with more keys than queries",
+    {
+      op: "Attention",
+      shapes: [
+        [3, 2, 4, 3],
+        [5, 2, 2, 3],
+        [5, 2, 2, 3],
+      ],
+      attributes: attention,
+    },
+  ],
+  [
+    "attention with a bias for each window, statistics kept",
+    {
+      op: "Attention",
+      shapes: [
+        [3, 4, 2, 3],
+        [3, 4, 2, 3],
+        [3, 4, 2, 3],
+        [2, 2, 3, 3],
+      ],
+      attributes: { scale: 0.4, causal: false, keep: "logSumExp" },
+    },
+  ],
+  [
+    "embedding of indices inside and outside",
+    {
+      op: "Embedding",
+      shapes: [
+        [6, 3],
+        [2, 4],
+      ],
+      integers: { 1: [0, 5, -1, 2, 6, 2, 2, 0] },
+      attributes: { checked: true },
+    },
+  ],
+  [
+    "embedding in a long table",
+    {
+      op: "Embedding",
+      shapes: [
+        [600, 3],
+        [2, 4],
+      ],
+      integers: { 1: [0, 599, 7, 7, 7, 2, 2, 0] },
+      attributes: { checked: false },
+    },
+  ],
+];
+
+/** Gradients of sum(first output · random) with the op as one node, or with its decomposition differentiated. */
+async function gradientsOf(test: Case, decomposed: boolean): Promise<readonly Content[]> {
+  const g = new GraphBuilder();
+  const inputs = test.shapes.map((shape, i) => g.input(test.integers?.[i] ? "int64" : "float64", shape));
+  const attributes = test.attributes ?? {};
+  const outputs = decomposed
+    ? OP_DEFINITIONS[test.op].decompose!(g, inputs, attributes)
+    : g.node(test.op, inputs, attributes);
+  const seed = g.input("float64", outputs[0]!.shape);
+  // The tables of rotary are constants: no gradient flows into them.
+  const wrt = inputs.filter((value, i) => value.dtype === "float64" && (test.op !== "Rotary" || i === 0));
+  const gradients = differentiate(g, [[outputs[0]!, seed]], wrt);
+  const ports: NamedValue[] = [...inputs, seed].map((value, i): NamedValue => [`in${i}`, value]);
+  const results: NamedValue[] = [outputs[0]!, ...gradients].map(
+    (value, i): NamedValue => [`out${i}`, value!],
+  );
+  const bytes = lowerToOnnx("test", g.nodes, ports, results, { customOps: false });
+  const port = ([name, { dtype, shape }]: NamedValue) => ({ name, dtype, shape });
+  const content = ({ dtype, shape }: Value, i: number): Content => ({
+    dtype,
+    shape,
+    data: test.integers?.[i] ?? fillNormal(17, `${i}`, 0, elements(shape), 1),
+  });
+  return runOnnx(
+    bytes,
+    ports.map((named, i) => [port(named), content(named[1], i)]),
+    results.map(port),
+  );
+}
+
+describe("hand-written gradients are those of the decomposition", () => {
+  it.each(CASES)("%s", async (_, test) => {
+    const [expected, actual] = [await gradientsOf(test, true), await gradientsOf(test, false)];
+    expect(expected.length).toBeGreaterThan(1);
+    expected.forEach((content, i) => {
+      expect(elements(content.shape)).toBeGreaterThan(0);
+      expect(Math.max(...Array.from(content.data, Math.abs))).toBeGreaterThan(0.01);
+      expect(relativeDifference(actual[i]!, content), `output ${i}`).toBeLessThan(1e-12);
+    });
+  });
+});
