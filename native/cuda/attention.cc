@@ -105,7 +105,7 @@ void set_causal(Options& options, const gv_attention_shape& s) {
   options.set_diagonal_band_right_bound(0);
 }
 
-std::shared_ptr<fe::graph::Graph> describe(const gv_attention_shape& s, bool backward, bool bias) {
+std::shared_ptr<fe::graph::Graph> describe(const gv_attention_shape& s, bool backward, bool bias, bool keep) {
   auto graph = std::make_shared<fe::graph::Graph>();
   graph->set_io_data_type(fe::DataType_t::BFLOAT16)
       .set_intermediate_data_type(fe::DataType_t::FLOAT)
@@ -116,16 +116,17 @@ std::shared_ptr<fe::graph::Graph> describe(const gv_attention_shape& s, bool bac
   const std::vector<int64_t> out_dim{s.batch, s.heads, s.queries, s.size};
   const std::vector<int64_t> out_stride{s.o_batch_stride, s.size, s.o_sequence_stride, 1};
   if (!backward) {
-    auto options = fe::graph::SDPA_attributes().set_name("attention").set_generate_stats(true).set_attn_scale(s.scale);
+    auto options = fe::graph::SDPA_attributes().set_name("attention").set_generate_stats(keep).set_attn_scale(s.scale);
     set_causal(options, s);
     if (bias) options.set_bias(bias_tensor(*graph, s, "bias", kBias));
     auto [o, statistics] = graph->sdpa(q, k, v, options);
     o->set_output(true).set_uid(kO).set_dim(out_dim).set_stride(out_stride);
-    statistics->set_output(true)
-        .set_uid(kStatistics)
-        .set_data_type(fe::DataType_t::FLOAT)
-        .set_dim({s.batch, s.heads, s.queries, 1})
-        .set_stride({s.heads * s.queries, s.queries, 1, 1});
+    if (keep)
+      statistics->set_output(true)
+          .set_uid(kStatistics)
+          .set_data_type(fe::DataType_t::FLOAT)
+          .set_dim({s.batch, s.heads, s.queries, 1})
+          .set_stride({s.heads * s.queries, s.queries, 1, 1});
     return graph;
   }
   auto o = sequence_first(*graph, "o", kO, s.batch, s.heads, s.queries, s.size, s.o_sequence_stride, s.o_batch_stride);
@@ -171,12 +172,13 @@ int run(gv_stream stream, const gv_attention_shape& s, bool backward,
     if (!handle) return gv::fail_message("attention: %s", why.c_str());
     const bool bias = s.bias_batch > 0;
     std::string key(reinterpret_cast<const char*>(&s), sizeof s);
-    key.push_back(backward ? 'b' : 'f');
+    const bool keep = pointers.count(kStatistics) > 0;
+    key.push_back(backward ? 'b' : keep ? 'f' : 'i');
     key += std::to_string(device);
     auto found = plans.find(key);
     if (found == plans.end()) {
       Plan plan;
-      plan.graph = describe(s, backward, bias);
+      plan.graph = describe(s, backward, bias, keep);
       auto status = plan.graph->build(handle, {fe::HeurMode_t::A});
       if (status.is_bad())
         return gv::fail_message("attention %s: cuDNN offers no kernel for batch %lld heads %lld/%lld sequence %lld/%lld "
@@ -210,7 +212,8 @@ extern "C" int gv_attention_available(void) { return library(Library::cudnn).han
 extern "C" int gv_attention_forward(gv_stream stream, const gv_attention_shape* shape, const void* q, const void* k,
                                     const void* v, const void* bias, void* o, float* statistics) {
   std::unordered_map<int64_t, void*> pointers = {
-      {kQ, address(q)}, {kK, address(k)}, {kV, address(v)}, {kO, o}, {kStatistics, statistics}};
+      {kQ, address(q)}, {kK, address(k)}, {kV, address(v)}, {kO, o}};
+  if (statistics) pointers[kStatistics] = statistics;
   if (bias) pointers[kBias] = address(bias);
   return run(stream, *shape, false, pointers);
 }

@@ -89,8 +89,8 @@ int fastest(const Lt& lt, cublasLtHandle_t handle, gv_stream stream, const gv_ma
 
 }  // namespace
 
-extern "C" int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const void* a, const void* b, void* c,
-                         void* bias, void* auxiliary) {
+extern "C" int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const void* a, const void* b,
+                         const void* addend, void* c, void* bias, void* auxiliary) {
   static const Lt lt;
   if (!lt.cublasLtMatmul) return gv::fail_message("matrix product: libcublasLt.so.13 was not found");
   const gv_matmul_shape& s = *shape;
@@ -173,8 +173,8 @@ extern "C" int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const v
   if (bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   if (auxiliary) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, auxiliary);
   const cublasStatus_t status =
-      lt.cublasLtMatmul(handle, plan.description, &s.alpha, first, plan.a, second, plan.b, &s.beta, c, plan.c, c,
-                        plan.c, &plan.algorithm, workspace, kWorkspaceBytes, reinterpret_cast<cudaStream_t>(stream));
+      lt.cublasLtMatmul(handle, plan.description, &s.alpha, first, plan.a, second, plan.b, &s.beta,
+                        addend ? addend : c, plan.c, c, plan.c, &plan.algorithm, workspace, kWorkspaceBytes, reinterpret_cast<cudaStream_t>(stream));
   if (status != CUBLAS_STATUS_SUCCESS)
     return gv::fail_message("matrix product m %lld n %lld k %lld: cuBLASLt status %d", (long long)s.m, (long long)s.n,
                             (long long)s.k, static_cast<int>(status));

@@ -1,4 +1,4 @@
-// GELU in its tanh form (Hendrycks & Gimpel 2016) with bias, SwiGLU (Shazeer 2020), and their gradients.
+// GELU in its tanh and erf forms (Hendrycks & Gimpel 2016) with bias, SwiGLU (Shazeer 2020), and their gradients.
 // CPU twins: Add, Mul, Pow, Tanh; Sigmoid, Mul (see kernels.h).
 #include "column-sum.cuh"
 
@@ -10,17 +10,22 @@ namespace {
 constexpr float kScale = 0.7978845608028654f, kCubic = 0.044715f;
 
 __device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+template <bool TANH>
 __device__ __forceinline__ float gelu(float x) {
+  if constexpr (!TANH) return 0.5f * x * erfcf(-0.7071067811865476f * x);
   const float u = kScale * x * (1.0f + kCubic * x * x);
   return x * sigmoid(2.0f * u);
 }
+template <bool TANH>
 __device__ __forceinline__ float gelu_slope(float x) {
+  // Phi(x) + x phi(x)
+  if constexpr (!TANH) return 0.5f * erfcf(-0.7071067811865476f * x) + x * 0.3989422804014327f * __expf(-0.5f * x * x);
   const float square = x * x;
   const float s = sigmoid(2.0f * kScale * x * (1.0f + kCubic * square));
   return s + x * s * (1.0f - s) * 2.0f * kScale * (1.0f + 3.0f * kCubic * square);
 }
 
-template <typename T>
+template <typename T, bool TANH>
 __global__ void __launch_bounds__(256)
     gelu_forward(const T* __restrict__ x, const T* __restrict__ bias, T* __restrict__ y, int64_t packs,
                  int64_t row_packs) {
@@ -35,18 +40,18 @@ __global__ void __launch_bounds__(256)
       for (int j = 0; j < 8; j++) v[j] += b[j];
     }
 #pragma unroll
-    for (int j = 0; j < 8; j++) v[j] = gelu(v[j]);
+    for (int j = 0; j < 8; j++) v[j] = gelu<TANH>(v[j]);
     store8(y + p * 8, v);
   }
 }
 
-template <typename T>
+template <typename T, bool TANH>
 __global__ void gelu_forward_any(const T* x, const T* bias, T* y, int64_t count, int64_t columns) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < count) y[i] = from_float<T>(gelu(as_float(x[i]) + (bias ? as_float(bias[i % columns]) : 0.0f)));
+  if (i < count) y[i] = from_float<T>(gelu<TANH>(as_float(x[i]) + (bias ? as_float(bias[i % columns]) : 0.0f)));
 }
 
-template <typename T>
+template <typename T, bool TANH>
 struct GeluGradient {
   const T *dy, *x, *bias;
   T* dx;
@@ -62,12 +67,12 @@ struct GeluGradient {
       for (int j = 0; j < 8; j++) v[j] += b[j];
     }
 #pragma unroll
-    for (int j = 0; j < 8; j++) v[j] = d[j] * gelu_slope(v[j]);
+    for (int j = 0; j < 8; j++) v[j] = d[j] * gelu_slope<TANH>(v[j]);
     store8(dx + row * columns + column, v);
   }
   __device__ __forceinline__ float one(int64_t row, int64_t column) const {
     const int64_t i = row * columns + column;
-    const float v = as_float(dy[i]) * gelu_slope(as_float(x[i]) + (bias ? as_float(bias[column]) : 0.0f));
+    const float v = as_float(dy[i]) * gelu_slope<TANH>(as_float(x[i]) + (bias ? as_float(bias[column]) : 0.0f));
     dx[i] = from_float<T>(v);
     return v;
   }
@@ -139,20 +144,20 @@ unsigned pack_grid(int64_t packs) {
 }
 unsigned element_grid(int64_t count) { return static_cast<unsigned>((count + 255) / 256); }
 
-template <typename T>
+template <typename T, bool TANH>
 int gelu_forward_typed(cudaStream_t stream, const T* x, const T* bias, T* y, int64_t rows, int64_t columns) {
   const int64_t count = rows * columns;
   if ((bias ? columns : count) % 8 == 0 && aligned16(x) && aligned16(bias) && aligned16(y))
-    gelu_forward<<<pack_grid(count / 8), 256, 0, stream>>>(x, bias, y, count / 8, bias ? columns / 8 : 1);
+    gelu_forward<T, TANH><<<pack_grid(count / 8), 256, 0, stream>>>(x, bias, y, count / 8, bias ? columns / 8 : 1);
   else
-    gelu_forward_any<<<element_grid(count), 256, 0, stream>>>(x, bias, y, count, columns);
+    gelu_forward_any<T, TANH><<<element_grid(count), 256, 0, stream>>>(x, bias, y, count, columns);
   return launched("gelu forward");
 }
-template <typename T>
+template <typename T, bool TANH>
 int gelu_backward_typed(cudaStream_t stream, int gradient_type, int accumulate, const void* dy, const void* x,
                         const void* bias, void* dx, void* bias_gradient, int64_t rows, int64_t columns) {
-  const GeluGradient<T> source{static_cast<const T*>(dy), static_cast<const T*>(x), static_cast<const T*>(bias),
-                               static_cast<T*>(dx), columns};
+  const GeluGradient<T, TANH> source{static_cast<const T*>(dy), static_cast<const T*>(x),
+                                     static_cast<const T*>(bias), static_cast<T*>(dx), columns};
   return column_sums(stream, gradient_type, accumulate, source, bias_gradient, rows, columns,
                      columns % 8 == 0 && aligned16(dy) && aligned16(x) && aligned16(bias) && aligned16(dx));
 }
@@ -185,24 +190,25 @@ int swiglu_backward_typed(cudaStream_t stream, const T* dy, const T* gate, const
 
 using gv::bf16;
 
-extern "C" int gv_gelu_forward(gv_stream stream, int type, const void* x, const void* bias, void* y, int64_t rows,
-                               int64_t columns) {
+extern "C" int gv_gelu_forward(gv_stream stream, int type, int tanh_form, const void* x, const void* bias, void* y,
+                               int64_t rows, int64_t columns) {
   if (rows * columns == 0) return 0;
-  if (type == GV_BFLOAT16)
-    return gv::gelu_forward_typed(stream, static_cast<const bf16*>(x), static_cast<const bf16*>(bias),
-                                  static_cast<bf16*>(y), rows, columns);
-  return gv::gelu_forward_typed(stream, static_cast<const float*>(x), static_cast<const float*>(bias),
-                                static_cast<float*>(y), rows, columns);
+#define GV_CALL(T, TANH)                                                                                        \
+  gv::gelu_forward_typed<T, TANH>(stream, static_cast<const T*>(x), static_cast<const T*>(bias), static_cast<T*>(y), \
+                                  rows, columns)
+  if (type == GV_BFLOAT16) return tanh_form ? GV_CALL(bf16, true) : GV_CALL(bf16, false);
+  return tanh_form ? GV_CALL(float, true) : GV_CALL(float, false);
+#undef GV_CALL
 }
 
-extern "C" int gv_gelu_backward(gv_stream stream, int type, int gradient_type, int accumulate, const void* dy,
-                                const void* x, const void* bias, void* dx, void* bias_gradient, int64_t rows,
-                                int64_t columns) {
-  if (type == GV_BFLOAT16)
-    return gv::gelu_backward_typed<bf16>(stream, gradient_type, accumulate, dy, x, bias, dx, bias_gradient, rows,
-                                         columns);
-  return gv::gelu_backward_typed<float>(stream, gradient_type, accumulate, dy, x, bias, dx, bias_gradient, rows,
-                                        columns);
+extern "C" int gv_gelu_backward(gv_stream stream, int type, int gradient_type, int tanh_form, int accumulate,
+                                const void* dy, const void* x, const void* bias, void* dx, void* bias_gradient,
+                                int64_t rows, int64_t columns) {
+#define GV_CALL(T, TANH) \
+  gv::gelu_backward_typed<T, TANH>(stream, gradient_type, accumulate, dy, x, bias, dx, bias_gradient, rows, columns)
+  if (type == GV_BFLOAT16) return tanh_form ? GV_CALL(bf16, true) : GV_CALL(bf16, false);
+  return tanh_form ? GV_CALL(float, true) : GV_CALL(float, false);
+#undef GV_CALL
 }
 
 extern "C" int gv_swiglu_forward(gv_stream stream, int type, const void* gate, const void* up, int64_t input_stride,

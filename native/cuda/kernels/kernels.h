@@ -32,12 +32,13 @@ int gv_norm_backward(gv_stream stream, int type, int gradient_type, int rms, int
                      int64_t columns);
 
 // --- activations ---------------------------------------------------------------------------------------------------
-// y = gelu_tanh(x + bias); bias may be null. Decomposition: Add, Mul, Pow, Tanh (Hendrycks & Gimpel 2016).
-int gv_gelu_forward(gv_stream stream, int type, const void* x, const void* bias, void* y, int64_t rows,
+// y = gelu(x + bias); bias may be null; tanh_form 0: with erf. Decomposition: Add, Mul, Pow, Tanh or Erf
+// (Hendrycks & Gimpel 2016).
+int gv_gelu_forward(gv_stream stream, int type, int tanh_form, const void* x, const void* bias, void* y, int64_t rows,
                     int64_t columns);
 // dx = dy * gelu'(x + bias); bias_gradient (may be null) = column sums of dx.
-int gv_gelu_backward(gv_stream stream, int type, int gradient_type, int accumulate, const void* dy, const void* x,
-                     const void* bias, void* dx, void* bias_gradient, int64_t rows, int64_t columns);
+int gv_gelu_backward(gv_stream stream, int type, int gradient_type, int tanh_form, int accumulate, const void* dy,
+                     const void* x, const void* bias, void* dx, void* bias_gradient, int64_t rows, int64_t columns);
 // y = silu(gate) * up (Shazeer 2020). gate and up may be halves of one tensor: strides are elements between rows.
 int gv_swiglu_forward(gv_stream stream, int type, const void* gate, const void* up, int64_t input_stride, void* y,
                       int64_t rows, int64_t columns);
@@ -117,7 +118,7 @@ void gv_release_scratch(void);
 // --- attention through cuDNN ---------------------------------------------------------------------------------------
 // softmax(scale * Q K^T + bias, causal) V over [sequence, batch, heads, size]; heads of K and V divide those of Q.
 // Strides are elements between tokens along sequence and batch; heads lie `size` apart. statistics: float32
-// [batch, heads, sequence] (log-sum-exp). bias (may be null): `type` [1 or batch, 1 or heads, queries, keys].
+// [batch, heads, sequence] (log-sum-exp), may be null in forward. bias (may be null): `type` [1 or batch, 1 or heads, queries, keys].
 // Decomposition: Transpose, MatMul, Mul, Add (mask), Softmax, MatMul, Transpose.
 typedef struct {
   int64_t batch, heads, key_heads, queries, keys, size;
@@ -142,7 +143,8 @@ int gv_attention_backward(gv_stream stream, const gv_attention_shape* shape, con
                           void* dq, void* dk, void* dv, void* bias_gradient);
 
 // --- matrix products through cuBLASLt ------------------------------------------------------------------------------
-// C[m, n] (row-major) = alpha * op(A) op(B) + beta * C, with an epilogue. Row-major operands; lead = row stride.
+// C[m, n] (row-major) = alpha * op(A) op(B) + beta * addend, with an epilogue; addend null: C itself. Row-major
+// operands; lead = row stride (addend's is C's).
 enum gv_epilogue {
   GV_EPILOGUE_NONE = 0,
   GV_EPILOGUE_BIAS = 1,           // + bias[n]
@@ -160,8 +162,8 @@ typedef struct {
   int32_t zero;  // padding, must be 0: shapes are compared as bytes
   float alpha, beta;
 } gv_matmul_shape;
-int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const void* a, const void* b, void* c, void* bias,
-              void* auxiliary);
+int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const void* a, const void* b, const void* addend,
+              void* c, void* bias, void* auxiliary);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace galvatron::cuda {
+
+// Device memory for the intermediates of ONNX Runtime's sessions, which run one after another on one stream: what one
+// frees, the next may take without waiting. Best fit with merging, in regions from cudaMalloc that stay until
+// `consolidate` or destruction, for captured graphs hold their addresses.
+class DevicePool {
+ public:
+  explicit DevicePool(int device) : device_(device) {}
+  ~DevicePool();
+  DevicePool(const DevicePool&) = delete;
+  DevicePool& operator=(const DevicePool&) = delete;
+
+  // Aligned to 512 bytes. Null when the device has no more.
+  void* allocate(size_t bytes);
+  // Lives as long as its session (initialisers): outside the regions.
+  void* reserve(size_t bytes);
+  void free(void* pointer);
+
+  // After a warm-up, when nothing is in use: one region of the peak's size in place of all, so that fragments of the
+  // warm-up do not stay. False when something is in use.
+  bool consolidate();
+
+  size_t bytesHeld() const;
+  size_t peakBytes() const;
+
+ private:
+  void insertFree(char* start, size_t bytes);
+  bool grow(size_t bytes);
+
+  const int device_;
+  mutable std::mutex mutex_;
+  struct Region {
+    char* start;
+    size_t bytes;
+  };
+  std::vector<Region> regions_;
+  std::set<std::pair<size_t, char*>> bySize_;
+  std::map<char*, size_t> byAddress_;
+  std::unordered_map<char*, size_t> used_;
+  std::unordered_map<char*, size_t> reserved_;
+  size_t inUse_ = 0;
+  size_t reservedBytes_ = 0;
+  size_t peak_ = 0;
+};
+
+}  // namespace galvatron::cuda
