@@ -1,3 +1,4 @@
+import { BYTES_PER_MB } from "../base/units.js";
 import type { MatmulSample } from "../cluster/hardware-profile.js";
 import type { GraphRef } from "../graph/graph-ref.js";
 import type { CollectiveInstruction, Instruction, Program, RunInstruction } from "../program/program.js";
@@ -50,6 +51,24 @@ export async function measureMatmuls(
     dtype: "float32" as const,
     timeMs: medianOfSlowest(steps, (step) => endOf(step, index) - startOf(step, index)),
   }));
+}
+
+/** What a worker's heap, sessions and allocators grow by while it trains, beside arena and ONNX Runtime's own arena. */
+const GROWTH_BYTES = 12 * BYTES_PER_MB;
+
+/**
+ * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,
+ * and what it is seen to grow by. Ask it before the pool has loaded anything else.
+ */
+export async function measureReserve(pool: WorkerPool, graphOf: MatmulGraphOf): Promise<number> {
+  const graph = graphOf(16, 16, 16);
+  const tensors = ["a", "b", "c"].map((name) => ({ name, dtype: "float32" as const, shape: [16, 16] }));
+  const { ranks } = pool.options;
+  const programs = Array.from({ length: ranks }, (_, rank) =>
+    microProgram({ rank, ranks, tensors, instructions: [runMatmul(0, 0)], graphs: [graph.ref] }),
+  );
+  const steps = await measureSteps(pool, programs, storeOf([graph]), { warmup: 1, repeats: 1 });
+  return Math.max(...steps.flat().map((step) => step.memory.residentBytes)) + GROWTH_BYTES;
 }
 
 /** How much computing and communication slow each other down: each alone, then both at once. */

@@ -4,7 +4,7 @@ import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
 import { groupDivisions, measureCollectives } from "./measure-collectives.js";
 import { measureLaunch, measureOptimizer } from "./measure-local.js";
-import { type MatmulGraphOf, measureMatmuls, measureOverlap } from "./measure-matmul.js";
+import { type MatmulGraphOf, measureMatmuls, measureOverlap, measureReserve } from "./measure-matmul.js";
 import type { MeasureOptions } from "./measure-steps.js";
 
 /** Collectives measured for every division of the ranks. */
@@ -27,9 +27,8 @@ export async function profileHardware(
     done++;
   };
   next("matrix products");
+  const reservedBytes = await measureReserve(pool, matmulGraph);
   const matmuls = await measureMatmuls(pool, matmulGraph, options);
-  // Counted after the first graphs ran: ONNX Runtime is up by then.
-  const reservedBytes = Math.max(...pool.idleMemory.map((memory) => memory.residentBytes));
   const collectives = await measureCollectives(pool, options, next);
   next("overlap");
   const overlap = await measureOverlap(pool, matmulGraph, options);

@@ -68,7 +68,10 @@ describe("model profile", () => {
       repeats: 3,
       samples: [1, 4],
     });
+
+    const rows = profile.layers;
     expect(rows).toHaveLength(3 * 2 * 3);
+
     const find = (kind: string, degree: number, split: string, samples: number) =>
       rows.find(
         (row) =>

@@ -6,6 +6,12 @@ import { workerEntry } from "./worker-entry.js";
 /** What is kept of a rank's own output, for error messages. */
 const OUTPUT_TAIL_CHARACTERS = 2000;
 
+/**
+ * A worker's JavaScript only passes messages: a small young generation keeps its garbage from counting against the
+ * rank's memory, and after loading it collects what loading needed.
+ */
+const WORKER_FLAGS: string[] = ["--max-semi-space-size=1", "--expose-gc"];
+
 type Request = Extract<ToWorker, { id: number }>;
 type Reply = Extract<FromWorker, { id: number }>;
 /** A request before it has its number. */
@@ -42,7 +48,7 @@ export interface RankProcess {
 export function startRankProcess(rank: number, events: RankEvents): RankProcess {
   const child: ChildProcess = fork(workerEntry(), [], {
     serialization: "advanced",
-    execArgv: [],
+    execArgv: WORKER_FLAGS,
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
   const waiting = new Map<number, { resolve(reply: Reply): void; reject(error: Error): void }>();

@@ -16,15 +16,19 @@ export interface TensorWrite {
  * @param seed - of the parameters; null writes zeros
  */
 export function* initialWrites(program: Program, seed: number | null): Generator<TensorWrite> {
+  // One buffer for all flats, one after another: loading holds the longest flat once beside the arena.
+  const tensors = program.flats.flatMap(({ parameter, moment1, moment2 }) => [parameter, moment1, moment2]);
+  const longest = Math.max(0, ...tensors.map((tensor) => (tensor < 0 ? 0 : elementsOf(program, tensor))));
+  const scratch = new Float32Array(longest);
   for (const [index, flat] of program.flats.entries()) {
-    const elements = elementsOf(program, flat.parameter);
-    const values = new Float32Array(elements);
+    const values = scratch.subarray(0, elementsOf(program, flat.parameter)).fill(0);
     if (seed !== null)
       for (const slice of program.parameters)
         if (slice.flat === index) fillSlice(values, flat.parameterStart, slice, seed);
     yield { tensor: flat.parameter, bytes: bytesOf(values) };
     for (const moment of [flat.moment1, flat.moment2])
-      if (moment >= 0) yield { tensor: moment, bytes: new Uint8Array(4 * elementsOf(program, moment)) };
+      if (moment >= 0)
+        yield { tensor: moment, bytes: bytesOf(scratch.subarray(0, elementsOf(program, moment)).fill(0)) };
   }
   for (const constant of program.constants) {
     const { dtype } = program.tensors[constant.tensor]!;

@@ -49,6 +49,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         await native.load(message.program, message.graphs);
         for (const write of initialWrites(message.program, message.seed))
           await native.write(write.tensor, write.bytes);
+        globalThis.gc?.();
         loaded = {
           program: message.program,
           feeder: message.feed ? openFeeder(message.program, message.feed) : null,

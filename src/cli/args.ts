@@ -1,0 +1,91 @@
+import { type ParseArgsConfig, parseArgs } from "node:util";
+import { z } from "zod";
+import { GalvatronError } from "../base/errors.js";
+
+export type FlagValues = Readonly<Record<string, string | boolean | undefined>>;
+
+/** What a command line came to: flags by name, and the words that are no flags. */
+export interface Arguments {
+  readonly flags: FlagValues;
+  readonly words: readonly string[];
+}
+
+/**
+ * Reads a command line. Flags named in `switches` take no value, those in `values` take one.
+ *
+ * @throws GalvatronError ARGUMENT_INVALID for any other flag
+ */
+export function readArguments(
+  args: readonly string[],
+  flags: { readonly values: readonly string[]; readonly switches: readonly string[] },
+): Arguments {
+  const options: NonNullable<ParseArgsConfig["options"]> = {};
+  for (const name of flags.values) options[name] = { type: "string" };
+  for (const name of flags.switches) options[name] = { type: "boolean" };
+  try {
+    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
+    return { flags: values as FlagValues, words: positionals };
+  } catch (cause) {
+    const known = [
+      ...flags.values.map((name) => `--${name} …`),
+      ...flags.switches.map((name) => `--${name}`),
+    ];
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      `${(cause as Error).message.split(". ")[0]}. Known: ${known.join(", ")}.`,
+      {},
+      { cause },
+    );
+  }
+}
+
+const wholeNumber = z
+  .string()
+  .regex(/^\d+$/)
+  .transform(Number)
+  .refine((value) => Number.isSafeInteger(value));
+const realNumber = z
+  .string()
+  .transform(Number)
+  .refine((value) => Number.isFinite(value));
+
+/** @throws GalvatronError ARGUMENT_INVALID */
+export function wholeFlag(flags: FlagValues, name: string): number | undefined {
+  return numberFlag(flags, name, wholeNumber, "a whole number");
+}
+
+/** @throws GalvatronError ARGUMENT_INVALID */
+export function realFlag(flags: FlagValues, name: string): number | undefined {
+  return numberFlag(flags, name, realNumber, "a number");
+}
+
+export function textFlag(flags: FlagValues, name: string): string | undefined {
+  const value = flags[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** @throws GalvatronError ARGUMENT_INVALID when it is missing */
+export function neededFlag(flags: FlagValues, name: string, example: string): string {
+  const value = textFlag(flags, name);
+  if (value === undefined)
+    throw new GalvatronError("ARGUMENT_INVALID", `--${name} is needed, for example --${name} ${example}.`, {
+      flag: name,
+    });
+  return value;
+}
+
+function numberFlag(
+  flags: FlagValues,
+  name: string,
+  schema: z.ZodType<number, string>,
+  what: string,
+): number | undefined {
+  const value = textFlag(flags, name);
+  if (value === undefined) return undefined;
+  const parsed = schema.safeParse(value);
+  if (!parsed.success)
+    throw new GalvatronError("ARGUMENT_INVALID", `--${name} expects ${what}, got "${value}".`, {
+      flag: name,
+    });
+  return parsed.data;
+}

@@ -1,0 +1,73 @@
+import { resolve } from "node:path";
+import { GalvatronError } from "../base/errors.js";
+import { synthetic, text } from "../runtime/data/data-description.js";
+import { ModelHandle } from "../session/model-handle.js";
+import type { PlanHandle } from "../session/plan-handle.js";
+import type { Session } from "../session/session.js";
+import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
+import { clusterOf, MODEL_FLAGS, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
+import { readPlanFile } from "./plan-file.js";
+import { type Command, printJson, type Terminal } from "./terminal.js";
+
+/** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan. */
+export const trainCommand: Command = async (args, terminal) => {
+  const { flags } = readArguments(args, {
+    values: [
+      ...MODEL_FLAGS,
+      ...SESSION_FLAGS,
+      "plan",
+      "memory",
+      "global-batch",
+      "data",
+      "steps",
+      "seed",
+      "learning-rate",
+    ],
+    switches: ["json", "quiet", "synthetic"],
+  });
+  const session = sessionOf(flags, terminal);
+  const steps = wholeFlag(flags, "steps") ?? 100;
+  const data = flags["synthetic"] === true ? synthetic() : text(neededFlag(flags, "data", "'docs/**/*.md'"));
+  const plan = await planOf(flags, session, terminal);
+  const learningRate = realFlag(flags, "learning-rate");
+  const run = plan.train({
+    data,
+    steps,
+    seed: wholeFlag(flags, "seed") ?? 0,
+    ...(learningRate !== undefined && { learningRate }),
+  });
+  terminal.onInterrupt(() => run.stop());
+  const bar = session.reporter.progress("Training");
+  for await (const step of run)
+    bar.update({
+      label: `step ${step.step + 1}/${steps}, loss ${step.loss.toFixed(4)}, ${Math.round(step.tokensPerSecond)} tokens/s`,
+      done: step.step + 1,
+      total: steps,
+    });
+  bar.end();
+  const report = await run.done;
+  if (flags["json"])
+    printJson(terminal, {
+      ...report,
+      text: undefined,
+      plan: plan.data,
+      losses: run.records.filter((record) => record.rank === 0).map((record) => record.loss),
+    });
+  else terminal.out(`${plan}\n\n${report.text}\n`);
+  return 0;
+};
+
+async function planOf(flags: FlagValues, session: Session, terminal: Terminal): Promise<PlanHandle> {
+  const file = textFlag(flags, "plan");
+  if (file !== undefined) {
+    if (flags["memory"] !== undefined)
+      throw new GalvatronError("ARGUMENT_INVALID", "Give --plan or --memory, not both.");
+    const { model, plan } = readPlanFile(resolve(terminal.folder, file));
+    return new ModelHandle(session, model).plan(plan);
+  }
+  const memory = neededFlag(flags, "memory", "2GB (or --plan plan.json)");
+  const globalBatch = wholeFlag(flags, "global-batch");
+  const model = modelOf(flags, session);
+  const on = await clusterOf(flags, session).profile();
+  return model.search(memory, { on, ...(globalBatch !== undefined && { globalBatch }) });
+}

@@ -1,0 +1,115 @@
+import { GalvatronError } from "../base/errors.js";
+import { predict } from "../cost/predict.js";
+import type { ModelProfile } from "../model/model-profile.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import type { Plan } from "../plan/plan.js";
+import { verifyPlan } from "../plan/verify-plan.js";
+import type { LoweredPlan } from "../program/lower-plan.js";
+import { compilePlan } from "../runtime/compile-plan.js";
+import type { BatchRange } from "../search/outer-choice.js";
+import { search } from "../search/search.js";
+import type { SearchReport } from "../search/search-report.js";
+import type { SpaceOptions } from "../search/space.js";
+import type { ProfiledMachine } from "./session.js";
+
+/** Everything about a plan that was decided before it runs. */
+export interface FoundPlan {
+  readonly model: ModelSpec;
+  readonly modelProfile: ModelProfile;
+  readonly machine: ProfiledMachine;
+  readonly report: SearchReport;
+  readonly lowered: LoweredPlan;
+  /** Bytes of each rank's process: the Program's own arena, what ONNX Runtime needs beside it, and the reserve. */
+  readonly memoryBytesByRank: readonly number[];
+}
+
+interface SearchRequest {
+  readonly model: ModelSpec;
+  readonly modelProfile: ModelProfile;
+  readonly machine: ProfiledMachine;
+  readonly budgetBytes: number;
+  readonly options: { readonly globalBatch?: number | BatchRange; readonly space?: SpaceOptions };
+}
+
+/** Searches again with a smaller budget when the compiled Program turns out larger than its price; at most so often. */
+const MAX_SEARCHES = 4;
+
+/**
+ * The fastest plan whose compiled Programs stay within the budget. The search prices memory by equations; the
+ * Programs know it exactly, so a plan that was priced too low is searched again with the difference taken off.
+ *
+ * @throws GalvatronError NO_FEASIBLE_PLAN
+ */
+export function searchPlan(request: SearchRequest): FoundPlan {
+  const { model, modelProfile, machine, budgetBytes, options } = request;
+  let allowance = 0;
+  for (let attempt = 1; ; attempt++) {
+    const report = search(
+      {
+        model,
+        modelProfile,
+        hardware: machine.hardware,
+        budgetBytes: budgetBytes - allowance,
+        ...(options.globalBatch !== undefined && { globalBatch: options.globalBatch }),
+        ...(options.space && { space: options.space }),
+      },
+      () => performance.now(),
+    );
+    const found = compiled({ model, modelProfile, machine }, { ...report, budgetBytes });
+    const most = Math.max(...found.memoryBytesByRank);
+    if (most <= budgetBytes) return found;
+    if (attempt === MAX_SEARCHES)
+      throw new GalvatronError(
+        "NO_FEASIBLE_PLAN",
+        `The leanest plan found needs ${Math.ceil(most / 2 ** 20)} MB a rank; the budget is ${Math.floor(budgetBytes / 2 ** 20)} MB.`,
+        { smallestBudgetBytes: most, budgetBytes },
+      );
+    allowance += most - budgetBytes;
+  }
+}
+
+/** @throws GalvatronError PLAN_INVALID */
+export function planByHand(request: {
+  readonly model: ModelSpec;
+  readonly modelProfile: ModelProfile;
+  readonly machine: ProfiledMachine;
+  readonly plan: Plan;
+}): FoundPlan {
+  const { model, modelProfile, machine, plan } = request;
+  const problems = verifyPlan(model, plan);
+  if (problems.length > 0)
+    throw new GalvatronError("PLAN_INVALID", `The plan cannot run: ${problems.join("; ")}.`, {
+      problems: problems.length,
+    });
+  const prediction = predict(model, plan, modelProfile, machine.hardware);
+  return compiled(request, {
+    budgetBytes: machine.machine.cluster.memoryBytesPerRank,
+    plan,
+    prediction,
+    candidates: [],
+    lowerBoundMs: 0,
+    gap: 1,
+    smallestBudgetBytes: Math.max(...prediction.stages.map((stage) => stage.memory.totalBytes)),
+    searchMs: 0,
+  });
+}
+
+function compiled(
+  known: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
+  report: SearchReport,
+): FoundPlan {
+  const lowered = compilePlan(known.model, report.plan);
+  const perStage = report.plan.ranks / report.plan.stageLayers.length;
+  const memoryBytesByRank = lowered.programs.map((program, rank) => {
+    const { workspaceBytes, reservedBytes } = report.prediction.stages[Math.floor(rank / perStage)]!.memory;
+    return program.arenaBytes + workspaceBytes + reservedBytes;
+  });
+  return {
+    model: known.model,
+    modelProfile: known.modelProfile,
+    machine: known.machine,
+    report,
+    lowered,
+    memoryBytesByRank,
+  };
+}

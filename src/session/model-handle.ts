@@ -1,0 +1,143 @@
+import type { Table } from "apache-arrow";
+import { GalvatronError } from "../base/errors.js";
+import { type MemorySize, memoryBytes } from "../base/memory-size.js";
+import type { MimeBundle } from "../display/mime.js";
+import { modelProfileFigure } from "../display/model-figure.js";
+import type { ModelProfile } from "../model/model-profile.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import type { Plan } from "../plan/plan.js";
+import { modelTable } from "../profiler/model-table.js";
+import { hostMachine } from "../runtime/machine.js";
+import { type BatchRange, DEFAULT_GLOBAL_BATCH } from "../search/outer-choice.js";
+import type { SpaceOptions } from "../search/space.js";
+import { ClusterHandle } from "./cluster-handle.js";
+import { planByHand, searchPlan } from "./find-plan.js";
+import { PlanHandle } from "./plan-handle.js";
+import { modelProfile } from "./profiles.js";
+import type { ProfiledMachine, Session } from "./session.js";
+import { figuresBundle, Shown } from "./show.js";
+
+export interface SearchOptions {
+  /** Machine to plan for; the one profiled last when left out. */
+  readonly on?: ClusterHandle;
+  /** Samples per step over all ranks (8 when left out), or a range to choose from. */
+  readonly globalBatch?: number | BatchRange;
+  /** Restricts the plans considered. */
+  readonly space?: SpaceOptions;
+}
+
+/** What is to be trained. `profile()` measures its layers, `search()` finds the fastest plan within a budget. */
+export class ModelHandle extends Shown {
+  /** The model as plain data. */
+  readonly spec: ModelSpec;
+  private readonly session: Session;
+  private readonly measured = new Map<string, ModelProfile>();
+  private shown: ModelProfile | null = null;
+  private path = "";
+
+  /** @internal */
+  constructor(session: Session, spec: ModelSpec) {
+    super();
+    this.session = session;
+    this.spec = spec;
+  }
+
+  /**
+   * Measures forward and backward time and memory of each kind of layer, or takes what was measured before for this
+   * model, machine and versions. Resolves to this handle.
+   */
+  async profile(
+    options: { readonly on?: ClusterHandle; readonly again?: boolean } = {},
+  ): Promise<ModelHandle> {
+    const machine = options.on?.machine ?? this.session.lastProfiled?.machine ?? hostMachine();
+    const stored = await modelProfile(this.session, machine, this.spec, options.again ?? false);
+    if (!stored.fresh)
+      this.session.reporter.notice(`Using the profile of ${this.spec.name} in ${stored.path}.`);
+    this.measured.set(JSON.stringify(machine), stored.profile);
+    this.shown = stored.profile;
+    this.path = stored.path;
+    return this;
+  }
+
+  /**
+   * The profile as an Arrow table, one row per kind, split and micro-batch size.
+   * @throws GalvatronError PROFILE_INCOMPLETE before {@link profile}
+   */
+  table(): Table {
+    if (!this.shown)
+      throw new GalvatronError(
+        "PROFILE_INCOMPLETE",
+        `${this.spec.name} is not profiled yet. Call: await model(…).profile()`,
+      );
+    return modelTable(this.shown);
+  }
+
+  /** File of the profile. */
+  get profilePath(): string {
+    return this.path;
+  }
+
+  /**
+   * The fastest plan that fits the budget. What is not profiled yet is profiled first.
+   *
+   * @param memory - bytes of one rank in all: "2GB" is 2 × 2^30
+   * @throws GalvatronError NO_FEASIBLE_PLAN, saying the smallest budget that would do
+   */
+  async search(memory: MemorySize, options: SearchOptions = {}): Promise<PlanHandle> {
+    const budgetBytes = memoryBytes(memory);
+    const { machine, profile } = await this.prepared(options.on);
+    if (options.globalBatch === undefined)
+      this.session.reporter.notice(
+        `No global batch given: planning for ${DEFAULT_GLOBAL_BATCH} samples a step ({ globalBatch: … } changes it).`,
+      );
+    return new PlanHandle(
+      this.session,
+      searchPlan({ model: this.spec, modelProfile: profile, machine, budgetBytes, options }),
+    );
+  }
+
+  /**
+   * A plan made by hand (see `uniformPlan`), priced and ready to train.
+   * @throws GalvatronError PLAN_INVALID with every rule it breaks
+   */
+  async plan(plan: Plan, options: { readonly on?: ClusterHandle } = {}): Promise<PlanHandle> {
+    const { machine, profile } = await this.prepared(options.on ?? this.fitting(plan.ranks));
+    return new PlanHandle(
+      this.session,
+      planByHand({ model: this.spec, modelProfile: profile, machine, plan }),
+    );
+  }
+
+  /** A machine of as many ranks, when the one profiled last has another number. */
+  private fitting(ranks: number): ClusterHandle | undefined {
+    const last = this.session.lastProfiled?.machine.cluster.ranksPerNode;
+    return last === ranks ? undefined : new ClusterHandle(this.session, hostMachine(ranks));
+  }
+
+  private async prepared(
+    on: ClusterHandle | undefined,
+  ): Promise<{ readonly machine: ProfiledMachine; readonly profile: ModelProfile }> {
+    const { reporter } = this.session;
+    if (on ? !on.hardware : !this.session.lastProfiled) {
+      reporter.notice("This machine is not profiled yet: profiling it first.");
+      await (on ?? new ClusterHandle(this.session, hostMachine())).profile();
+    }
+    const machine = on ? on.profiled() : this.session.lastProfiled!;
+    const known = this.measured.get(JSON.stringify(machine.machine));
+    if (known) return { machine, profile: known };
+    reporter.notice(`${this.spec.name} is not profiled yet on this machine: profiling it first.`);
+    await this.profile({ on: new ClusterHandle(this.session, machine.machine) });
+    return { machine, profile: this.measured.get(JSON.stringify(machine.machine))! };
+  }
+
+  override toString(): string {
+    const { name, layers, sequence, vocabulary, kinds, embedding, head } = this.spec;
+    const parameters =
+      layers.reduce((sum, kind) => sum + kinds[kind]!.parameters, 0) + embedding.parameters + head.parameters;
+    return `${name}: ${layers.length} layers, sequence ${sequence}, vocabulary ${vocabulary}, ${(parameters / 1e6).toPrecision(3)} million parameters (${this.shown ? "profiled" : "not profiled yet"})`;
+  }
+
+  override bundle(): MimeBundle {
+    return figuresBundle(this.toString(), this.shown ? [modelProfileFigure(this.shown)] : []);
+  }
+}

@@ -1,0 +1,180 @@
+import { writeFileSync } from "node:fs";
+import { GalvatronError } from "../base/errors.js";
+import { memoryText } from "../base/memory-size.js";
+import { costModel } from "../cost/cost-model.js";
+import type { Prediction } from "../cost/prediction.js";
+import { costFigure } from "../display/cost-figure.js";
+import { memoryFigure } from "../display/memory-figure.js";
+import type { MimeBundle } from "../display/mime.js";
+import { searchFigure } from "../display/search-figure.js";
+import { strategyFigure } from "../display/strategy-figure.js";
+import { timelineFigure } from "../display/timeline-figure.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import { describePlan } from "../plan/describe-plan.js";
+import type { Plan } from "../plan/plan.js";
+import type { Program } from "../program/program.js";
+import { programDurations } from "../program/program-durations.js";
+import { simulate } from "../program/simulate.js";
+import type { Timeline } from "../program/timeline.js";
+import { hostPoolOptions } from "../runtime/coordinator/host-pool.js";
+import { startTraining } from "../runtime/coordinator/train.js";
+import type { DataDescription } from "../runtime/data/data-description.js";
+import { resolveDataset } from "../runtime/data/resolve-dataset.js";
+import type { LearningRate } from "../runtime/learning-rate.js";
+import { type OptimizerOptions, optimizerFrom } from "../runtime/optimizer.js";
+import type { SearchReport } from "../search/search-report.js";
+import type { FoundPlan } from "./find-plan.js";
+import { planFileText } from "./plan-file-json.js";
+import { Run } from "./run.js";
+import type { Session } from "./session.js";
+import { figuresBundle, Picture, Shown } from "./show.js";
+
+export interface TrainOptions extends OptimizerOptions {
+  /** What to train on: `text("…")` or `synthetic()`. */
+  readonly data: DataDescription;
+  readonly steps: number;
+  /** Of parameters and sample order; 0 when left out. The same seed gives the same run. */
+  readonly seed?: number;
+  /** Peak of the learning rate, or peak, warm-up and schedule. */
+  readonly learningRate?: number | Partial<LearningRate>;
+}
+
+/** A plan with its prediction: explain it, look at it, train under it. */
+export class PlanHandle extends Shown {
+  private readonly session: Session;
+  private readonly found: FoundPlan;
+  private simulated: Timeline | null = null;
+
+  /** @internal */
+  constructor(session: Session, found: FoundPlan) {
+    super();
+    this.session = session;
+    this.found = found;
+  }
+
+  /** The plan as plain data. */
+  get data(): Plan {
+    return this.found.report.plan;
+  }
+
+  get model(): ModelSpec {
+    return this.found.model;
+  }
+
+  /** Time and memory as they were priced before anything ran. */
+  get prediction(): Prediction {
+    return this.found.report.prediction;
+  }
+
+  /** All that the search found: candidates, why others lost, the bound. */
+  get report(): SearchReport {
+    return this.found.report;
+  }
+
+  /** What each rank does in one step, as plain data. */
+  programs(): readonly Program[] {
+    return this.found.lowered.programs;
+  }
+
+  /** Bytes of each rank's process as its Program and the profiles say. */
+  memoryBytesByRank(): readonly number[] {
+    return this.found.memoryBytesByRank;
+  }
+
+  /** One step as the simulator sees it, as data. */
+  predictedTimeline(): Timeline {
+    const { hardware } = this.found.machine;
+    this.simulated ??= simulate(
+      this.programs(),
+      programDurations(costModel(this.model, this.found.modelProfile, hardware)),
+      { overlap: hardware },
+    );
+    return this.simulated;
+  }
+
+  /** One step as the simulator sees it, drawn. */
+  timeline(): Picture {
+    return new Picture("", [timelineFigure([this.predictedTimeline()], "One step (predicted)")]);
+  }
+
+  /** The plan in a few lines: strategies in short, by runs of equal layers. */
+  text(): string {
+    return describePlan(this.data).join("\n");
+  }
+
+  /** Why this plan: where its time and memory go, and what the other candidates came to. */
+  explain(): Picture {
+    const { report, prediction } = this;
+    const memory = Math.max(...this.memoryBytesByRank());
+    const many = (status: string): number =>
+      report.candidates.filter((candidate) => candidate.status === status).length;
+    const lines = [
+      this.text(),
+      "",
+      `Predicted: ${prediction.stepMs.toFixed(1)} ms a step, ${prediction.samplesPerSecond.toFixed(1)} samples/s, ${memoryText(memory)} of ${memoryText(report.budgetBytes)} on the fullest rank.`,
+    ];
+    if (report.candidates.length > 0)
+      lines.push(
+        `${report.candidates.length} outer choices in ${report.searchMs.toFixed(0)} ms: ${many("ok")} searched, ${many("pruned")} proven slower, ${many("no-plan-fits")} that fit no plan, ${many("invalid")} that divide nothing; no plan of the space is faster than ${report.lowerBoundMs.toFixed(1)} ms (gap ${(100 * report.gap).toFixed(1)} %).`,
+        `The smallest budget with any plan is ${memoryText(report.smallestBudgetBytes)} a rank.`,
+      );
+    return new Picture(lines.join("\n"), [
+      strategyFigure(this.model, this.data),
+      costFigure(prediction),
+      memoryFigure(prediction, report.budgetBytes),
+      timelineFigure([this.predictedTimeline()], "One step (predicted)"),
+      ...(report.candidates.length > 0 ? [searchFigure(report)] : []),
+    ]);
+  }
+
+  /**
+   * Trains under this plan in one worker process per rank. Returns at once.
+   *
+   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID before anything starts
+   */
+  train(options: TrainOptions): Run {
+    const { steps, data, seed = 0 } = options;
+    if (!Number.isSafeInteger(steps) || steps < 1)
+      throw new GalvatronError(
+        "ARGUMENT_INVALID",
+        `Expected a whole number of steps of at least 1, got ${steps}.`,
+      );
+    if (!Number.isSafeInteger(seed) || seed < 0)
+      throw new GalvatronError("ARGUMENT_INVALID", `Expected a whole, not negative seed, got ${seed}.`);
+    const dataset = resolveDataset(data, this.model, seed, this.session.folder);
+    const optimizer = optimizerFrom(options, steps);
+    const { programs, graphs } = this.found.lowered;
+    const tokensPerStep = this.data.globalBatch * this.model.sequence;
+    return new Run(this, steps, (onStep) =>
+      startTraining(
+        { programs, graphs, seed, feed: { dataset, optimizer, steps }, tokensPerStep, firstStep: 0 },
+        { options: hostPoolOptions(this.data.ranks, this.found.machine.machine.threadsPerRank) },
+        onStep,
+      ),
+    );
+  }
+
+  /**
+   * Writes the plan and its model as JSON, for `galvatron train --plan`.
+   * @throws GalvatronError FILE_UNWRITABLE
+   */
+  save(path: string): void {
+    try {
+      writeFileSync(path, planFileText({ model: this.model, plan: this.data }));
+    } catch (cause) {
+      throw new GalvatronError("FILE_UNWRITABLE", `Cannot write the plan to ${path}.`, { path }, { cause });
+    }
+  }
+
+  override toString(): string {
+    return `${this.text()}\npredicted ${this.prediction.stepMs.toFixed(1)} ms a step, ${memoryText(Math.max(...this.memoryBytesByRank()))} of ${memoryText(this.report.budgetBytes)} a rank`;
+  }
+
+  override bundle(): MimeBundle {
+    return figuresBundle(this.toString(), [
+      strategyFigure(this.model, this.data),
+      costFigure(this.prediction),
+      memoryFigure(this.prediction, this.report.budgetBytes),
+    ]);
+  }
+}

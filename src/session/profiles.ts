@@ -1,0 +1,73 @@
+import type { HardwareProfile } from "../cluster/hardware-profile.js";
+import type { ModelProfile } from "../model/model-profile.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import { readHardwareTable, writeHardwareTable } from "../profiler/hardware-table.js";
+import { matmulGraph } from "../profiler/matmul-graph.js";
+import { readModelTable, writeModelTable } from "../profiler/model-table.js";
+import { profileHardware } from "../profiler/profile-hardware.js";
+import { DEFAULT_SAMPLES, profileModel } from "../profiler/profile-model.js";
+import { type ProfileKey, profilePath, readProfile, writeProfile } from "../profiler/profile-store.js";
+import { openHostPool } from "../runtime/coordinator/host-pool.js";
+import type { Machine } from "../runtime/machine.js";
+import { profileVersions, type Session } from "./session.js";
+
+/** A profile, where it is kept, and whether it was measured now or before. */
+export interface StoredProfile<T> {
+  readonly profile: T;
+  readonly path: string;
+  readonly fresh: boolean;
+}
+
+/** The machine's profile: from disk where its machine and versions are the same, else measured and kept. */
+export async function hardwareProfile(
+  session: Session,
+  machine: Machine,
+  again: boolean,
+): Promise<StoredProfile<HardwareProfile>> {
+  const path = profilePath(session.folder, "hardware", { ...machineKey(machine), ...profileVersions() });
+  const stored = again ? null : readProfile(path);
+  if (stored) return { profile: readHardwareTable(stored), path, fresh: false };
+  const bar = session.reporter.progress("Profiling this machine");
+  const pool = await openHostPool(machine.cluster.ranksPerNode);
+  try {
+    const profile = await profileHardware(pool, machine.cluster, matmulGraph, bar.update);
+    writeProfile(path, writeHardwareTable(profile));
+    return { profile, path, fresh: true };
+  } finally {
+    bar.end();
+    await pool.close();
+  }
+}
+
+/** A model's profile on a machine: from disk where model, machine and versions are the same, else measured. */
+export async function modelProfile(
+  session: Session,
+  machine: Machine,
+  model: ModelSpec,
+  again: boolean,
+): Promise<StoredProfile<ModelProfile>> {
+  const key: ProfileKey = {
+    ...machineKey(machine),
+    ...profileVersions(),
+    // Layers alike cost alike: a model of another depth shares the profile.
+    model: { ...model, name: "", layers: [...new Set(model.layers)] },
+    samples: DEFAULT_SAMPLES,
+  };
+  const path = profilePath(session.folder, "model", key);
+  const stored = again ? null : readProfile(path);
+  if (stored) return { profile: { ...readModelTable(stored), model }, path, fresh: false };
+  const bar = session.reporter.progress(`Profiling ${model.name}`);
+  const pool = await openHostPool(machine.cluster.ranksPerNode);
+  try {
+    const profile = await profileModel(pool, model, machine.cluster.deviceName, bar.update);
+    writeProfile(path, writeModelTable(profile));
+    return { profile, path, fresh: true };
+  } finally {
+    bar.end();
+    await pool.close();
+  }
+}
+
+function machineKey(machine: Machine): ProfileKey {
+  return { cluster: machine.cluster, cores: machine.cores, threadsPerRank: machine.threadsPerRank };
+}

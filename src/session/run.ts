@@ -1,0 +1,210 @@
+import type { Table } from "apache-arrow";
+import { isGalvatronError } from "../base/errors.js";
+import { type DisplayHandle, notebookHost } from "../base/host.js";
+import { memoryText } from "../base/memory-size.js";
+import { accuracyFigure } from "../display/accuracy-figure.js";
+import { memoryFigure } from "../display/memory-figure.js";
+import type { MimeBundle } from "../display/mime.js";
+import { timelineFigure } from "../display/timeline-figure.js";
+import { trainingFigure } from "../display/training-figure.js";
+import type { StepRecord } from "../program/step-record.js";
+import type { Timeline } from "../program/timeline.js";
+import type { Training } from "../runtime/coordinator/train.js";
+import type { PlanHandle } from "./plan-handle.js";
+import { REDRAW_MS } from "./reporter.js";
+import { type RunReport, runReport } from "./run-report.js";
+import { runTable } from "./run-table.js";
+import { figuresBundle, Picture, Shown } from "./show.js";
+
+/** Starts the training of a run; called once. */
+export type StartTraining = (
+  onStep: (records: readonly StepRecord[], timeline: Timeline) => void,
+) => Training;
+
+/**
+ * A training under way: a handle, no promise. It draws itself while it trains and does not block the kernel.
+ * Iterating gives one record per step (rank 0's: loss and tokens per second are those of all ranks).
+ */
+export class Run extends Shown implements AsyncIterable<StepRecord> {
+  /** Settles when the training ends: finished, stopped, or with the error that ended it. */
+  readonly done: Promise<RunReport>;
+  readonly plan: PlanHandle;
+  readonly steps: number;
+  private readonly training: Training;
+  private readonly all: StepRecord[] = [];
+  private readonly waiting: (() => void)[] = [];
+  private state: "running" | "paused" | "finished" | "stopped" | "failed" = "running";
+  private error: unknown = null;
+  private measured: Timeline | null = null;
+  private picture: DisplayHandle | null = null;
+  private drawnAt = 0;
+  private redraw: NodeJS.Timeout | null = null;
+
+  /** @internal */
+  constructor(plan: PlanHandle, steps: number, start: StartTraining) {
+    super();
+    this.plan = plan;
+    this.steps = steps;
+    this.training = start((records, timeline) => this.hear(records, timeline));
+    const host = notebookHost();
+    this.picture = host?.display(this.figure()) ?? null;
+    const forget = host?.onInterrupt(() => this.stop());
+    this.done = this.training.done.then(
+      (report) => {
+        this.end(report.outcome);
+        return runReport(plan, this.all, report.outcome);
+      },
+      (error: unknown) => {
+        this.error = error;
+        this.end("failed");
+        throw error;
+      },
+    );
+    // Who awaits `done` hears the error; who does not sees it in the picture.
+    this.done.catch(() => {}).finally(() => forget?.());
+  }
+
+  /** Every rank's record of every step so far. */
+  get records(): readonly StepRecord[] {
+    return this.all;
+  }
+
+  /** "running", "paused", "finished", "stopped" or "failed". */
+  get status(): string {
+    return this.state;
+  }
+
+  /** Processes of the ranks, by rank; empty until they are started. */
+  get pids(): readonly number[] {
+    return this.training.pids();
+  }
+
+  /** Ends the run after the steps under way; `done` then resolves with what there is. */
+  stop(): void {
+    this.training.stop();
+  }
+
+  /** Starts no further step until {@link resume}. */
+  pause(): void {
+    if (this.state !== "running") return;
+    this.state = "paused";
+    this.training.pause();
+    this.draw();
+  }
+
+  resume(): void {
+    if (this.state !== "paused") return;
+    this.state = "running";
+    this.training.resume();
+  }
+
+  /** One row per rank and step: loss, step time, tokens per second, memory. */
+  table(): Table {
+    return runTable(this.all);
+  }
+
+  /** A measured step under the predicted one: the same instructions, span by span. */
+  timeline(): Picture {
+    const timelines = [this.plan.predictedTimeline(), ...(this.measured ? [this.measured] : [])];
+    return new Picture("", [timelineFigure(timelines, "One step: predicted and measured")]);
+  }
+
+  /** The measured timeline of the last step, as data. */
+  get lastStep(): Timeline | null {
+    return this.measured;
+  }
+
+  /** Predicted beside measured: step time and each rank's memory. */
+  accuracy(): Picture {
+    const report = runReport(this.plan, this.all, this.state === "finished" ? "finished" : "stopped");
+    const predicted = this.plan.memoryBytesByRank();
+    return new Picture(report.text, [
+      accuracyFigure("Step time: predicted and measured", "ms", [
+        { name: "step", predicted: this.plan.prediction.stepMs, measured: report.stepMs },
+      ]),
+      accuracyFigure(
+        "Memory of a rank: predicted and as the operating system counts it",
+        "MB",
+        report.peakMemoryBytes.map((bytes, rank) => ({
+          name: `rank ${rank}`,
+          predicted: predicted[rank]! / 2 ** 20,
+          measured: bytes / 2 ** 20,
+        })),
+      ),
+      memoryFigure(this.plan.prediction, this.plan.report.budgetBytes, report.peakByStage),
+    ]);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<StepRecord> {
+    let next = 0;
+    for (;;) {
+      const own = this.all.filter((record) => record.rank === 0);
+      while (next < own.length) yield own[next++]!;
+      if (this.state === "failed") throw this.error;
+      if (this.state === "finished" || this.state === "stopped") return;
+      await new Promise<void>((resolve) => this.waiting.push(resolve));
+    }
+  }
+
+  override bundle(): MimeBundle {
+    // Under our kernel the run already draws itself where it was made.
+    if (this.picture) return { "text/plain": this.line() };
+    return this.figure();
+  }
+
+  override toString(): string {
+    return this.line();
+  }
+
+  private hear(records: readonly StepRecord[], timeline: Timeline): void {
+    this.all.push(...records);
+    this.measured = timeline;
+    this.wake();
+    this.draw();
+  }
+
+  private end(state: "finished" | "stopped" | "failed"): void {
+    this.state = state;
+    this.wake();
+    this.draw(true);
+  }
+
+  private wake(): void {
+    for (const resolve of this.waiting.splice(0)) resolve();
+  }
+
+  private draw(now = false): void {
+    if (!this.picture) return;
+    const wait = this.drawnAt + REDRAW_MS - performance.now();
+    if (now || wait <= 0) {
+      if (this.redraw) clearTimeout(this.redraw);
+      this.redraw = null;
+      this.drawnAt = performance.now();
+      this.picture.update(this.figure());
+    } else if (!this.redraw) {
+      this.redraw = setTimeout(() => this.draw(true), wait);
+      this.redraw.unref();
+    }
+  }
+
+  private figure(): MimeBundle {
+    return figuresBundle(this.error ? this.line() : "", [
+      trainingFigure(this.all, {
+        steps: this.steps,
+        predictedStepMs: this.plan.prediction.stepMs,
+        title: this.state === "running" ? "Training" : `Training (${this.state})`,
+      }),
+    ]);
+  }
+
+  private line(): string {
+    if (this.state === "failed") {
+      const said = this.error instanceof Error ? this.error.message : String(this.error);
+      return `Run failed${isGalvatronError(this.error) ? ` (${this.error.code})` : ""}: ${said}`;
+    }
+    const last = this.all.at(-1);
+    return last
+      ? `Run ${this.state}: step ${last.step + 1} of ${this.steps}, loss ${last.loss.toFixed(4)}, ${Math.round(last.tokensPerSecond)} tokens/s, ${memoryText(last.memoryBytes)} a rank`
+      : `Run ${this.state}: starting`;
+  }
+}

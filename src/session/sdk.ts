@@ -1,0 +1,54 @@
+import { GalvatronError } from "../base/errors.js";
+import type { ModelOptions } from "../model/model-options.js";
+import { modelSpec } from "../model/model-spec-from.js";
+import { hostMachine } from "../runtime/machine.js";
+import { ClusterHandle } from "./cluster-handle.js";
+import { ModelHandle } from "./model-handle.js";
+import { newSession, type Session } from "./session.js";
+
+/** The session of `cluster()` and `model()`: made when first needed, so that it finds the notebook it runs in. */
+let current: Session | null = null;
+
+function currentSession(): Session {
+  current ??= newSession();
+  return current;
+}
+
+export interface ClusterOptions {
+  /** Worker processes; one per core when left out, two at least and four at most. */
+  readonly ranks?: number;
+}
+
+/**
+ * The machine to train on: this one.
+ *
+ * @throws GalvatronError ARGUMENT_INVALID
+ */
+export function cluster(options: ClusterOptions = {}): ClusterHandle {
+  return clusterIn(currentSession(), options);
+}
+
+/**
+ * A model by family or preset, with what differs from its defaults.
+ *
+ * @param name - "gpt", or a preset such as "gpt2-small"
+ * @throws GalvatronError MODEL_UNKNOWN, MODEL_INVALID
+ */
+export function model(name: string, options: ModelOptions = {}): ModelHandle {
+  return modelIn(currentSession(), name, options);
+}
+
+/** {@link cluster} within a session of one's own. */
+export function clusterIn(session: Session, options: ClusterOptions = {}): ClusterHandle {
+  const { ranks } = options;
+  if (ranks !== undefined && (!Number.isSafeInteger(ranks) || ranks < 1 || ranks > 64))
+    throw new GalvatronError("ARGUMENT_INVALID", `Expected 1 to 64 ranks on one host, got ${ranks}.`, {
+      ranks,
+    });
+  return new ClusterHandle(session, hostMachine(ranks));
+}
+
+/** {@link model} within a session of one's own. */
+export function modelIn(session: Session, name: string, options: ModelOptions = {}): ModelHandle {
+  return new ModelHandle(session, modelSpec(name, options));
+}

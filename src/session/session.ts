@@ -1,0 +1,60 @@
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { HardwareProfile } from "../cluster/hardware-profile.js";
+import type { Machine } from "../runtime/machine.js";
+import { defaultReporter, type Reporter } from "./reporter.js";
+
+/** What handles share: where things lie, who is told, and which machine was profiled last. */
+export interface Session {
+  /** Project folder: relative data paths start here, profiles are kept in its `.galvatron`. */
+  readonly folder: string;
+  readonly reporter: Reporter;
+  lastProfiled: ProfiledMachine | null;
+}
+
+export interface ProfiledMachine {
+  readonly machine: Machine;
+  readonly hardware: HardwareProfile;
+}
+
+export interface SessionOptions {
+  readonly folder?: string;
+  readonly reporter?: Reporter;
+}
+
+export function newSession(options: SessionOptions = {}): Session {
+  return {
+    folder: options.folder ?? process.cwd(),
+    reporter: options.reporter ?? defaultReporter(),
+    lastProfiled: null,
+  };
+}
+
+/** Counts up when measuring changes so that old profiles say something else than new ones would. */
+const PROFILER_VERSION = 1;
+
+/** What a profile depends on besides machine and model. */
+export function profileVersions(): Readonly<Record<string, string | number>> {
+  const { version, dependencies } = packageManifest();
+  return {
+    galvatron: version,
+    onnxruntime: dependencies["onnxruntime-node"] ?? "",
+    profiler: PROFILER_VERSION,
+  };
+}
+
+function packageManifest(): {
+  readonly version: string;
+  readonly dependencies: Readonly<Record<string, string>>;
+} {
+  // Sources lie in src/session, the built package in dist/src/session.
+  for (let folder = __dirname; folder !== dirname(folder); folder = dirname(folder)) {
+    try {
+      const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+      if (manifest.name === "galvatron-ts") return manifest;
+    } catch {
+      // not here: look one folder further up
+    }
+  }
+  throw new TypeError("the package's own package.json is missing");
+}
