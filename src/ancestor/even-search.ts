@@ -89,9 +89,7 @@ export function evenBound(
   for (let i = 0; i < set.firstWithSync.length; i++) {
     const { weight, bound: line } = set.firstWithSync[i]!;
     const own = boundAt(line, budgetMB[0]!) + (weight - 1) * rest[0]!;
-    // the lines of firstWeights in order: drain, ramp, fill
-    const others = stages === 1 || i === 1 ? 0 : i === 0 ? later + (microBatches - 1) * last : later;
-    bound = Math.max(bound, own + others);
+    bound = Math.max(bound, own + laterTime(stages, i, later, last, microBatches));
   }
   return bound;
 }
@@ -102,13 +100,14 @@ export interface EvenSolution {
   readonly choices: readonly StageChoice[];
 }
 
-/** The sweep over exposure ends here at the latest; the rest is closed by the bound of the first stage. */
+/** The sweep over exposure ends here at the latest; every step of it allows strictly less. */
 const SWEEPS: number = 1000;
 
 /**
  * Exact for the step time: stages only meet in sums, so that each takes its least time, unless synchronisation of
- * gradients sticks out. Then the exposure allowed is lowered step by step, every stage again taking its least time
- * under it, until less exposure cannot pay any more.
+ * gradients sticks out. Then the first stage's own trade of time against exposure is tried, which mostly closes the
+ * gap; else the exposure allowed is lowered step by step, every stage again taking its least time under it, until less
+ * exposure cannot pay any more.
  */
 export function solveEven(
   tables: CostTables,
@@ -118,39 +117,98 @@ export function solveEven(
   cutoff: number,
 ): EvenSolution | null {
   const { stages, microBatches } = tables;
-  const least: number[] = [];
+  const fastest: StageChoice[] = [];
+  for (let stage = 0; stage < stages; stage++) {
+    const choice = chooseStage(set.options[stage]!, set.counts[stage]!, budgetMB[stage]!, Infinity, Infinity);
+    if (choice === null) return null;
+    fastest.push(choice);
+  }
+  const least = fastest.map((choice, stage) => choice.time + rest[stage]!);
+  const steady = steadyOf(least, microBatches);
   let best = cutoff;
   let found: EvenSolution | null = null;
-  let allowance = Infinity;
-  for (let sweep = 0; sweep < SWEEPS; sweep++) {
-    const choices: StageChoice[] = [];
-    const unsynced: number[] = [];
-    const synced: number[] = [];
-    let sum = 0;
-    for (let stage = 0; stage < stages; stage++) {
-      const limit = allowance + rest[stage]! + sum;
-      const choice = chooseStage(set.options[stage]!, set.counts[stage]!, budgetMB[stage]!, limit, Infinity);
-      if (choice === null) return found;
-      choices.push(choice);
-      const time = choice.time + rest[stage]!;
-      if (sweep === 0) least.push(time);
-      unsynced.push(time);
-      synced.push(choice.time + choice.exposed);
-      sum += time;
-      // nothing with less exposure is faster than this first stage with the other stages at their least
-      if (stage === 0 && sweep > 0 && steadyOf([time, ...least.slice(1)], microBatches) >= best) return found;
-    }
+  /** Offers a complete choice and tells how much synchronisation sticks out of it. */
+  const offer = (choices: readonly StageChoice[]): number => {
+    const unsynced = choices.map((choice, stage) => choice.time + rest[stage]!);
+    const synced = choices.map((choice) => choice.time + choice.exposed);
     const time = pipelineTime(unsynced, synced, microBatches);
     if (time < best) {
       best = time;
       found = { time, choices };
     }
-    const exposed = time - steadyOf(unsynced, microBatches);
-    if (sweep === 0 && steadyOf(unsynced, microBatches) >= best) return found;
-    if (!(exposed > best * 1e-13) || exposed >= allowance) return found;
-    allowance = exposed - best * 1e-13;
+    return time - steadyOf(unsynced, microBatches);
+  };
+  if (steady >= best) return null;
+  let allowance = offer(fastest);
+  let floor = steady;
+  if (!(allowance > best * TIE)) return found;
+
+  let later = 0;
+  for (let stage = 1; stage < stages; stage++) later += least[stage]!;
+  for (const [line, weight] of firstWeights(stages, microBatches).entries()) {
+    const first = chooseWeighted(set.options[0]!, set.counts[0]!, budgetMB[0]!, weight);
+    if (first === null) return found;
+    const own = weight * first.time + first.exposed + (weight - 1) * rest[0]!;
+    floor = Math.max(floor, own + laterTime(stages, line, later, least[stages - 1]!, microBatches));
+    offer([first, ...fastest.slice(1)]);
+  }
+  if (best <= floor * (1 + TIE)) return found;
+
+  for (let sweep = 0; sweep < SWEEPS; sweep++) {
+    allowance -= best * TIE;
+    const choices: StageChoice[] = [];
+    let before = 0;
+    for (let stage = 0; stage < stages; stage++) {
+      const limit = allowance + rest[stage]! + before;
+      const free = fastest[stage]!;
+      const choice =
+        free.exposed <= limit
+          ? free
+          : chooseStage(set.options[stage]!, set.counts[stage]!, budgetMB[stage]!, limit, Infinity);
+      if (choice === null) return found;
+      choices.push(choice);
+      before += choice.time + rest[stage]!;
+      // nothing with less exposure is faster than this first stage with the other stages at their least
+      if (stage === 0 && steadyOf([before, ...least.slice(1)], microBatches) >= best) return found;
+    }
+    const exposed = offer(choices);
+    if (!(exposed > best * TIE) || exposed >= allowance) return found;
+    allowance = exposed;
   }
   return found;
+}
+
+/** Times that differ by less than this share are ties. */
+const TIE: number = 1e-13;
+
+/** The choice of a first stage that is least in `weight` × time + exposure. */
+function chooseWeighted(
+  options: readonly LayerOptions[],
+  counts: Int32Array,
+  budget: number,
+  weight: number,
+): StageChoice | null {
+  const size = options[0]!.time.length;
+  const weighted = options.map((kind) => ({
+    ...kind,
+    time: kind.time.map((seconds, s) => weight * seconds + kind.exposed[s]!),
+  }));
+  const choice = chooseStage(weighted, counts, budget, Infinity, Infinity);
+  if (choice === null) return null;
+  let time = 0;
+  for (let k = 0; k < options.length; k++) {
+    for (let s = 0; s < size; s++) {
+      const n = choice.counts[k * size + s]!;
+      if (n > 0) time += n * options[k]!.time[s]!;
+    }
+  }
+  return { ...choice, time };
+}
+
+/** What the stages after the first add to a line of {@link firstWeights} (drain, ramp, fill). */
+function laterTime(stages: number, line: number, later: number, last: number, microBatches: number): number {
+  if (stages === 1 || line === 1) return 0;
+  return line === 0 ? later + (microBatches - 1) * last : later;
 }
 
 function steadyOf(times: readonly number[], microBatches: number): number {

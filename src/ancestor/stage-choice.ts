@@ -46,8 +46,8 @@ export function layerOptions(
 /** Choices that differ by less than this share are ties. */
 const TIE: number = 1e-13;
 
-/** Doublings in search of a price on exposure. */
-const PRICE_ROUNDS: number = 40;
+/** Doublings and halvings in search of a price on exposure. */
+const PRICE_ROUNDS: number = 8;
 
 /**
  * The choice of least time within `budget` MB whose exposed synchronisation stays within `limit`; null where there is
@@ -103,7 +103,7 @@ function priceExposure(
     step *= 2;
   }
   // the bound is concave in the price: narrow around the best one
-  for (let round = 0; round < PRICE_ROUNDS / 2; round++) {
+  for (let round = 0; round < PRICE_ROUNDS; round++) {
     step /= 2;
     if (!attempt(best.price + step) && best.price > step) attempt(best.price - step);
   }
