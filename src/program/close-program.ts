@@ -1,33 +1,25 @@
-import { planArena } from "./plan-arena.js";
+import type { ArenaCache } from "./arena-cache.js";
 import { planWaits } from "./plan-waits.js";
-import type { BufferPlan, FlatParameters, Instruction, Program } from "./program.js";
+import type { FlatParameters, Program } from "./program.js";
 import type { RankState } from "./rank-state.js";
 
-/** Decides addresses and waits, and closes the program. */
-export function closeProgram(state: RankState): Program {
+/** Decides addresses and waits, and closes the program. `arenas` remembers layouts of ranks alike. */
+export function closeProgram(state: RankState, arenas: ArenaCache): Program {
   const { builder } = state;
-  const { offsets, arenaBytes } = planArena(builder.buffers);
+  const { offsets, arenaBytes } = arenas.plan(builder.buffers);
+  for (const [index, buffer] of builder.buffers.entries()) buffer.offsetBytes = offsets[index]!;
   const waits = planWaits(builder.instructions, builder.tensors, builder.buffers, offsets);
+  for (const [index, instruction] of builder.instructions.entries()) {
+    (instruction as { waits: readonly number[] }).waits = waits[index]!;
+  }
   return {
     rank: state.rank,
     plan: state.plan,
     graphs: builder.graphs,
     groups: builder.groups,
-    buffers: builder.buffers.map(
-      (buffer, index): BufferPlan => ({
-        name: buffer.name,
-        category: buffer.category,
-        sizeBytes: buffer.sizeBytes,
-        offsetBytes: offsets[index]!,
-        persistent: buffer.persistent,
-        first: buffer.first,
-        last: buffer.last,
-      }),
-    ),
+    buffers: builder.buffers,
     tensors: builder.tensors,
-    instructions: builder.instructions.map(
-      (instruction, index): Instruction => ({ ...instruction, waits: waits[index]! }),
-    ),
+    instructions: builder.instructions,
     arenaBytes,
     io: {
       hyper: state.hyper,

@@ -4,7 +4,7 @@ import { contributeGradients, type GradientSink, openGradientSink } from "./grad
 import type { ParameterViews } from "./parameter-views.js";
 import type { InstructionLabel } from "./program.js";
 import type { RankState, SiteState } from "./rank-state.js";
-import { declaredValue, gradientName, stepInputs, stepOutputs } from "./sites.js";
+import { declaredValue, stepInputs, stepOutputs } from "./sites.js";
 
 /** Value name → tensor, for one visit of one micro-batch. */
 export type Environment = Map<string, number>;
@@ -52,7 +52,7 @@ export function emitBackward(
   kept: Environment,
   outputGradients: readonly (number | undefined)[],
 ): readonly (number | undefined)[] {
-  const { graphs, strategy, layer, recomputeSteps } = site.site;
+  const { graphs, strategy, layer, recomputeSteps, gradientOf } = site.site;
   const base = { state, views, site, microBatch };
   const environment = new Map(kept);
   if (strategy.recompute) {
@@ -61,7 +61,7 @@ export function emitBackward(
     for (const index of recomputeSteps) emitStep(visit, graphs.forward[index]!);
   }
   for (const [index, name] of graphs.borderOutputs.entries()) {
-    const gradient = gradientName(graphs, name, "borderOutputGradient");
+    const gradient = gradientOf.get(name);
     const tensor = outputGradients[index];
     if (gradient !== undefined && tensor !== undefined) environment.set(gradient, tensor);
   }
@@ -71,7 +71,7 @@ export function emitBackward(
   for (const step of graphs.backward) emitStep(visit, step);
   contributeGradients(state, site, sink, microBatch);
   return graphs.borderInputs.map((name) => {
-    const gradient = gradientName(graphs, name, "borderInputGradient");
+    const gradient = gradientOf.get(name);
     return gradient === undefined ? undefined : environment.get(gradient);
   });
 }

@@ -4,6 +4,7 @@ import type { LayerGraphs, LayerRequest } from "../graph/layer-graphs.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { verifyPlan } from "../plan/verify-plan.js";
+import { ArenaCache } from "./arena-cache.js";
 import { lowerRank } from "./lower-rank.js";
 import type { Program } from "./program.js";
 import { planSites, type Site } from "./sites.js";
@@ -36,7 +37,10 @@ export function lowerPlan(model: ModelSpec, plan: Plan, options: LowerOptions): 
     });
   }
   const sites = planSites(model, plan, options.graphsFor, options.lossTokens ?? lossTokens(model, plan));
-  const programs = Array.from({ length: plan.ranks }, (_, rank) => lowerRank(model, plan, sites, rank));
+  const arenas = new ArenaCache();
+  const programs = Array.from({ length: plan.ranks }, (_, rank) =>
+    lowerRank(model, plan, sites, rank, arenas),
+  );
   return { programs, graphs: storeOf(sites) };
 }
 

@@ -1,6 +1,7 @@
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { stageOfRank } from "../plan/stages.js";
+import type { ArenaCache } from "./arena-cache.js";
 import { crossInStage, type Direction, receiveAcross, sendAcross } from "./borders.js";
 import { closeProgram } from "./close-program.js";
 import { type Environment, emitBackward, emitForward } from "./layer-passes.js";
@@ -8,7 +9,7 @@ import { ParameterViews } from "./parameter-views.js";
 import type { Program } from "./program.js";
 import { openRank, type RankState, type SiteState } from "./rank-state.js";
 import { type StageOperation, stageOperations } from "./schedule.js";
-import { gradientName, type Site } from "./sites.js";
+import type { Site } from "./sites.js";
 import { emitUpdate } from "./update.js";
 
 /** A border's tensors; `undefined` where nothing flows (a border value without gradient). */
@@ -26,12 +27,13 @@ export function lowerRank(
   plan: Plan,
   sites: readonly (readonly Site[])[],
   rank: number,
+  arenas: ArenaCache,
 ): Program {
   const stage = stageOfRank(plan, rank);
   const state = openRank(model, plan, sites[stage]!, rank);
   new StageWriter(state, sites).emitOperations();
   emitUpdate(state);
-  return closeProgram(state);
+  return closeProgram(state, arenas);
 }
 
 /**
@@ -194,9 +196,6 @@ function directionOf(operation: StageOperation): Direction {
 function flowingGradients(before: Site, after: Site): readonly boolean[] {
   return before.graphs.borderOutputs.map((name, index) => {
     const into = after.graphs.borderInputs[index]!;
-    return (
-      gradientName(before.graphs, name, "borderOutputGradient") !== undefined &&
-      gradientName(after.graphs, into, "borderInputGradient") !== undefined
-    );
+    return before.gradientOf.has(name) && after.gradientOf.has(into);
   });
 }

@@ -15,7 +15,7 @@ export interface ArenaLayout {
 export const ARENA_ALIGNMENT = 256;
 
 /** Above this many buffers, placing by size (quadratic) gives way to placing in order of time. */
-const MAX_BY_SIZE = 12_000;
+const MAX_BY_SIZE = 20_000;
 
 /**
  * Addresses for buffers: persistent ones first, in order; then the others so that two share bytes only when their

@@ -3,8 +3,7 @@ import type { Instruction, TensorView } from "./program.js";
 import type { DraftBuffer } from "./program-builder.js";
 import { STREAMS, streamIndex } from "./streams.js";
 
-/** The instruction, by stream, that ended last before something: -1 where there is none. */
-type Clock = Int32Array;
+const STREAM_COUNT = STREAMS.length;
 
 /**
  * The waits of every instruction: read after write, write after read, write after write on the same buffer, and the
@@ -17,67 +16,120 @@ export function planWaits(
   buffers: readonly DraftBuffer[],
   offsets: readonly number[],
 ): readonly (readonly number[])[] {
-  const streams = STREAMS.length;
-  const streamOf = instructions.map((instruction) => streamIndex(instruction.stream));
-  const lastWrite = new Int32Array(buffers.length).fill(-1);
-  const lastReads = buffers.map(() => new Int32Array(streams).fill(-1));
-  const takeOvers = addressTakeOvers(buffers, offsets);
-  /** Clock of each instruction: what has ended when it has ended, itself included. */
-  const clocks: Clock[] = [];
-  const streamClock: Clock[] = STREAMS.map(() => new Int32Array(streams).fill(-1));
-  const needed = new Set<number>();
-
+  const hazards = new Hazards(buffers.length, addressTakeOvers(buffers, offsets));
+  const clocks = new Clocks(instructions.length);
   return instructions.map((instruction, index) => {
-    const own = streamOf[index]!;
-    needed.clear();
-    const need = (other: number): void => {
-      if (other >= 0 && other !== index && streamOf[other] !== own) needed.add(other);
-    };
-    const arrive = (buffer: number): void => {
-      const before = takeOvers[buffer];
-      if (before === undefined) return;
-      takeOvers[buffer] = undefined;
-      for (const gone of before) {
-        need(lastWrite[gone]!);
-        for (const reader of lastReads[gone]!) need(reader);
-      }
-    };
-    const reads: number[] = [];
-    forEachRead(instruction, (tensor) => {
-      const { buffer } = tensors[tensor]!;
-      reads.push(buffer);
-      need(lastWrite[buffer]!);
-    });
-    forEachWrite(instruction, (tensor) => {
-      const { buffer } = tensors[tensor]!;
-      arrive(buffer);
-      need(lastWrite[buffer]!);
-      for (const reader of lastReads[buffer]!) need(reader);
-    });
-    for (const buffer of reads) lastReads[buffer]![own] = index;
-    forEachWrite(instruction, (tensor) => {
-      const { buffer } = tensors[tensor]!;
-      lastWrite[buffer] = index;
-      lastReads[buffer]!.fill(-1);
-    });
-    const clock = streamClock[own]!.slice();
-    const waits: number[] = [];
-    // Latest first: a wait can only imply earlier ones.
-    for (const other of [...needed].sort((a, b) => b - a)) {
-      if (clock[streamOf[other]!]! >= other) continue;
-      waits.push(other);
-      join(clock, clocks[other]!);
-    }
-    clock[own] = index;
-    clocks.push(clock);
-    streamClock[own] = clock;
-    return waits.reverse();
+    hazards.open(index, streamIndex(instruction.stream));
+    forEachRead(instruction, (tensor) => hazards.read(tensors[tensor]!.buffer));
+    forEachWrite(instruction, (tensor) => hazards.write(tensors[tensor]!.buffer));
+    forEachRead(instruction, (tensor) => hazards.noteRead(tensors[tensor]!.buffer));
+    forEachWrite(instruction, (tensor) => hazards.noteWrite(tensors[tensor]!.buffer));
+    return clocks.advance(index, hazards.stream, hazards.needed);
   });
 }
 
-function join(clock: Clock, other: Clock): void {
-  for (let stream = 0; stream < clock.length; stream++) {
-    if (other[stream]! > clock[stream]!) clock[stream] = other[stream]!;
+/** Who wrote each buffer last, and who has read it since, by stream. */
+class Hazards {
+  /** By stream, the latest instruction that must have ended: earlier ones of its stream have then ended too. */
+  readonly needed: Int32Array = new Int32Array(STREAM_COUNT);
+  stream: number = 0;
+  #index = 0;
+  readonly #streamOf: number[] = [];
+  readonly #lastWrite: Int32Array;
+  readonly #lastReads: Int32Array;
+  readonly #takeOvers: (readonly number[] | undefined)[];
+
+  constructor(buffers: number, takeOvers: (readonly number[] | undefined)[]) {
+    this.#lastWrite = new Int32Array(buffers).fill(-1);
+    this.#lastReads = new Int32Array(buffers * STREAM_COUNT).fill(-1);
+    this.#takeOvers = takeOvers;
+  }
+
+  open(index: number, stream: number): void {
+    this.#index = index;
+    this.#streamOf.push(stream);
+    this.stream = stream;
+    this.needed.fill(-1);
+  }
+
+  read(buffer: number): void {
+    this.#needWriter(buffer);
+  }
+
+  write(buffer: number): void {
+    const before = this.#takeOvers[buffer];
+    if (before !== undefined) {
+      this.#takeOvers[buffer] = undefined;
+      for (const gone of before) this.#needAll(gone);
+    }
+    this.#needAll(buffer);
+  }
+
+  noteRead(buffer: number): void {
+    this.#lastReads[buffer * STREAM_COUNT + this.stream] = this.#index;
+  }
+
+  noteWrite(buffer: number): void {
+    this.#lastWrite[buffer] = this.#index;
+    const at = buffer * STREAM_COUNT;
+    this.#lastReads.fill(-1, at, at + STREAM_COUNT);
+  }
+
+  #needAll(buffer: number): void {
+    this.#needWriter(buffer);
+    const at = buffer * STREAM_COUNT;
+    for (let stream = 0; stream < STREAM_COUNT; stream++) {
+      const reader = this.#lastReads[at + stream]!;
+      if (reader > this.needed[stream]!) this.needed[stream] = reader;
+    }
+  }
+
+  #needWriter(buffer: number): void {
+    const writer = this.#lastWrite[buffer]!;
+    if (writer < 0) return;
+    const stream = this.#streamOf[writer]!;
+    if (writer > this.needed[stream]!) this.needed[stream] = writer;
+  }
+}
+
+/** By instruction and stream: the latest instruction that has surely ended when this one has. */
+class Clocks {
+  readonly #ended: Int32Array;
+  readonly #now: Int32Array = new Int32Array(STREAM_COUNT);
+  /** Latest instruction of each stream so far. */
+  readonly #latest: Int32Array = new Int32Array(STREAM_COUNT).fill(-1);
+
+  constructor(instructions: number) {
+    this.#ended = new Int32Array(instructions * STREAM_COUNT);
+  }
+
+  /** The waits among `needed` that nothing else implies, ascending. */
+  advance(index: number, own: number, needed: Int32Array): readonly number[] {
+    const now = this.#now.fill(-1);
+    const before = this.#latest[own]!;
+    if (before >= 0) this.#join(before);
+    const waits: number[] = [];
+    // Latest first: a wait can only imply earlier ones.
+    for (;;) {
+      let other = -1;
+      for (let stream = 0; stream < STREAM_COUNT; stream++) {
+        if (needed[stream]! > now[stream]! && needed[stream]! > other) other = needed[stream]!;
+      }
+      if (other < 0) break;
+      waits.push(other);
+      this.#join(other);
+    }
+    now[own] = index;
+    this.#latest[own] = index;
+    this.#ended.set(now, index * STREAM_COUNT);
+    return waits.reverse();
+  }
+
+  #join(other: number): void {
+    for (let stream = 0; stream < STREAM_COUNT; stream++) {
+      const ended = this.#ended[other * STREAM_COUNT + stream]!;
+      if (ended > this.#now[stream]!) this.#now[stream] = ended;
+    }
   }
 }
 

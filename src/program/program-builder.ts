@@ -9,12 +9,14 @@ export interface DraftBuffer {
   readonly name: string;
   readonly category: BufferCategory;
   readonly sizeBytes: number;
+  /** Set when the program is closed. */
+  offsetBytes: number;
   readonly persistent: boolean;
   first: number;
   last: number;
 }
 
-/** Shared empty waits: `planWaits` replaces them when the list is complete. */
+/** Waits are set when the program is closed. */
 const NOT_YET: readonly number[] = [];
 
 /** An instruction before its waits are known. */
@@ -73,6 +75,7 @@ export class ProgramBuilder {
       name,
       category,
       sizeBytes: product(shape) * DTYPE_BYTES[dtype],
+      offsetBytes: 0,
       persistent,
       first: -1,
       last: -1,

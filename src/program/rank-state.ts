@@ -118,10 +118,8 @@ export function openRank(model: ModelSpec, plan: Plan, sites: readonly Site[], r
       }
       siteConstants.set(constant.name, tensor);
     }
-    const parameterGradient = new Map<string, string>();
     const data = new Map<string, readonly number[]>();
     for (const [name, value] of Object.entries(site.graphs.values)) {
-      if (value.role === "parameterGradient") parameterGradient.set(value.gradientOf!, name);
       if (value.role !== "data") continue;
       const samples = samplesPerRank(plan, site.strategy);
       const wanted: InputPlace = {
@@ -145,7 +143,7 @@ export function openRank(model: ModelSpec, plan: Plan, sites: readonly Site[], r
       flats: siteFlats,
       parameterFlat,
       entryGradients: site.layouts.map((layout) =>
-        layout.entries.map(({ declaration }) => parameterGradient.get(declaration.name)),
+        layout.entries.map(({ declaration }) => site.gradientOf.get(declaration.name)),
       ),
       constants: siteConstants,
       data,

@@ -18,8 +18,10 @@ export interface Site {
   readonly grid: RankGrid;
   readonly graphs: LayerGraphs;
   readonly layouts: readonly FlatLayout[];
-  /** Values that backward reads, directly or through the forward steps that it must repeat. */
+  /** Forward steps that backward repeats when only the layer's inputs were kept. */
   readonly recomputeSteps: readonly number[];
+  /** Value → its gradient, for borders and parameters that have one. */
+  readonly gradientOf: ReadonlyMap<string, string>;
 }
 
 /** All sites, by stage, in the order of the forward pass. */
@@ -54,6 +56,7 @@ export function planSites(
       graphs,
       layouts: flatLayouts(graphs, strategy, layer === -1 ? tiedNames : new Set()),
       recomputeSteps: recomputeSteps(graphs),
+      gradientOf: gradientsByValue(graphs),
     };
   };
   const sites = plan.stageLayers.map((count, stage) => {
@@ -96,16 +99,13 @@ export function stepOutputs(step: LayerGraphs["forward"][number]): readonly stri
   return step.op === "run" ? step.outputs : [step.output];
 }
 
-/** The gradient value of a border (or a parameter), by the value it is the gradient of. */
-export function gradientName(
-  graphs: LayerGraphs,
-  of: string,
-  role: "borderInputGradient" | "borderOutputGradient" | "parameterGradient",
-): string | undefined {
-  for (const [name, value] of Object.entries(graphs.values)) {
-    if (value.role === role && value.gradientOf === of) return name;
+/** Gradient values of borders and parameters, by the value they are the gradient of. */
+function gradientsByValue(graphs: LayerGraphs): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const [name, { gradientOf }] of Object.entries(graphs.values)) {
+    if (gradientOf !== undefined) found.set(gradientOf, name);
   }
-  return undefined;
+  return found;
 }
 
 /** The value's declaration. @throws {GalvatronError} PROGRAM_INVALID when a step names what was never declared. */

@@ -91,6 +91,6 @@ test("every random plan lowers to programs that fit together", () => {
       const { programs } = lower(model, plan);
       expect(verifyProgram(programs, model), describePlan(plan).join("\n")).toEqual([]);
     }),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
