@@ -36,6 +36,7 @@ void* BytePool::allocate(size_t bytes) {
   used_[start] = size;
   inUse_ += size;
   peak_ = std::max(peak_, inUse_ + reservedBytes_);
+  regionPeak_ = std::max(regionPeak_, inUse_);
   return start;
 }
 
@@ -89,7 +90,13 @@ void BytePool::free(void* pointer) {
     }
   }
   insertFree(start, bytes);
-  if (inUse_ == 0 && regions_.size() > 1) releaseRegions();
+  if (inUse_ == 0 && regions_.size() > 1) {
+    size_t total = 0;
+    for (const Region& region : regions_) total += region.bytes;
+    const bool startedWhole = wanted_ != 0 && regions_.front().bytes == wanted_;
+    wanted_ = startedWhole && wanted_ >= regionPeak_ ? total : std::max(wanted_, roundUp(regionPeak_, kPage));
+    releaseRegions();
+  }
 }
 
 bool BytePool::grow(size_t bytes) {
@@ -99,9 +106,6 @@ bool BytePool::grow(size_t bytes) {
   if (start == MAP_FAILED) return false;
   madvise(start, size, MADV_HUGEPAGE);
   regions_.push_back({static_cast<char*>(start), size});
-  size_t total = 0;
-  for (const Region& region : regions_) total += region.bytes;
-  wanted_ = std::max(wanted_, total);
   insertFree(static_cast<char*>(start), size);
   return true;
 }
@@ -138,6 +142,7 @@ void BytePool::trim() {
   if (inUse_ != 0) return;
   releaseRegions();
   wanted_ = 0;
+  regionPeak_ = 0;
 }
 
 }  // namespace galvatron

@@ -13,7 +13,8 @@ namespace galvatron {
 // Memory for ONNX Runtime's intermediates, shared by all sessions of the process: best fit with merging, in regions
 // from the operating system. Sessions run one after another, so the pool is as large as the largest of them, and its
 // counts are exact. Whenever nothing is in use and more than one region exists, the regions are given back and the
-// next request gets a single one of the largest size seen: fragments of a warm-up do not stay.
+// next request gets a single one, as large as the peak: fragments of a warm-up do not stay. Where best fit needs more
+// than the peak, the next single region is as large as all regions were.
 class BytePool {
  public:
   BytePool() = default;
@@ -55,7 +56,8 @@ class BytePool {
   size_t inUse_ = 0;
   size_t reservedBytes_ = 0;
   size_t peak_ = 0;
-  // Bytes of all regions at their most: the size of the single region that replaces them.
+  size_t regionPeak_ = 0;
+  // Size of the single region that replaces several.
   size_t wanted_ = 0;
 };
 

@@ -63,6 +63,8 @@ void HostGraphs::compile(int index, const GraphRef& graph, const std::vector<uin
     ort_.check(ort_.DisablePerSessionThreads(options), "session options");
     ort_.check(ort_.AddSessionConfigEntry(options, "session.use_env_allocators", "1"), "session options");
     ort_.check(ort_.SetSessionGraphOptimizationLevel(options, kOrtEnableAll), "session options");
+    // The pool packs as well as a pattern does, and is right from the first run on.
+    ort_.check(ort_.DisableMemPattern(options), "session options");
     ort_.check(ort_.SetDeterministicCompute(options, true), "session options");
     ort_.check(ort_.CreateSessionFromArray(environment_->env(), onnx.data(), onnx.size(), options, &session),
                "graph " + graph.name);
