@@ -10,6 +10,8 @@ import {
   hasTopLevelAwait,
 } from "./cell-syntax.js";
 import { resolveKnownModules } from "./module-names.js";
+import { SharedVariables } from "./shared-variables.js";
+import type { Shield } from "./shield.js";
 import { type KnownModules, loadTslab, type Tslab } from "./tslab-typescript.js";
 
 /** How a cell ended. */
@@ -38,28 +40,35 @@ const ASYNC_WRAPPER_COLUMNS = "(async function(exports, require) { ".length;
 /** Checks, compiles and runs cells that share one scope: tslab's converter and executor, with our seams around them. */
 export class CellEngine {
   readonly #positions: CellPositions;
+  readonly #shield: Shield;
   readonly #tslab: Tslab;
   readonly #converter: Converter;
   readonly #executor: Executor;
+  readonly #variables: SharedVariables;
   /** Declarations of everything in scope, as TypeScript source. */
   #scope = "";
+  /** What was in scope when the running cell began. */
+  #before: Readonly<Record<string, unknown>> = {};
   #cellName = "";
   #converted: ConvertResult | undefined;
   #diagnostics: Diagnostic[] = [];
   #outcome: CellOutcome = { kind: "silent" };
 
-  constructor(folder: string, modules: KnownModules, positions: CellPositions) {
+  constructor(folder: string, modules: KnownModules, positions: CellPositions, shield: Shield) {
     this.#positions = positions;
+    this.#shield = shield;
     this.#tslab = loadTslab(modules);
     resolveKnownModules(modules);
     this.#converter = this.#tslab.createConverter({ isJS: false, isBrowser: false });
     const seam: Converter = {
-      convert: (_scope, code) => this.#convert(code),
-      inspect: (_scope, code, position) => this.#converter.inspect(this.#scope, code, position),
-      complete: (_scope, code, position) => this.#converter.complete(this.#scope, code, position),
+      convert: (_scope, code) => this.#shield.protect(() => this.#convert(code)),
+      inspect: (_scope, code, position) =>
+        this.#shield.protect(() => this.#converter.inspect(this.#scope, code, position)),
+      complete: (_scope, code, position) =>
+        this.#shield.protect(() => this.#converter.complete(this.#scope, code, position)),
       close: () => this.#converter.close(),
       addModule: (name, content, meta) => {
-        this.#diagnostics = this.#converter.addModule(name, content, meta);
+        this.#diagnostics = this.#shield.protect(() => this.#converter.addModule(name, content, meta));
         return [];
       },
     };
@@ -74,6 +83,7 @@ export class CellEngine {
       },
     };
     this.#executor = this.#tslab.createExecutor(folder, converters, console);
+    this.#variables = new SharedVariables(this.#executor.locals);
   }
 
   get typescriptVersion(): string {
@@ -86,16 +96,16 @@ export class CellEngine {
     this.#converted = undefined;
     this.#diagnostics = [];
     this.#outcome = { kind: "silent" };
-    const before: Readonly<Record<string, unknown>> = { ...this.#executor.locals };
+    this.#before = this.#variables.values();
     const ended = await this.#executor.execute(code);
     if (this.#diagnostics.length > 0) return { kind: "rejected", diagnostics: this.#diagnostics };
-    this.#keepScope(code, before, ended);
+    this.#shield.protect(() => this.#keepScope(code, ended));
     return this.#outcome;
   }
 
   /** After a cell was ended from outside, what it had declared by then stays in scope. */
   keepReached(code: string): void {
-    this.#keepScope(code, {}, false);
+    this.#shield.protect(() => this.#keepScope(code, false));
   }
 
   /** Ends the wait of a cell that awaits. */
@@ -115,7 +125,8 @@ export class CellEngine {
     const info =
       this.#executor.inspect(code, position) ??
       (position > 0 ? this.#executor.inspect(code, position - 1) : undefined);
-    if (!info) return undefined;
+    // The compiler knows no kind of a name that nothing declares.
+    if (!info || String(info.kind) === "") return undefined;
     const signature = (info.displayParts ?? []).map((part) => part.text).join("");
     const documentation = printQuickInfo({ ...info, displayParts: [] }).trim();
     return { signature, documentation };
@@ -143,14 +154,15 @@ export class CellEngine {
         lines: (result.output ?? "").trimEnd().split("\n").length,
       });
     }
-    return {
-      ...result,
-      ...(result.output ? { output: `${result.output}\n//# sourceURL=${this.#cellName}` } : {}),
-    };
+    if (!result.output || result.diagnostics.length > 0) return result;
+    const names = declaredNames(this.#tslab.typescript, code);
+    this.#variables.release(names.all);
+    const link = this.#variables.linkCode(names.variable);
+    return { ...result, output: `${result.output}${link}\n//# sourceURL=${this.#cellName}` };
   }
 
   /** A cell that failed half-way leaves what it had declared; names it did not reach keep their old values. */
-  #keepScope(code: string, before: Readonly<Record<string, unknown>>, ended: boolean): void {
+  #keepScope(code: string, ended: boolean): void {
     const declared = this.#converted?.declOutput;
     if (declared === undefined) return;
     if (ended) {
@@ -159,7 +171,8 @@ export class CellEngine {
     }
     const ts = this.#tslab.typescript;
     const { locals } = this.#executor;
-    const missed = new Set([...declaredNames(ts, code)].filter((name) => locals[name] === undefined));
+    const before = this.#before;
+    const missed = new Set([...declaredNames(ts, code).all].filter((name) => locals[name] === undefined));
     const restored = new Set([...missed].filter((name) => before[name] !== undefined));
     for (const name of restored) locals[name] = before[name];
     this.#scope = [

@@ -50,23 +50,40 @@ export function hasTopLevelAwait(ts: TypeScriptLibrary, code: string): boolean {
   return waits(parse(ts, `${code}\nexport {}`));
 }
 
-/** Names of values that the cell declares at its top level. */
-export function declaredNames(ts: TypeScriptLibrary, code: string): ReadonlySet<string> {
-  const names = new Set<string>();
-  const bind = (name: TypeScript.BindingName): void => {
-    if (ts.isIdentifier(name)) names.add(name.text);
-    else for (const element of name.elements) if (ts.isBindingElement(element)) bind(element.name);
+/** Names of values that a cell declares at its top level. */
+export interface DeclaredNames {
+  readonly all: ReadonlySet<string>;
+  /** Those of `let` and `var`. */
+  readonly variable: readonly string[];
+}
+
+export function declaredNames(ts: TypeScriptLibrary, code: string): DeclaredNames {
+  const all = new Set<string>();
+  const variable = new Set<string>();
+  const bind = (name: TypeScript.BindingName, constant: boolean): void => {
+    if (ts.isIdentifier(name)) {
+      all.add(name.text);
+      if (!constant) variable.add(name.text);
+      return;
+    }
+    for (const element of name.elements) if (ts.isBindingElement(element)) bind(element.name, constant);
   };
   for (const statement of parse(ts, code).statements) {
     if (ts.isVariableStatement(statement)) {
-      for (const declaration of statement.declarationList.declarations) bind(declaration.name);
+      const { declarations, flags } = statement.declarationList;
+      const constant = (flags & ts.NodeFlags.Const) !== 0 || isAmbient(ts, statement);
+      for (const declaration of declarations) bind(declaration.name, constant);
     } else if (ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement)) {
-      if (statement.name) names.add(statement.name.text);
+      if (statement.name) all.add(statement.name.text);
     } else if (ts.isEnumDeclaration(statement)) {
-      names.add(statement.name.text);
+      all.add(statement.name.text);
     }
   }
-  return names;
+  return { all, variable: [...variable] };
+}
+
+function isAmbient(ts: TypeScriptLibrary, statement: TypeScript.VariableStatement): boolean {
+  return statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.DeclareKeyword) ?? false;
 }
 
 /** The declarations of `text`, a declaration file, whose names `keep` accepts; what has no value always stays. */

@@ -99,8 +99,7 @@ export class KernelSockets {
     else if ("interrupt" in message) {
       this.#post({ heard: message.interrupt });
       events.onInterrupt();
-    } else if ("terminated" in message) events.onInterrupt();
-    else if ("orphaned" in message) events.onOrphaned();
+    } else if ("orphaned" in message) events.onOrphaned();
   }
 
   #receive(channel: RequestChannel | "stdin", frames: readonly Uint8Array[], events: SocketEvents): void {

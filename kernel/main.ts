@@ -34,7 +34,6 @@ async function main(): Promise<void> {
     prelude: existsSync(declarations) ? sdkPrelude(SDK_NAME, declarations) : "",
     exit: (code) => process.exit(code),
   });
-  process.on("SIGINT", () => kernel.onSignal());
   await kernel.start();
   process.on("uncaughtException", (error) => kernel.reportUncaught(error));
   process.on("unhandledRejection", (error) => kernel.reportUncaught(error));

@@ -15,6 +15,7 @@ import {
 } from "../src/notebook/jupyter-wire.js";
 import { Outbox } from "../src/notebook/outbox.js";
 import { kernelInfo } from "./kernel-info.js";
+import { Shield } from "./shield.js";
 
 /** From the main thread to the sockets. */
 export type ToSockets =
@@ -28,7 +29,6 @@ export type FromSockets =
   | { readonly failed: string }
   | { readonly received: "shell" | "stdin" | "control"; readonly frames: Uint8Array[] }
   | { readonly interrupt: number }
-  | { readonly terminated: true }
   | { readonly orphaned: true };
 
 export interface SocketWorkerData {
@@ -36,16 +36,20 @@ export interface SocketWorkerData {
   readonly session: string;
   /** Version of our package, told by kernel_info. */
   readonly version: string;
+  /** Up while the main thread must not be ended by force. */
+  readonly shield: SharedArrayBuffer;
   /** The process that must outlive the kernel, by its id. */
   readonly launcherPid: number | undefined;
 }
 
-/** How long a cell may take to end by itself after an interrupt before its JavaScript is ended by force. */
-const FORCE_AFTER_MS = 400;
+/** How long the main thread may take to hear of an interrupt before what it does is ended by force. */
+const FORCE_AFTER_MS = 200;
+const SHIELD_POLL_MS = 20;
 const ORPHAN_POLL_MS = 1000;
-const LAST_WORD_MS = 2500;
+const LAST_WORD_MS = 1500;
 
-const { connection, session, version, launcherPid } = workerData as SocketWorkerData;
+const { connection, session, version, launcherPid, shield: shieldMemory } = workerData as SocketWorkerData;
+const shield: Shield = new Shield(shieldMemory);
 const port = parentPort!;
 const post = (message: FromSockets): void => port.postMessage(message);
 
@@ -67,24 +71,26 @@ const outboxes = {
 let lastInterrupt = 0;
 let lastHeard = 0;
 
+/** A cell that waits ends when the main thread hears; one that blocks the thread must be ended from here. */
 function interrupt(): void {
   const mine = ++lastInterrupt;
   post({ interrupt: mine });
-  // Ends the synchronous part of a cell, which node runs with a watch for this signal.
-  process.kill(process.pid, "SIGINT");
-  setTimeout(() => {
-    if (lastHeard < mine) endByForce();
-  }, FORCE_AFTER_MS).unref();
+  const endUnlessHeard = (): void => {
+    if (lastHeard >= mine) return;
+    if (shield.isUp) setTimeout(endUnlessHeard, SHIELD_POLL_MS).unref();
+    else endByForce();
+  };
+  setTimeout(endUnlessHeard, FORCE_AFTER_MS).unref();
 }
 
-/** The main thread did not answer: a loop in a timer or after an await. Only the debugger's door ends that. */
+/**
+ * Ends the JavaScript that runs on the main thread, loops that catch everything included: only the debugger's door
+ * does that. A signal would too, but node dies of one that comes while it changes its handlers.
+ */
 function endByForce(): void {
   const inspector = new Session();
   inspector.connectToMainThread();
-  inspector.post("Runtime.terminateExecution", () => {
-    inspector.disconnect();
-    post({ terminated: true });
-  });
+  inspector.post("Runtime.terminateExecution", () => inspector.disconnect());
 }
 
 async function serveInput(): Promise<void> {

@@ -75,7 +75,8 @@ export class EmbeddedKernel {
         this.#onExit();
         resolve();
       });
-      this.#process.once("exit", () => {
+      this.#process.once("exit", (code, signal) => {
+        this.#lastWords += `\n(${signal ? `ended by ${signal}` : `exit code ${code}`})`;
         this.#onExit();
         resolve();
       });

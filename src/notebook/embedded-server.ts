@@ -31,6 +31,8 @@ export interface EmbeddedServer {
 interface Hosted {
   kernel: EmbeddedKernel;
   readonly sockets: Set<KernelSocket>;
+  /** Stops passing on what the kernel says. */
+  silence: () => void;
 }
 
 const ORIGIN = "kernel.invalid";
@@ -77,7 +79,8 @@ async function answer(
   if (id === undefined && /^\/api\/kernels\/?$/.test(pathname)) {
     if (request.method === "GET") return json([...kernels].map(([key, hosted]) => modelOf(key, hosted)));
     const key = randomUUID();
-    const hosted: Hosted = { kernel: await EmbeddedKernel.start(command), sockets: new Set() };
+    const kernel = await EmbeddedKernel.start(command);
+    const hosted: Hosted = { kernel, sockets: new Set(), silence: () => undefined };
     watch(hosted);
     kernels.set(key, hosted);
     return json(modelOf(key, hosted), 201);
@@ -89,6 +92,8 @@ async function answer(
     return new Response(null, { status: 204 });
   }
   if (action === "restart") {
+    // That the old kernel dies is what was asked for: no news.
+    hosted.silence();
     await hosted.kernel.stop();
     hosted.kernel = await EmbeddedKernel.start(command);
     watch(hosted);
@@ -102,7 +107,7 @@ async function answer(
 }
 
 function watch(hosted: Hosted): void {
-  hosted.kernel.listen((message) => {
+  hosted.silence = hosted.kernel.listen((message) => {
     for (const socket of hosted.sockets) socket.deliver(message);
   });
 }

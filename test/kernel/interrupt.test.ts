@@ -1,0 +1,75 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type KernelClient, startKernel, until } from "./kernel-client.js";
+
+let client: KernelClient;
+beforeAll(async () => {
+  client = await startKernel();
+  await client.run("let survivor = 41; const wait = (ms: number) => new Promise((r) => setTimeout(r, ms))");
+});
+afterAll(async () => {
+  await client?.close();
+});
+
+describe("an interrupt ends", () => {
+  it.each([
+    ["a loop", "while (true) {}"],
+    ["a loop that catches everything", "while (true) { try { while (true) {} } catch {} }"],
+    ["a loop after an await", "await wait(20); while (true) {}"],
+    ["a loop in a timer", "await new Promise(() => setTimeout(() => { while (true) {} }, 20))"],
+    ["a loop of microtasks", "const spin = (): Promise<void> => Promise.resolve().then(spin); await spin()"],
+    ["a wait for what never comes", "await new Promise(() => {})"],
+    ["a promise as last value", "new Promise(() => {})"],
+    ["a wait for input", 'await (globalThis as any)[Symbol.for("galvatron.host")].input("never: ")'],
+  ])("%s", async (_, code) => {
+    let busy = false;
+    const listen = (_: unknown, message: { header: { msg_type: string } }): void => {
+      busy ||= message.header.msg_type === "execute_input";
+    };
+    client.kernel.iopubMessage.connect(listen as never);
+    const running = client.run(code);
+    await until(() => busy);
+    client.kernel.iopubMessage.disconnect(listen as never);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await client.kernel.interrupt();
+    const report = await running;
+    expect(report.reply.status).toBe("error");
+    expect(report.error?.ename).toBe("Interrupted");
+    const after = await client.run("++survivor");
+    expect(after.result?.["text/plain"]).toMatch(/^4\d$/);
+  });
+
+  it("nothing when nothing runs", async () => {
+    await client.kernel.interrupt();
+    expect((await client.run("'well'")).result?.["text/plain"]).toBe("'well'");
+  });
+});
+
+it("a cell ended by force leaves old values of names that it did not reach", async () => {
+  await client.run("const earlier = 7");
+  const running = client.run("const begun = 1;\nwhile (true) {}\nconst earlier = 8");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await client.kernel.interrupt();
+  expect((await running).error?.ename).toBe("Interrupted");
+  expect((await client.run("begun + earlier")).result?.["text/plain"]).toBe("8");
+});
+
+it("an interrupted cell keeps what it had declared", async () => {
+  const running = client.run("const partial = [1, 2, 3];\nawait new Promise(() => {});\nconst never = 1");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await client.kernel.interrupt();
+  expect((await running).error?.ename).toBe("Interrupted");
+  expect((await client.run("partial.length")).result?.["text/plain"]).toBe("3");
+  expect((await client.run("never")).error?.evalue).toContain("never");
+});
+
+it("whoever asked is told of an interrupt, also while no cell runs", async () => {
+  await client.run(
+    'let told = 0; const forget = (globalThis as any)[Symbol.for("galvatron.host")].onInterrupt(() => { told++ }); 0',
+  );
+  await client.kernel.interrupt();
+  const { result } = await client.run("await wait(100); told");
+  expect(result?.["text/plain"]).toBe("1");
+  await client.run("forget(); 0");
+  await client.kernel.interrupt();
+  expect((await client.run("await wait(100); told")).result?.["text/plain"]).toBe("1");
+});
