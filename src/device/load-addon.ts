@@ -25,11 +25,12 @@ export function addonPath(): string {
  * @throws GalvatronError NATIVE_MISSING: not built, not for this machine, or built from other sources than the SDK.
  */
 export function loadAddon(): NativeAddon {
-  loaded ??= load(addonPath());
+  loaded ??= loadAddonFrom(addonPath());
   return loaded;
 }
 
-function load(path: string): NativeAddon {
+/** {@link loadAddon} from a given file, every time anew. */
+export function loadAddonFrom(path: string): NativeAddon {
   if (!existsSync(path)) {
     throw new GalvatronError(
       "NATIVE_MISSING",
