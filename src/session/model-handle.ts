@@ -117,15 +117,11 @@ export class ModelHandle extends Shown {
   private async prepared(
     on: ClusterHandle | undefined,
   ): Promise<{ readonly machine: ProfiledMachine; readonly profile: ModelProfile }> {
-    const { reporter } = this.session;
-    if (on ? !on.hardware : !this.session.lastProfiled) {
-      reporter.notice("This machine is not profiled yet: profiling it first.");
+    if (on ? !on.hardware : !this.session.lastProfiled)
       await (on ?? new ClusterHandle(this.session, hostMachine())).profile();
-    }
     const machine = on ? on.profiled() : this.session.lastProfiled!;
     const known = this.measured.get(JSON.stringify(machine.machine));
     if (known) return { machine, profile: known };
-    reporter.notice(`${this.spec.name} is not profiled yet on this machine: profiling it first.`);
     await this.profile({ on: new ClusterHandle(this.session, machine.machine) });
     return { machine, profile: this.measured.get(JSON.stringify(machine.machine))! };
   }

@@ -24,6 +24,7 @@ import type { LearningRate } from "../runtime/learning-rate.js";
 import { type OptimizerOptions, optimizerFrom } from "../runtime/optimizer.js";
 import type { SearchReport } from "../search/search-report.js";
 import type { FoundPlan } from "./find-plan.js";
+import { noteTraining } from "./notes.js";
 import { planFileText } from "./plan-file-json.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
@@ -143,6 +144,7 @@ export class PlanHandle extends Shown {
       throw new GalvatronError("ARGUMENT_INVALID", `Expected a whole, not negative seed, got ${seed}.`);
     const dataset = resolveDataset(data, this.model, seed, this.session.folder);
     const optimizer = optimizerFrom(options, steps);
+    noteTraining(this.model, this.data, dataset, seed, this.session.folder);
     const { programs, graphs } = this.found.lowered;
     const tokensPerStep = this.data.globalBatch * this.model.sequence;
     return new Run(this, steps, (onStep) =>

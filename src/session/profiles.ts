@@ -9,6 +9,7 @@ import { DEFAULT_SAMPLES, profileModel } from "../profiler/profile-model.js";
 import { type ProfileKey, profilePath, readProfile, writeProfile } from "../profiler/profile-store.js";
 import { openHostPool } from "../runtime/coordinator/host-pool.js";
 import type { Machine } from "../runtime/machine.js";
+import { noteProfile } from "./notes.js";
 import { profileVersions, type Session } from "./session.js";
 
 /** A profile, where it is kept, and whether it was measured now or before. */
@@ -26,12 +27,18 @@ export async function hardwareProfile(
 ): Promise<StoredProfile<HardwareProfile>> {
   const path = profilePath(session.folder, "hardware", { ...machineKey(machine), ...profileVersions() });
   const stored = again ? null : readProfile(path);
-  if (stored) return { profile: readHardwareTable(stored), path, fresh: false };
+  if (stored) {
+    noteProfile("hardware", stored);
+    return { profile: readHardwareTable(stored), path, fresh: false };
+  }
+  if (!again) session.reporter.notice("This machine is not profiled yet: profiling it first.");
   const bar = session.reporter.progress("Profiling this machine");
   const pool = await openHostPool(machine.cluster.ranksPerNode);
   try {
     const profile = await profileHardware(pool, machine.cluster, matmulGraph, bar.update);
-    writeProfile(path, writeHardwareTable(profile));
+    const bytes = writeHardwareTable(profile);
+    writeProfile(path, bytes);
+    noteProfile("hardware", bytes);
     return { profile, path, fresh: true };
   } finally {
     bar.end();
@@ -55,12 +62,19 @@ export async function modelProfile(
   };
   const path = profilePath(session.folder, "model", key);
   const stored = again ? null : readProfile(path);
-  if (stored) return { profile: { ...readModelTable(stored), model }, path, fresh: false };
+  if (stored) {
+    noteProfile(model.name, stored);
+    return { profile: { ...readModelTable(stored), model }, path, fresh: false };
+  }
+  if (!again)
+    session.reporter.notice(`${model.name} is not profiled yet on this machine: profiling it first.`);
   const bar = session.reporter.progress(`Profiling ${model.name}`);
   const pool = await openHostPool(machine.cluster.ranksPerNode);
   try {
     const profile = await profileModel(pool, model, machine.cluster.deviceName, bar.update);
-    writeProfile(path, writeModelTable(profile));
+    const bytes = writeModelTable(profile);
+    writeProfile(path, bytes);
+    noteProfile(model.name, bytes);
     return { profile, path, fresh: true };
   } finally {
     bar.end();

@@ -1,0 +1,43 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { relative } from "node:path";
+import { noteProvenance } from "../base/provenance.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import type { Plan } from "../plan/plan.js";
+import { canonical } from "../profiler/profile-store.js";
+import type { Dataset } from "../runtime/data/dataset.js";
+
+/** Data larger than this is noted by its files' names and sizes: reading it all would take longer than training. */
+const HASHED_BYTES = 256 * 2 ** 20;
+
+function sha256(...parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return hash.digest("hex");
+}
+
+export function noteProfile(name: string, bytes: Uint8Array): void {
+  noteProvenance({ kind: "profile", name, value: sha256(bytes) });
+}
+
+/** What a training rests on: model, plan, data and seed. */
+export function noteTraining(
+  model: ModelSpec,
+  plan: Plan,
+  dataset: Dataset,
+  seed: number,
+  folder: string,
+): void {
+  noteProvenance({ kind: "model", name: model.name, value: sha256(canonical(model)) });
+  noteProvenance({ kind: "plan", name: model.name, value: sha256(canonical(plan)) });
+  noteProvenance({ kind: "seed", name: "training", value: String(seed) });
+  if (dataset.format !== "text") return;
+  const names = dataset.files.map(({ path, sizeBytes }) => `${relative(folder, path)} ${sizeBytes}\n`);
+  const contents =
+    dataset.totalBytes <= HASHED_BYTES ? dataset.files.map(({ path }) => readFileSync(path)) : [];
+  noteProvenance({
+    kind: "data",
+    name: `${dataset.files.length} file(s), ${dataset.totalBytes} bytes`,
+    value: sha256(...names, ...contents),
+  });
+}
