@@ -1,0 +1,239 @@
+import { describe, expect, test } from "vitest";
+import type { Plan } from "../../src/plan/plan.js";
+import { uniformPlan } from "../../src/plan/uniform.js";
+import type { Instruction, Program, TransferInstruction } from "../../src/program/program.js";
+import { verifyProgram } from "../../src/program/verify-program.js";
+import { lower, smallModel } from "./small-model.js";
+
+const model = smallModel(4);
+
+/** Two stages of different layouts, two tensor degrees, every ZeRO mode, recompute, relayouts: much to break. */
+function mixedPlan(): Plan {
+  const base = uniformPlan(model, {
+    ranks: 8,
+    pipelineDegree: 2,
+    tensorDegree: 2,
+    globalBatch: 8,
+    microBatches: 2,
+  });
+  const strategy = base.layers[0]!;
+  return {
+    ...base,
+    layers: [
+      { ...strategy, dataParallel: "zero3", recompute: true },
+      { ...strategy, tensorDegree: 1, dataDegree: 4, dataParallel: "zero2" },
+      { ...strategy, placement: "strided", dataParallel: "zero1" },
+      { ...strategy, tensorSplit: "sequence" },
+    ],
+  };
+}
+
+const { programs } = lower(model, mixedPlan());
+
+/** The programs with one rank's instructions changed. */
+function withInstructions(rank: number, change: (instructions: Instruction[]) => void): readonly Program[] {
+  const instructions = [...programs[rank]!.instructions];
+  change(instructions);
+  return programs.map((program) => (program.rank === rank ? { ...program, instructions } : program));
+}
+
+/** Takes an instruction out; waits and lifetimes are renumbered, so that only its work is missing. */
+function without(rank: number, dropped: number, all: readonly Program[] = programs): readonly Program[] {
+  const renumber = (index: number): number => (index > dropped ? index - 1 : index);
+  const program = all[rank]!;
+  const gone = program.instructions[dropped]!;
+  const before =
+    dropped === 0
+      ? -1
+      : program.instructions.map(({ stream }) => stream).lastIndexOf(gone.stream, dropped - 1);
+  const instead = before >= 0 ? [...gone.waits, before] : gone.waits;
+  const instructions = program.instructions
+    .filter((_, index) => index !== dropped)
+    .map((instruction) => ({
+      ...instruction,
+      // Whoever waited for it waits for what it waited for.
+      waits: [...new Set(instruction.waits.flatMap((wait) => (wait === dropped ? instead : [wait])))].map(
+        renumber,
+      ),
+    }));
+  const buffers = program.buffers.map((buffer) => ({
+    ...buffer,
+    first: renumber(buffer.first),
+    last: Math.max(renumber(buffer.first), renumber(buffer.last)),
+  }));
+  return all.map((one) => (one.rank === rank ? { ...one, instructions, buffers } : one));
+}
+
+test("the programs are sound before anything is broken, and hold one of everything", () => {
+  expect(verifyProgram(programs, model)).toEqual([]);
+  const ops = new Set(programs.flatMap(({ instructions }) => instructions.map(({ op }) => op)));
+  for (const op of [
+    "run",
+    "allReduce",
+    "allGather",
+    "reduceScatter",
+    "allToAll",
+    "send",
+    "receive",
+    "exchange",
+    "copyBlock",
+    "accumulate",
+    "fill",
+    "sumSquares",
+    "clip",
+    "adamw",
+  ] as const) {
+    expect(ops, op).toContain(op);
+  }
+});
+
+describe("every instruction is needed", () => {
+  // One rank of each stage; every instruction in its turn would take minutes, so each op of each phase and stream.
+  const cases = [1, 6].flatMap((rank) => {
+    const seen = new Map<string, [number, number, string]>();
+    for (const [index, { op, label, stream }] of programs[rank]!.instructions.entries()) {
+      const key = `${op} in ${label.phase} on ${stream}`;
+      seen.set(`${key} first`, seen.get(`${key} first`) ?? [rank, index, key]);
+      seen.set(`${key} last`, [rank, index, key]);
+    }
+    return [...seen.values()];
+  });
+
+  test.each(cases)("rank %i without instruction %i (%s)", (rank, index) => {
+    expect(verifyProgram(without(rank, index), model)).not.toEqual([]);
+  });
+});
+
+describe("what is reported", () => {
+  test("two instructions of a stream in the wrong order", () => {
+    const at = programs[0]!.instructions.findIndex(
+      ({ op }, index) => op === "run" && programs[0]!.instructions[index + 1]?.op === "reduceScatter",
+    );
+    const swapped = withInstructions(0, (instructions) => {
+      [instructions[at], instructions[at + 1]] = [instructions[at + 1]!, instructions[at]!];
+    });
+    expect(verifyProgram(swapped).join("\n")).toMatch(/whose bytes|before it is written/);
+  });
+
+  test("two collectives in different orders on two ranks", () => {
+    const gathers = programs[0]!.instructions.flatMap(({ stream }, index) =>
+      stream === "gather" ? [index] : [],
+    );
+    const [a, b] = [gathers.at(-1)!, gathers.at(-2)!];
+    const swapped = withInstructions(0, (instructions) => {
+      [instructions[a], instructions[b]] = [
+        { ...instructions[b]!, waits: instructions[a]!.waits },
+        { ...instructions[a]!, waits: instructions[b]!.waits },
+      ];
+    });
+    expect(verifyProgram(swapped)).not.toEqual([]);
+  });
+
+  test("every wait that is left out", () => {
+    const program = programs[5]!;
+    const waiting = program.instructions.flatMap(({ waits }, index) => (waits.length > 0 ? [index] : []));
+    const every = Math.ceil(waiting.length / 40);
+    for (const index of waiting.filter((_, i) => i % every === 0)) {
+      for (const wait of program.instructions[index]!.waits) {
+        const broken = withInstructions(5, (instructions) => {
+          const instruction = instructions[index]!;
+          instructions[index] = { ...instruction, waits: instruction.waits.filter((one) => one !== wait) };
+        });
+        expect(verifyProgram(broken).join("\n"), `${index} without ${wait}`).toMatch(/without waiting/);
+      }
+    }
+  });
+
+  test("a wait for itself or for the future", () => {
+    const broken = withInstructions(2, (instructions) => {
+      instructions[3] = { ...instructions[3]!, waits: [7] };
+    });
+    expect(verifyProgram(broken)).toEqual([expect.stringMatching(/waits for 7, which is not before it/)]);
+  });
+
+  test("a buffer that is too small", () => {
+    const buffers = programs[3]!.buffers.map((buffer, index) =>
+      index === 20 ? { ...buffer, sizeBytes: buffer.sizeBytes - 4 } : buffer,
+    );
+    const broken = programs.map((program) => (program.rank === 3 ? { ...program, buffers } : program));
+    expect(verifyProgram(broken).join()).toMatch(/outside its buffer/);
+  });
+
+  test("two live buffers in the same bytes", () => {
+    const program = programs[3]!;
+    const victim = program.buffers.findIndex(
+      ({ persistent, first, last }) => !persistent && last - first > 20,
+    );
+    const { first, sizeBytes } = program.buffers[victim]!;
+    const thief = program.buffers.findIndex(
+      (buffer) =>
+        !buffer.persistent &&
+        buffer.first > first &&
+        buffer.first < program.buffers[victim]!.last &&
+        buffer.sizeBytes <= sizeBytes,
+    );
+    const buffers = program.buffers.map((buffer, index) =>
+      index === thief ? { ...buffer, offsetBytes: program.buffers[victim]!.offsetBytes } : buffer,
+    );
+    const broken = programs.map((one) => (one.rank === 3 ? { ...one, buffers } : one));
+    expect(verifyProgram(broken).join("\n")).toMatch(/live at once/);
+  });
+
+  test("a transfer of another size than expected", () => {
+    const broken = withInstructions(4, (instructions) => {
+      const at = instructions.findIndex(({ op }) => op === "receive");
+      const receive = instructions[at] as TransferInstruction;
+      const other = programs[4]!.tensors.findIndex(({ shape }) => shape.length === 1 && shape[0] === 2);
+      instructions[at] = { ...receive, tensor: other };
+    });
+    expect(verifyProgram(broken).join("\n")).toMatch(/transfer of/);
+  });
+
+  test("a receive before a send that it waits for: deadlock", () => {
+    // Rank 0's first send goes where its last receive stands, and everything waits behind it.
+    const broken = withInstructions(0, (instructions) => {
+      const send = instructions.findIndex(({ op }) => op === "send");
+      const receive = instructions.findIndex(({ op }) => op === "receive");
+      expect(send).toBeLessThan(receive);
+      const moved = instructions.splice(receive, 1)[0]!;
+      instructions.splice(send, 0, { ...moved, waits: [] });
+      instructions[send + 1] = { ...instructions[send + 1]!, waits: [send] };
+    });
+    expect(verifyProgram(broken).join("\n")).toMatch(/deadlock/);
+  });
+
+  test("a gradient that counts a micro-batch twice", () => {
+    const program = programs[7]!;
+    const at = program.instructions.findIndex(({ op }) => op === "accumulate");
+    const twice = program.instructions.flatMap((instruction, index) =>
+      index === at ? [instruction, instruction] : [instruction],
+    );
+    const shift = (index: number): number => (index > at ? index + 1 : index);
+    const instructions = twice.map((instruction) => ({
+      ...instruction,
+      waits: instruction.waits.map(shift),
+    }));
+    const buffers = program.buffers.map((buffer) => ({
+      ...buffer,
+      first: shift(buffer.first),
+      last: buffer.last >= at ? buffer.last + 1 : buffer.last,
+    }));
+    const broken = programs.map((one) => (one.rank === 7 ? { ...one, instructions, buffers } : one));
+    expect(verifyProgram(broken).join("\n")).toMatch(/counted once|the loss is not the sum/);
+  });
+
+  test("a reduction that all ranks leave out", () => {
+    const { programs: whole } = lower(
+      model,
+      uniformPlan(model, { ranks: 2, globalBatch: 8, microBatches: 2 }),
+    );
+    const reductions = whole[0]!.instructions.flatMap(({ label }, index) =>
+      label.phase === "reduce" ? [index] : [],
+    );
+    expect(reductions.length).toBeGreaterThan(4);
+    for (const at of reductions) {
+      const broken = without(1, at, without(0, at, whole));
+      expect(verifyProgram(broken).join("\n")).toMatch(/counted once/);
+    }
+  });
+});
