@@ -24,6 +24,14 @@ const COMMANDS: Readonly<Record<string, { readonly help: string; readonly load: 
     help: "show profile | plan | program FILE",
     load: async () => (await import("./show.js")).showCommand,
   },
+  notebook: {
+    help: "notebook run FILE | check FILE…: execute without a browser, compare with what is committed",
+    load: async () => (await import("./notebook.js")).notebookCommand,
+  },
+  kernel: {
+    help: "kernel install | uninstall [--user | --sys-prefix | --prefix DIR]: the kernel for Jupyter",
+    load: async () => (await import("./kernel.js")).kernelCommand,
+  },
 };
 
 const terminal: Terminal = {

@@ -1,14 +1,17 @@
 import { resolve } from "node:path";
-import { neededFlag, readArguments, textFlag, wholeFlag } from "./args.js";
+import { GalvatronError } from "../base/errors.js";
+import { describePlan } from "../plan/describe-plan.js";
+import { type FlagValues, neededFlag, readArguments, textFlag, wholeFlag } from "./args.js";
 import { clusterOf, MODEL_FLAGS, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
-import { type Command, printJson } from "./terminal.js";
+import { type Command, printJson, type Terminal } from "./terminal.js";
 
 /** `galvatron search --model … --memory 2GB`: the fastest plan that fits. */
 export const searchCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
-    values: [...MODEL_FLAGS, ...SESSION_FLAGS, "memory", "global-batch", "output"],
-    switches: ["json", "quiet"],
+    values: [...MODEL_FLAGS, ...SESSION_FLAGS, "memory", "global-batch", "output", "case", "inputs", "cost"],
+    switches: ["json", "quiet", "unrestricted"],
   });
+  if (flags["case"] !== undefined) return caseOf(flags, terminal);
   const memory = neededFlag(flags, "memory", "2GB");
   const session = sessionOf(flags, terminal);
   const model = modelOf(flags, session);
@@ -30,3 +33,23 @@ export const searchCommand: Command = async (args, terminal) => {
   else terminal.out(`${plan.explain()}\n${output === undefined ? "" : `\nWritten to ${output}\n`}`);
   return 0;
 };
+
+/** `--case FILE --inputs DIR --cost galvatron3`: a search of the ancestor's, under the ancestor's cost model. */
+async function caseOf(flags: FlagValues, terminal: Terminal): Promise<number> {
+  const cost = textFlag(flags, "cost") ?? "galvatron3";
+  if (cost !== "galvatron3")
+    throw new GalvatronError("ARGUMENT_INVALID", `--case knows --cost galvatron3 only, got "${cost}".`, {
+      cost,
+    });
+  const { searchCase } = await import("./search-case.js");
+  const result = await searchCase({
+    file: resolve(terminal.folder, neededFlag(flags, "case", "case.json")),
+    inputs: resolve(terminal.folder, neededFlag(flags, "inputs", "profiles")),
+    which: flags["unrestricted"] === true ? "unrestricted" : "even",
+  });
+  if (flags["json"]) printJson(terminal, result);
+  else if (result.plan)
+    terminal.out(`${describePlan(result.plan).join("\n")}\n${result.throughput.toFixed(3)} samples/s\n`);
+  else terminal.out(`No plan fits: ${result.reasons.join("; ")}\n`);
+  return 0;
+}
