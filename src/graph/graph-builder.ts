@@ -106,6 +106,12 @@ export class GraphBuilder {
   erf(x: Value): Value {
     return this.one("Erf", [x]);
   }
+  cos(x: Value): Value {
+    return this.one("Cos", [x]);
+  }
+  sin(x: Value): Value {
+    return this.one("Sin", [x]);
+  }
   relu(x: Value): Value {
     return this.one("Relu", [x]);
   }
@@ -222,6 +228,18 @@ export class GraphBuilder {
   }
   gelu(x: Value, approximate: "tanh" | "none"): Value {
     return this.one("Gelu", [x], { approximate });
+  }
+  /** x · sigmoid(x), times `up`. */
+  swiGlu(gate: Value, up: Value): Value {
+    return this.one("SwiGlu", [gate, up]);
+  }
+  /** @param cosine tables `[S, d/2]` of the angles of positions and pairs */
+  rotary(x: Value, cosine: Value, sine: Value): Value {
+    return this.one("Rotary", [x, cosine, sine], { inverse: false });
+  }
+  /** Rows of a table. */
+  embedding(table: Value, indices: Value, checked: boolean): Value {
+    return this.one("Embedding", [table, indices], { checked });
   }
   /** Fills a tensor of `like`'s type. */
   filled(value: number, like: ValueType): Value {

@@ -23,6 +23,8 @@ export type StandardOp =
   | "Tanh"
   | "Sigmoid"
   | "Erf"
+  | "Cos"
+  | "Sin"
   | "Relu"
   | "Where"
   | "Less"

@@ -1,5 +1,8 @@
 import { GalvatronError } from "../base/errors.js";
+import { BERT_PRESETS, bertSpec } from "./families/bert.js";
 import { GPT_PRESETS, gptSpec } from "./families/gpt.js";
+import { LLAMA_PRESETS, llamaSpec } from "./families/llama.js";
+import { VIT_PRESETS, vitSpec } from "./families/vit.js";
 import type { ModelOptions } from "./model-options.js";
 import type { Family, ModelSpec } from "./model-spec.js";
 
@@ -10,6 +13,9 @@ interface FamilyModels {
 
 const FAMILIES: Readonly<Partial<Record<Family, FamilyModels>>> = {
   gpt: { spec: gptSpec, presets: GPT_PRESETS },
+  llama: { spec: llamaSpec, presets: LLAMA_PRESETS },
+  bert: { spec: bertSpec, presets: BERT_PRESETS },
+  vit: { spec: vitSpec, presets: VIT_PRESETS },
 };
 
 /** Names that {@link modelSpec} knows: families first, then presets, each in alphabetical order. */

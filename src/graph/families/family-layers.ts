@@ -1,7 +1,10 @@
 import type { Family, LayerKind, ModelSpec } from "../../model/model-spec.js";
 import type { LayerScope } from "../layer-scope.js";
 import { GraphError } from "../ops/op-definition.js";
+import { BERT_LAYERS } from "./bert.js";
 import { GPT_LAYERS } from "./gpt.js";
+import { LLAMA_LAYERS } from "./llama.js";
+import { VIT_LAYERS } from "./vit.js";
 
 /** How a family writes its layers down. */
 export interface FamilyLayers {
@@ -22,9 +25,9 @@ function notYet(family: Family): FamilyLayers {
 
 export const FAMILY_LAYERS: Readonly<Record<Family, FamilyLayers>> = {
   gpt: GPT_LAYERS,
-  llama: notYet("llama"),
-  bert: notYet("bert"),
+  llama: LLAMA_LAYERS,
+  bert: BERT_LAYERS,
   t5: notYet("t5"),
-  vit: notYet("vit"),
+  vit: VIT_LAYERS,
   swin: notYet("swin"),
 };

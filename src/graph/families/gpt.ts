@@ -3,6 +3,8 @@ import type { Value } from "../ir.js";
 import type { Init } from "../layer-graphs.js";
 import type { LayerScope } from "../layer-scope.js";
 import { attention } from "../layers/attention.js";
+import { geluFeedForward } from "../layers/feed-forward.js";
+import { layerNorm } from "../layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../layers/parallel-linear.js";
 import { ownPositions, tokenEmbedding, vocabularyLoss } from "../layers/vocabulary.js";
 import type { FamilyLayers } from "./family-layers.js";
@@ -16,13 +18,6 @@ function inits(model: ModelSpec): { readonly weight: Init; readonly residual: In
     weight: { kind: "normal", standardDeviation },
     residual: { kind: "normal", standardDeviation: standardDeviation / Math.sqrt(2 * model.layers.length) },
   };
-}
-
-function layerNorm(scope: LayerScope, name: string, x: Value, model: ModelSpec): Value {
-  const width = x.shape.slice(-1);
-  const scale = scope.parameter(`${name}.weight`, width, { init: { kind: "ones" } });
-  const shift = scope.parameter(`${name}.bias`, width, { init: { kind: "zeros" } });
-  return scope.g.layerNormalization(x, scale, shift, Number(model.options.epsilon));
 }
 
 function embedding(scope: LayerScope, model: ModelSpec): void {
@@ -44,10 +39,11 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
   const { g } = scope;
   const { hidden, heads, feedForward } = kind;
   const { weight, residual } = inits(model);
+  const epsilon = Number(model.options.epsilon);
   const x = scope.borderInput("input", kind.sequence, hidden);
   const square = { input: hidden, output: hidden, bias: true };
 
-  const normed = enterParallel(scope, layerNorm(scope, "attention.norm", x, model));
+  const normed = enterParallel(scope, layerNorm(scope, "attention.norm", x, epsilon));
   const project = (name: string): Value =>
     columnLinear(scope, `attention.${name}`, normed, { ...square, init: weight });
   const context = attention(scope, project("query"), project("key"), project("value"), {
@@ -59,19 +55,13 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
   });
   const middle = g.add(x, rowLinear(scope, "attention.output", context, { ...square, init: residual }));
 
-  const entered = enterParallel(scope, layerNorm(scope, "feedForward.norm", middle, model));
-  const inner = columnLinear(scope, "feedForward.up", entered, {
-    input: hidden,
-    output: feedForward,
-    bias: true,
-    init: weight,
-  });
-  const activated = g.gelu(inner, model.options.activation === "gelu" ? "none" : "tanh");
-  const down = rowLinear(scope, "feedForward.down", activated, {
-    input: feedForward,
-    output: hidden,
-    bias: true,
-    init: residual,
+  const entered = enterParallel(scope, layerNorm(scope, "feedForward.norm", middle, epsilon));
+  const down = geluFeedForward(scope, entered, {
+    hidden,
+    inner: feedForward,
+    approximate: model.options.activation === "gelu" ? "none" : "tanh",
+    up: weight,
+    down: residual,
   });
   scope.borderOutput(BORDER, g.add(middle, down));
 }
@@ -80,7 +70,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
   const hidden = model.kinds[model.layers[model.layers.length - 1]!]!.hidden;
   const x = scope.borderInput("input", model.sequence, hidden);
   const labels = scope.data("labels", "int64", [model.sequence, scope.request.samples]);
-  const normed = layerNorm(scope, "norm", x, model);
+  const normed = layerNorm(scope, "norm", x, Number(model.options.epsilon));
   scope.loss(
     vocabularyLoss(scope, normed, labels, {
       hidden,

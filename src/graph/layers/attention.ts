@@ -11,6 +11,8 @@ export interface AttentionShape {
   readonly scale: number;
   /** Turns queries and keys `[S, b, h, d]`, which hold the whole sequence, by their positions. */
   readonly rotate?: (x: Value) => Value;
+  /** Keys that count, the first ones; the rest pads the sequence. */
+  readonly keys?: number;
   /** Bias `[n, heads of this rank, Sq, Sk]`. */
   readonly bias?: Value;
 }
@@ -70,7 +72,8 @@ export function attention(scope: LayerScope, q: Value, k: Value, v: Value, shape
   const queries = rotate(toHeads(scope, q, heads, shape.headWidth));
   const keys = rotate(toHeads(scope, k, groups, shape.headWidth));
   const values = toHeads(scope, v, groups, shape.headWidth);
-  const inputs = shape.bias ? [queries, keys, values, shape.bias] : [queries, keys, values];
+  const visible = (x: Value): Value => scope.g.slice(x, 0, 0, shape.keys ?? x.shape[0]!);
+  const inputs = [queries, visible(keys), visible(values), ...(shape.bias ? [shape.bias] : [])];
   const context = scope.g.one("Attention", inputs, {
     scale: shape.scale,
     causal: shape.causal,

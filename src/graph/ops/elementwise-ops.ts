@@ -74,6 +74,8 @@ type ElementwiseOp = Extract<
   | "Tanh"
   | "Sigmoid"
   | "Erf"
+  | "Cos"
+  | "Sin"
   | "Relu"
   | "Where"
   | "Less"
@@ -103,6 +105,8 @@ export const ELEMENTWISE_OPS: Readonly<Record<ElementwiseOp, OpDefinition>> = {
   Erf: unary((g, x, _y, dy) =>
     g.mul(g.mul(dy, g.scalar(2 / Math.sqrt(Math.PI), x.dtype)), g.exp(g.neg(g.mul(x, x)))),
   ),
+  Cos: unary((g, x, _y, dy) => g.neg(g.mul(dy, g.sin(x)))),
+  Sin: unary((g, x, _y, dy) => g.mul(dy, g.cos(x))),
   Relu: unary((g, x, _y, dy) => {
     const zero = g.scalar(0, x.dtype);
     return g.where(g.less(zero, x), dy, zero);

@@ -7,7 +7,9 @@ import {
   positive,
   positiveReal,
 } from "../model-options.js";
-import type { LayerKind, ModelSpec } from "../model-spec.js";
+import type { ModelSpec } from "../model-spec.js";
+
+import { plainKind } from "./plain-kind.js";
 
 /** A GPT that trains on a laptop: byte-level vocabulary, 6.5 million parameters. */
 export const GPT_DEFAULTS: ModelOptions = {
@@ -55,19 +57,8 @@ export function gptSpec(name: string, given: ModelOptions): ModelSpec {
   const tied = flag(options, "tied");
   mustDivide("hidden", hidden, heads, "heads");
   if (positions < sequence) mustDivide("positions", positions, sequence, "sequence");
-  const kind: LayerKind = {
-    name: "decoder",
-    hidden,
-    heads,
-    keyValueHeads: heads,
-    feedForward,
-    sequence,
-    // q, k, v, output and the feed-forward with biases, and two norms.
-    parameters: 4 * hidden * (hidden + 1) + 2 * hidden * feedForward + feedForward + hidden + 4 * hidden,
-    // Causal attention: each query meets half of the keys on average.
-    forwardFlops:
-      2 * sequence * (4 * hidden * hidden + 2 * hidden * feedForward) + 2 * sequence * sequence * hidden,
-  };
+  // Causal attention: each query meets half of the keys on average.
+  const kind = plainKind("decoder", { hidden, heads, feedForward, sequence }, sequence / 2);
   return {
     family: "gpt",
     name,
