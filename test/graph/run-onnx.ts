@@ -26,7 +26,14 @@ export async function runOnnx(
 ): Promise<readonly Content[]> {
   let session = sessions.get(bytes);
   if (!session) {
-    session = InferenceSession.create(bytes, { logSeverityLevel: 3, intraOpNumThreads: 1 });
+    // ONNX Runtime fuses x · sigmoid(x) in float64 too, but has no kernel for it there.
+    const isDouble = inputs.some(([port]) => port.dtype === "float64");
+    const graphOptimizationLevel = isDouble ? "basic" : "all";
+    session = InferenceSession.create(bytes, {
+      logSeverityLevel: 3,
+      intraOpNumThreads: 1,
+      graphOptimizationLevel,
+    });
     sessions.set(bytes, session);
   }
   const feeds: Record<string, Tensor> = {};

@@ -4,13 +4,13 @@ import unittest
 
 import numpy as np
 
+import make_family_gradients
 import make_gradients
 from golden_tensors import read, unpack
 
 
 class Gradients(unittest.TestCase):
-    def test_layers(self):
-        stored, made = read("gpt-gradients.json"), make_gradients.layer_gradients()
+    def assert_same_layers(self, stored, made):
         self.assertEqual(stored["model"], made["model"])
         self.assertEqual(stored["layers"].keys(), made["layers"].keys())
         for kind, tensors in stored["layers"].items():
@@ -21,6 +21,14 @@ class Gradients(unittest.TestCase):
                 # Tensors that are zero but for rounding are measured against the layer.
                 scale = max(np.abs(expected).max(), 0.1 * largest)
                 self.assertLess(np.abs(expected - actual).max(), 1e-5 * scale, f"{kind} {name}")
+
+    def test_gpt(self):
+        self.assert_same_layers(read("gpt-gradients.json"), make_gradients.layer_gradients())
+
+    def test_families(self):
+        for name, make in make_family_gradients.FAMILIES.items():
+            with self.subTest(name):
+                self.assert_same_layers(read(f"{name}-gradients.json"), make())
 
     def test_training(self):
         stored, made = read("gpt-training.json"), make_gradients.training()

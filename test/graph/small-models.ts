@@ -1,0 +1,42 @@
+import type { ModelSpec } from "../../src/model/model-spec.js";
+import { modelSpec } from "../../src/model/model-spec-from.js";
+
+/** A tiny model of each family, with what is odd about it: uneven vocabulary, grouped heads, padded rows. */
+export const SMALL_MODELS: readonly ModelSpec[] = [
+  modelSpec("gpt", { layers: 2, hidden: 16, heads: 4, sequence: 8, vocabulary: 11, tied: false }),
+  modelSpec("llama", {
+    layers: 2,
+    hidden: 16,
+    heads: 8,
+    keyValueHeads: 4,
+    headWidth: 4,
+    feedForward: 12,
+    sequence: 8,
+    vocabulary: 11,
+    queryKeyValueBias: true,
+  }),
+  modelSpec("bert", {
+    layers: 2,
+    hidden: 16,
+    heads: 4,
+    sequence: 8,
+    vocabulary: 11,
+    activation: "gelu-tanh",
+  }),
+  modelSpec("vit", {
+    layers: 2,
+    hidden: 16,
+    heads: 4,
+    image: 6,
+    patch: 2,
+    channels: 2,
+    classes: 5,
+    padTo: 4,
+    activation: "gelu-tanh",
+  }),
+];
+
+/** Every layer that a model's graphs are made for. */
+export function layerKinds(model: ModelSpec): readonly string[] {
+  return ["embedding", ...Object.keys(model.kinds), "head"];
+}
