@@ -54,7 +54,7 @@ export async function measureMatmuls(
 }
 
 /** What a worker's heap, sessions and allocators grow by while it trains, beside arena and ONNX Runtime's own arena. */
-const GROWTH_BYTES = 12 * BYTES_PER_MB;
+const GROWTH_BYTES = 18 * BYTES_PER_MB;
 
 /**
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,

@@ -25,7 +25,10 @@ export async function hardwareProfile(
   machine: Machine,
   again: boolean,
 ): Promise<StoredProfile<HardwareProfile>> {
-  const path = profilePath(session.folder, "hardware", { ...machineKey(machine), ...profileVersions() });
+  const path = profilePath(session.projectFolder, "hardware", {
+    ...machineKey(machine),
+    ...profileVersions(),
+  });
   const stored = again ? null : readProfile(path);
   if (stored) {
     noteProfile("hardware", stored);
@@ -60,7 +63,7 @@ export async function modelProfile(
     model: { ...model, name: "", layers: [...new Set(model.layers)] },
     samples: DEFAULT_SAMPLES,
   };
-  const path = profilePath(session.folder, "model", key);
+  const path = profilePath(session.projectFolder, "model", key);
   const stored = again ? null : readProfile(path);
   if (stored) {
     noteProfile(model.name, stored);

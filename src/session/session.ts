@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import type { Machine } from "../runtime/machine.js";
@@ -6,8 +6,10 @@ import { defaultReporter, type Reporter } from "./reporter.js";
 
 /** What handles share: where things lie, who is told, and which machine was profiled last. */
 export interface Session {
-  /** Project folder: relative data paths start here, profiles are kept in its `.galvatron`. */
+  /** Relative data paths start here. */
   readonly folder: string;
+  /** Profiles are kept in the `.galvatron` of this folder. */
+  readonly projectFolder: string;
   readonly reporter: Reporter;
   lastProfiled: ProfiledMachine | null;
 }
@@ -23,11 +25,20 @@ export interface SessionOptions {
 }
 
 export function newSession(options: SessionOptions = {}): Session {
+  const folder = options.folder ?? process.cwd();
   return {
-    folder: options.folder ?? process.cwd(),
+    folder,
+    projectFolder: options.folder ?? projectFolderOf(folder),
     reporter: options.reporter ?? defaultReporter(),
     lastProfiled: null,
   };
+}
+
+/** The nearest folder upwards that is a package: notebooks in its subfolders share their profiles. */
+function projectFolderOf(folder: string): string {
+  for (let at = folder; at !== dirname(at); at = dirname(at))
+    if (existsSync(join(at, "package.json"))) return at;
+  return folder;
 }
 
 /** Counts up when measuring changes so that old profiles say something else than new ones would. */
