@@ -4,7 +4,7 @@
  */
 import { Session } from "node:inspector";
 import { parentPort, workerData } from "node:worker_threads";
-import { Publisher, Reply, Router } from "zeromq";
+import { Reply, Router, XPublisher } from "zeromq";
 import { type Channel, type Connection, channelAddress } from "../src/notebook/connection-json.js";
 import {
   decodeMessage,
@@ -57,7 +57,7 @@ const sockets = {
   shell: new Router({ sendHighWaterMark: 0, receiveHighWaterMark: 0, linger: 1000 }),
   control: new Router({ sendHighWaterMark: 0, receiveHighWaterMark: 0, linger: 1000 }),
   stdin: new Router({ sendHighWaterMark: 0, linger: 1000 }),
-  iopub: new Publisher({ sendHighWaterMark: 0, linger: 1000 }),
+  iopub: new XPublisher({ sendHighWaterMark: 0, linger: 1000, verbosity: "allSubs" }),
   hb: new Reply({ linger: 0 }),
 } as const;
 
@@ -91,6 +91,18 @@ function endByForce(): void {
   const inspector = new Session();
   inspector.connectToMainThread();
   inspector.post("Runtime.terminateExecution", () => inspector.disconnect());
+}
+
+/** Tells each front end that subscribes that from now on it misses nothing. */
+async function welcomeSubscribers(): Promise<void> {
+  const subscribed = 1;
+  for await (const [frame] of sockets.iopub) {
+    if (frame?.[0] !== subscribed) continue;
+    const topic = frame.subarray(1);
+    const content = { subscription: topic.toString("utf8") };
+    const draft = draftMessage({ type: "iopub_welcome", session, content, identities: [topic] });
+    outboxes.iopub.send(encodeMessage(draft, connection.key));
+  }
 }
 
 async function serveInput(): Promise<void> {
@@ -200,6 +212,7 @@ async function start(): Promise<void> {
   untilClosed(serve("shell"));
   untilClosed(serve("control"));
   untilClosed(serveInput());
+  untilClosed(welcomeSubscribers());
   untilClosed(serveHeartbeat());
 }
 

@@ -1,11 +1,14 @@
 import { GalvatronError } from "../base/errors.js";
 import { installKernel, type KernelPlace, uninstallKernel } from "../notebook/install-kernel.js";
 import { type FlagValues, readArguments, textFlag } from "./args.js";
-import type { Command } from "./terminal.js";
+import { type Command, printJson } from "./terminal.js";
 
 /** `galvatron kernel install|uninstall [--user|--sys-prefix|--prefix DIR]`: puts the kernel where Jupyter finds it. */
 export const kernelCommand: Command = async (args, terminal) => {
-  const { flags, words } = readArguments(args, { values: ["prefix"], switches: ["user", "sys-prefix"] });
+  const { flags, words } = readArguments(args, {
+    values: ["prefix"],
+    switches: ["user", "sys-prefix", "json"],
+  });
   const place = placeOf(flags);
   const [verb] = words;
   if (verb === "install") {
@@ -17,7 +20,8 @@ export const kernelCommand: Command = async (args, terminal) => {
   }
   if (verb === "uninstall") {
     const folder = uninstallKernel(place);
-    terminal.out(folder ? `Removed ${folder}.\n` : "No Galvatron kernel is installed there.\n");
+    if (flags.json) printJson(terminal, { folder: folder ?? null });
+    else terminal.out(folder ? `Removed ${folder}.\n` : "No Galvatron kernel is installed there.\n");
     return folder ? 0 : 1;
   }
   throw new GalvatronError(

@@ -1,3 +1,4 @@
+import { GalvatronError } from "../base/errors.js";
 import { type DisplayHandle, notebookHost } from "../base/host.js";
 import { presentPlain } from "./present.js";
 
@@ -18,4 +19,25 @@ export function display(value: unknown): LiveDisplay {
       handle?.update(presentPlain(next));
     },
   };
+}
+
+/** Removes what the running cell has shown; with `wait`, once its next output comes. */
+export function clearOutput(wait: boolean = false): void {
+  notebookHost()?.clearOutput?.(wait);
+}
+
+/**
+ * Asks the person at the notebook for a line of text.
+ * @param options `secret` hides what is typed
+ * @throws GalvatronError KERNEL_FAILED outside a notebook
+ */
+export async function input(prompt: string, options: { readonly secret?: boolean } = {}): Promise<string> {
+  const ask = notebookHost()?.input;
+  if (!ask) {
+    throw new GalvatronError(
+      "KERNEL_FAILED",
+      "input() asks the person at a notebook, and this is none: pass the value in the code instead.",
+    );
+  }
+  return await ask(prompt, options.secret ?? false);
 }
