@@ -73,7 +73,7 @@ const schema = z.object({
     debug_info: z.object({ debug_costmodel_coe: z.number().positive().max(1e6).default(1) }).prefault({}),
   }),
   layerConfigs: z
-    .array(z.object({ hidden_size: count.max(1e7), seq_len: count.max(1e8), layer_num: count.max(10_000) }))
+    .array(z.object({ hidden_size: count.max(1e7), seq_len: count.max(1e8), layer_num: count.max(4096) }))
     .min(1)
     .max(64),
   inputs: z.array(z.string().min(1)).min(1),
@@ -142,7 +142,7 @@ function settledChunks(chunks: number, source: string): number | null {
 }
 
 /** Searches of more batches than this are a mistake of units. */
-const MOST_BATCHES: number = 100_000;
+const MOST_BATCHES: number = 4096;
 
 function batches(
   info: { settle_bsz: number; min_bsz: number; max_bsz: number; bsz_scale: number },
@@ -155,7 +155,7 @@ function batches(
     throw refusal(
       source,
       ["args", "batch_size_info", "max_bsz"],
-      "expected at most 100,000 batches in the range",
+      "expected at most 4,096 batches in the range",
       "ARGUMENT_INVALID",
     );
   }

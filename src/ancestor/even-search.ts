@@ -2,7 +2,13 @@ import { type Assignment, type Candidate, kindCounts, layersOfCounts } from "./a
 import { pipelineTime, steadyTime } from "./cost/pipeline-time.js";
 import type { CostTables } from "./cost-tables.js";
 import { boundAt, type StageBound, stageBound } from "./stage-bound.js";
-import { chooseStage, type LayerOptions, layerOptions, type StageChoice } from "./stage-choice.js";
+import {
+  chooseStage,
+  type LayerOptions,
+  layerOptions,
+  type Proof,
+  type StageChoice,
+} from "./stage-choice.js";
 
 /** Options and bounds of the stages of one sub-search under one division: shared by all choices for the vocabulary. */
 export interface StageSet {
@@ -115,11 +121,19 @@ export function solveEven(
   rest: readonly number[],
   budgetMB: readonly number[],
   cutoff: number,
+  proof: Proof,
 ): EvenSolution | null {
   const { stages, microBatches } = tables;
   const fastest: StageChoice[] = [];
   for (let stage = 0; stage < stages; stage++) {
-    const choice = chooseStage(set.options[stage]!, set.counts[stage]!, budgetMB[stage]!, Infinity, Infinity);
+    const choice = chooseStage(
+      set.options[stage]!,
+      set.counts[stage]!,
+      budgetMB[stage]!,
+      Infinity,
+      Infinity,
+      proof,
+    );
     if (choice === null) return null;
     fastest.push(choice);
   }
@@ -146,7 +160,7 @@ export function solveEven(
   let later = 0;
   for (let stage = 1; stage < stages; stage++) later += least[stage]!;
   for (const [line, weight] of firstWeights(stages, microBatches).entries()) {
-    const first = chooseWeighted(set.options[0]!, set.counts[0]!, budgetMB[0]!, weight);
+    const first = chooseWeighted(set.options[0]!, set.counts[0]!, budgetMB[0]!, weight, proof);
     if (first === null) return found;
     const own = weight * first.time + first.exposed + (weight - 1) * rest[0]!;
     floor = Math.max(floor, own + laterTime(stages, line, later, least[stages - 1]!, microBatches));
@@ -164,7 +178,7 @@ export function solveEven(
       const choice =
         free.exposed <= limit
           ? free
-          : chooseStage(set.options[stage]!, set.counts[stage]!, budgetMB[stage]!, limit, Infinity);
+          : chooseStage(set.options[stage]!, set.counts[stage]!, budgetMB[stage]!, limit, Infinity, proof);
       if (choice === null) return found;
       choices.push(choice);
       before += choice.time + rest[stage]!;
@@ -187,13 +201,14 @@ function chooseWeighted(
   counts: Int32Array,
   budget: number,
   weight: number,
+  proof: Proof,
 ): StageChoice | null {
   const size = options[0]!.time.length;
   const weighted = options.map((kind) => ({
     ...kind,
     time: kind.time.map((seconds, s) => weight * seconds + kind.exposed[s]!),
   }));
-  const choice = chooseStage(weighted, counts, budget, Infinity, Infinity);
+  const choice = chooseStage(weighted, counts, budget, Infinity, Infinity, proof);
   if (choice === null) return null;
   let time = 0;
   for (let k = 0; k < options.length; k++) {

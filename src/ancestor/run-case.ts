@@ -1,13 +1,12 @@
 import type { Plan } from "../plan/plan.js";
 import { searchLikeAncestor } from "./ancestor-choice.js";
 import { strategyText } from "./ancestor-strategy.js";
-import type { Assignment } from "./assignment.js";
 import type { AncestorCase } from "./case.js";
 import { readCase, readInputs } from "./case-json.js";
 import type { FittedProfile } from "./cost/fitted-profile.js";
 import { fitProfile } from "./fit-profile.js";
 import { planOfAssignment } from "./plan-of-assignment.js";
-import { searchEven } from "./search.js";
+import { type SearchOutcome, searchEven } from "./search.js";
 import { memoryBudget } from "./sub-search.js";
 import { searchUneven } from "./uneven-search.js";
 
@@ -30,6 +29,8 @@ export interface CaseResult {
   readonly memoryMBPerStage: readonly number[] | null;
   /** From parsed profiles to the plan, fits and tables included. */
   readonly searchMs: number;
+  /** No plan of the searched space is faster under this cost model. */
+  readonly proven: boolean;
   /** False where the ancestor's cost model floored something, so that no runtime could execute the plan. */
   readonly executable: boolean | null;
   readonly reasons: readonly string[];
@@ -55,7 +56,7 @@ export function runCase(
   const search = readCase(caseJson, "case");
   const inputs = readInputs(search, readText);
   const start = now();
-  const best = find(search, fitProfile(search, inputs), which);
+  const { best, proven } = find(search, fitProfile(search, inputs), which);
   const converted = best === null ? null : planOfAssignment(search, best);
   const searchMs = now() - start;
   if (best === null || converted === null) {
@@ -66,6 +67,7 @@ export function runCase(
       plan: null,
       memoryMBPerStage: null,
       searchMs,
+      proven,
       executable: null,
       reasons: [],
       strategies: [],
@@ -80,6 +82,7 @@ export function runCase(
     plan: converted.plan,
     memoryMBPerStage: best.usedMB.map((used) => used + reserveMB),
     searchMs,
+    proven,
     executable: converted.executable,
     reasons: converted.reasons,
     strategies: best.layers.map(strategyText),
@@ -87,8 +90,12 @@ export function runCase(
   };
 }
 
-function find(search: AncestorCase, profile: FittedProfile, which: CaseSearch): Assignment | null {
-  if (which === "ancestor") return searchLikeAncestor(search, profile);
-  const even = searchEven(search, profile).best;
+function find(
+  search: AncestorCase,
+  profile: FittedProfile,
+  which: CaseSearch,
+): Pick<SearchOutcome, "best" | "proven"> {
+  if (which === "ancestor") return { best: searchLikeAncestor(search, profile), proven: false };
+  const even = searchEven(search, profile);
   return which === "even" ? even : searchUneven(search, profile, even);
 }

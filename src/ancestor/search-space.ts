@@ -2,6 +2,7 @@ import type { AncestorStrategy } from "./ancestor-strategy.js";
 import type { AncestorCase } from "./case.js";
 import type { CostOptions, FittedProfile } from "./cost/fitted-profile.js";
 import { type CostTables, costTables, type VocabularyChoice, vocabularyChoice } from "./cost-tables.js";
+import { divisors } from "./divisors.js";
 import type { StrategySpace } from "./strategy-space.js";
 import { allows, mostData, type SubSearch, subSearches } from "./sub-search.js";
 
@@ -124,9 +125,7 @@ function microBatchCounts(search: AncestorCase, globalBatch: number): number[] {
   if (search.microBatches !== null) {
     return globalBatch % search.microBatches === 0 ? [search.microBatches] : [];
   }
-  const counts: number[] = [];
-  for (let count = 1; count <= globalBatch; count++) if (globalBatch % count === 0) counts.push(count);
-  return counts;
+  return divisors(globalBatch);
 }
 
 /**

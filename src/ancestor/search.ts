@@ -3,6 +3,7 @@ import type { AncestorCase } from "./case.js";
 import type { FittedProfile } from "./cost/fitted-profile.js";
 import { assignmentOf, evenBound, type StageSet, solveEven, stageOptions, stageSet } from "./even-search.js";
 import { freedoms, kindsOfLayers } from "./search-space.js";
+import type { Proof } from "./stage-choice.js";
 import { type StrategySpace, strategySpace } from "./strategy-space.js";
 import { memoryBudget } from "./sub-search.js";
 
@@ -12,6 +13,8 @@ export interface SearchOutcome {
   /** Places of the outer loops in which something may fit, and those that had to be solved. */
   readonly candidates: number;
   readonly solved: number;
+  /** False only where a search had to be cut short: then a better plan may exist. */
+  readonly proven: boolean;
 }
 
 interface Place extends Candidate {
@@ -53,17 +56,18 @@ export function searchEven(
   let best: Assignment | null = null;
   let fastest = Infinity;
   let solved = 0;
+  const proof: Proof = { complete: true };
   for (const place of places) {
     if (perSample(place) >= fastest * (1 - 1e-12)) break;
     solved++;
     const { tables, set, vocabulary, budgetMB } = place;
     const cutoff = fastest * tables.globalBatch;
-    const solution = solveEven(tables, set, vocabulary.unsynced, budgetMB, cutoff);
+    const solution = solveEven(tables, set, vocabulary.unsynced, budgetMB, cutoff, proof);
     if (solution === null) continue;
     best = assignmentOf(place, kindOfLayer, set, solution, usableMB);
     fastest = best.time / best.globalBatch;
   }
-  return { best, candidates: places.length, solved };
+  return { best, candidates: places.length, solved, proven: proof.complete };
 }
 
 /** Seconds per sample at best: what throughput ranks. */

@@ -46,6 +46,14 @@ export function layerOptions(
 /** Choices that differ by less than this share are ties. */
 const TIE: number = 1e-13;
 
+/** Kept by a search: whether all of its visits came to their end, so that nothing better can exist. */
+export interface Proof {
+  complete: boolean;
+}
+
+/** Steps after which a visit is cut short: far more than any profile has needed. */
+const MOST_STEPS: number = 5_000_000;
+
 /** Doublings and halvings in search of a price on exposure. */
 const PRICE_ROUNDS: number = 8;
 
@@ -60,6 +68,7 @@ export function chooseStage(
   budget: number,
   limit: number,
   cutoff: number,
+  proof: Proof,
 ): StageChoice | null {
   let exposurePrice = 0;
   let bound = stageBound(kinds, counts, 1, 0);
@@ -74,6 +83,7 @@ export function chooseStage(
   if (floor >= cutoff) return null;
   const visit = new Visit(kinds, counts, budget, limit, cutoff, floor, memoryPrice, exposurePrice);
   visit.walk(0, 0, 0, 0, 0, visit.left[0] ?? 0);
+  if (visit.steps > MOST_STEPS) proof.complete = false;
   return visit.choice();
 }
 
@@ -138,6 +148,7 @@ class Visit {
   private bestExposed = 0;
   private bestMemory = 0;
   private found = false;
+  steps = 0;
   private readonly budget: number;
   private readonly limit: number;
   private readonly floor: number;
@@ -208,6 +219,7 @@ class Visit {
 
   /** `left` layers of the kind at position `p` are still to be given out. */
   walk(p: number, time: number, exposed: number, memory: number, surplus: number, left: number): void {
+    if (this.steps++ > MOST_STEPS) return;
     const room = this.budget - memory - this.memoryAfter[p]!;
     if (left * this.leastMemory[p]! > room) return;
     if (exposed + left * this.leastExposed[p]! + this.exposedAfter[p]! > this.limit) return;

@@ -1,5 +1,6 @@
 import { type AncestorStrategy, compareStrategies } from "./ancestor-strategy.js";
 import type { AncestorCase } from "./case.js";
+import { degreesUpTo } from "./divisors.js";
 
 /** Everything that a layer, and that embedding and head, may be spread as, in the ancestor's order. */
 export interface StrategySpace {
@@ -15,7 +16,7 @@ export function strategySpace(search: AncestorCase, everyDegree: boolean): Strat
   const { disable } = search;
   const ranks = search.nodes * search.gpusPerNode;
   const depth = search.layers.reduce((sum, layer) => sum + layer.layers, 0);
-  const degrees = degreesOf(ranks, everyDegree);
+  const degrees = degreesUpTo(ranks, everyDegree);
   const kinds: readonly AncestorStrategy["dataParallel"][] =
     search.defaultDataParallel === "ddp" ? ["ddp", "zero3"] : ["zero2", "zero3"];
   const layers = new Map<string, AncestorStrategy>();
@@ -60,15 +61,6 @@ export function strategySpace(search: AncestorCase, everyDegree: boolean): Strat
     layers: [...layers.values()].sort(compareStrategies),
     vocabulary: [...vocabulary.values()].sort(compareStrategies),
   };
-}
-
-function degreesOf(ranks: number, everyDegree: boolean): number[] {
-  const degrees: number[] = [];
-  for (let degree = 1; degree <= ranks; degree++) {
-    const powerOfTwo = (degree & (degree - 1)) === 0;
-    if (powerOfTwo || (everyDegree && ranks % degree === 0)) degrees.push(degree);
-  }
-  return degrees;
 }
 
 function keyOf(strategy: AncestorStrategy): string {

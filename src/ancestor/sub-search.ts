@@ -2,6 +2,7 @@ import { type AncestorStrategy, splitDegree } from "./ancestor-strategy.js";
 import type { AncestorCase } from "./case.js";
 import { bufferMB } from "./cost/buffer-memory.js";
 import type { FittedProfile } from "./cost/fitted-profile.js";
+import { degreesUpTo } from "./divisors.js";
 
 /** Which splits a sub-search allows beside plain data parallelism. */
 export type SplitMode = "tp_only" | "sp_only" | "tp_with_sp";
@@ -45,11 +46,8 @@ export function subSearches(
       found.push(price(mode, widest));
       continue;
     }
-    for (let split = Math.max(1, narrowest); split <= widest; split++) {
-      const powerOfTwo = (split & (split - 1)) === 0;
-      if ((powerOfTwo && split * stages <= ranks) || (everyDegree && stageRanks % split === 0)) {
-        found.push(price(mode, split));
-      }
+    for (const split of degreesUpTo(stageRanks, everyDegree)) {
+      if (split >= narrowest && split <= widest && split * stages <= ranks) found.push(price(mode, split));
     }
   }
   return found;

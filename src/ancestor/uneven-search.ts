@@ -3,10 +3,10 @@ import type { AncestorCase } from "./case.js";
 import type { FittedProfile } from "./cost/fitted-profile.js";
 import { steadyTime } from "./cost/pipeline-time.js";
 import { assignmentOf, solveEven, stageOptions, stageSet } from "./even-search.js";
-import { perSample } from "./search.js";
+import { perSample, type SearchOutcome } from "./search.js";
 import { type Freedom, freedoms, kindsOfLayers } from "./search-space.js";
 import { boundAt, stageBound } from "./stage-bound.js";
-import { chooseStage, type LayerOptions } from "./stage-choice.js";
+import { chooseStage, type LayerOptions, type Proof } from "./stage-choice.js";
 import { type StrategySpace, strategySpace } from "./strategy-space.js";
 import { memoryBudget } from "./sub-search.js";
 
@@ -26,16 +26,17 @@ interface Place extends Candidate {
 export function searchUneven(
   search: AncestorCase,
   profile: FittedProfile,
-  even: Assignment | null,
+  even: SearchOutcome,
   space: StrategySpace = strategySpace(search, true),
-): Assignment | null {
+): SearchOutcome {
   const kindOfLayer = kindsOfLayers(search);
   const { usableMB } = memoryBudget(search.memoryGB);
   const places: Place[] = [];
+  const proof: Proof = { complete: even.proven };
   for (const freedom of freedoms(search, profile, space, true, false)) {
     const { tables, sub, allowed, vocabulary, bufferMB } = freedom;
     if (kindOfLayer.length < tables.stages) continue;
-    const stages = new StageCosts(stageOptions(tables, allowed, profile.kinds.length), kindOfLayer);
+    const stages = new StageCosts(stageOptions(tables, allowed, profile.kinds.length), kindOfLayer, proof);
     for (const choice of vocabulary) {
       const budgetMB = choice.memoryMB.map((used) => usableMB - used - bufferMB);
       const place = { tables, sub, vocabulary: choice, budgetMB, bound: 0, freedom, stages };
@@ -46,13 +47,15 @@ export function searchUneven(
     }
   }
   places.sort((a, b) => perSample(a) - perSample(b));
-  let best = even;
+  let best = even.best;
+  let solved = 0;
   for (const place of places) {
     const fastest = best === null ? Infinity : best.time / best.globalBatch;
     if (perSample(place) >= fastest * (1 - 1e-12)) break;
+    solved++;
     best = solve(place, kindOfLayer, usableMB, best) ?? best;
   }
-  return best;
+  return { best, candidates: places.length, solved, proven: proof.complete };
 }
 
 /** The best plan of one place if it beats `best`. */
@@ -68,7 +71,7 @@ function solve(
   const options = stageOptions(tables, freedom.allowed, stages.kinds);
   const attempt = (division: readonly number[]): number => {
     const set = stageSet(tables, options, kindOfLayer, division);
-    const solution = solveEven(tables, set, vocabulary.unsynced, budgetMB, cutoff);
+    const solution = solveEven(tables, set, vocabulary.unsynced, budgetMB, cutoff, stages.proof);
     if (solution === null) return Infinity;
     cutoff = solution.time;
     found = assignmentOf(place, kindOfLayer, set, solution, usableMB);
@@ -112,6 +115,7 @@ function* closeDivisions(place: Place, time: StageTime, cutoff: () => number): G
     const longest = stage === last ? stages.depth : stages.depth - (last - stage);
     for (let to = stage === last ? stages.depth : from + 1; to <= longest; to++) {
       const total = sum + time(stage, from, to) + vocabulary.unsynced[stage]!;
+      if (tried >= MOST_DIVISIONS) stages.proof.complete = false;
       if (total >= cutoff() || tried >= MOST_DIVISIONS) return;
       division.push(to - from);
       if (stage === last) {
@@ -130,11 +134,13 @@ class StageCosts {
   /** Layers of the model. */
   readonly depth: number;
   private readonly options: readonly (readonly LayerOptions[])[];
+  readonly proof: Proof;
   private readonly kindOfLayer: Int32Array;
   private readonly exacts = new Map<string, { time: number; exposed: number }>();
   private readonly bounds = new Map<string, ReturnType<typeof stageBound>>();
 
-  constructor(options: readonly (readonly LayerOptions[])[], kindOfLayer: Int32Array) {
+  constructor(options: readonly (readonly LayerOptions[])[], kindOfLayer: Int32Array, proof: Proof) {
+    this.proof = proof;
     this.options = options;
     this.kinds = options[0]!.length;
     this.kindOfLayer = kindOfLayer;
@@ -181,7 +187,7 @@ class StageCosts {
     const key = `${stage} ${budget} ${limit} ${counts.join()}`;
     let known = this.exacts.get(key);
     if (known === undefined) {
-      const chosen = chooseStage(this.options[stage]!, counts, budget, limit, Infinity);
+      const chosen = chooseStage(this.options[stage]!, counts, budget, limit, Infinity, this.proof);
       known = chosen === null ? NOTHING : { time: chosen.time, exposed: chosen.exposed };
       this.exacts.set(key, known);
     }

@@ -13,7 +13,8 @@ describe("searchEven", () => {
     for (let seed = 1; seed <= INSTANCES; seed++) {
       const instance = randomInstance(seed);
       const least = bruteForce(instance, false);
-      const { best } = searchEven(instance.search, instance.profile, instance.space);
+      const { best, proven } = searchEven(instance.search, instance.profile, instance.space);
+      expect(proven).toBe(true);
       const found = best === null ? Infinity : best.time / best.globalBatch;
       if (least === Infinity) expect(found, `seed ${seed}`).toBe(Infinity);
       else {
@@ -30,8 +31,8 @@ describe("searchUneven", () => {
     for (let seed = 1; seed <= INSTANCES; seed++) {
       const instance = randomInstance(seed);
       const least = bruteForce(instance, true);
-      const { best } = searchEven(instance.search, instance.profile, instance.space);
-      const uneven = searchUneven(instance.search, instance.profile, best, instance.space);
+      const even = searchEven(instance.search, instance.profile, instance.space);
+      const uneven = searchUneven(instance.search, instance.profile, even, instance.space).best;
       const found = uneven === null ? Infinity : uneven.time / uneven.globalBatch;
       if (least === Infinity) expect(found, `seed ${seed}`).toBe(Infinity);
       else expect(Math.abs(found / least - 1), `seed ${seed}`).toBeLessThan(1e-9);
