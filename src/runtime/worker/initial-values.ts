@@ -17,15 +17,29 @@ export interface TensorWrite {
  */
 export function* initialWrites(program: Program, seed: number | null): Generator<TensorWrite> {
   // One buffer for all flats, one after another: loading holds the longest flat once beside the arena.
-  const tensors = program.flats.flatMap(({ parameter, moment1, moment2 }) => [parameter, moment1, moment2]);
+  const tensors = program.flats.flatMap(({ parameter, moment1, moment2, computeCopy }) => [
+    parameter,
+    moment1,
+    moment2,
+    computeCopy,
+  ]);
   const longest = Math.max(0, ...tensors.map((tensor) => (tensor < 0 ? 0 : elementsOf(program, tensor))));
   const scratch = new Float32Array(longest);
   for (const [index, flat] of program.flats.entries()) {
-    const values = scratch.subarray(0, elementsOf(program, flat.parameter)).fill(0);
-    if (seed !== null)
-      for (const slice of program.parameters)
-        if (slice.flat === index) fillSlice(values, flat.parameterStart, slice, seed);
-    yield { tensor: flat.parameter, bytes: bytesOf(values) };
+    const drawn = (tensor: number, start: number): Float32Array => {
+      const values = scratch.subarray(0, elementsOf(program, tensor)).fill(0);
+      if (seed !== null)
+        for (const slice of program.parameters)
+          if (slice.flat === index) fillSlice(values, start, slice, seed);
+      return values;
+    };
+    yield { tensor: flat.parameter, bytes: bytesOf(drawn(flat.parameter, flat.parameterStart)) };
+    // The first forward reads the copy, before any update has written it.
+    if (flat.computeCopy >= 0)
+      yield {
+        tensor: flat.computeCopy,
+        bytes: bytesOf(bfloat16Of(drawn(flat.computeCopy, flat.computeCopyStart))),
+      };
     for (const moment of [flat.moment1, flat.moment2])
       if (moment >= 0)
         yield { tensor: moment, bytes: bytesOf(scratch.subarray(0, elementsOf(program, moment)).fill(0)) };
@@ -97,6 +111,17 @@ function constantBytes(values: readonly number[], dtype: Dtype): Uint8Array {
   }
 }
 
-function bytesOf(values: Float32Array | Float64Array | BigInt64Array | Int32Array): Uint8Array {
+/** Rounded to nearest, ties to even; parameters are finite. */
+function bfloat16Of(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const rounded = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) {
+    const bit = bits[i]!;
+    rounded[i] = (bit + 0x7fff + ((bit >>> 16) & 1)) >>> 16;
+  }
+  return rounded;
+}
+
+function bytesOf(values: Float32Array | Float64Array | BigInt64Array | Int32Array | Uint16Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
