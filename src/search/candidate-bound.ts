@@ -1,5 +1,5 @@
 import { inFlight } from "../cost/pipeline-time.js";
-import { memoryPrice, type Part } from "./memory-price.js";
+import { type MemoryPrice, memoryPrice, type Part } from "./memory-price.js";
 import type { OuterChoice } from "./outer-choice.js";
 import type { Addend, ShapeTable } from "./shape-table.js";
 import { rank } from "./stage-table.js";
@@ -64,4 +64,35 @@ export function candidateBound(
   const pass = memoryPrice(pricedParts(shape, counts, held, passMs), pooled).boundMs;
   const bubble = schedule === "gpipe" ? pass + ((m - 1) * pass) / stages : pass / (1 - (1 - 1 / m) ** stages);
   return Math.max(ranks / stages, bubble);
+}
+
+/**
+ * The bound of a single stage with its peak told apart: whatever the largest peak is, only strategies with no larger
+ * one are in use, and the rest of the budget is for what adds up. Returns the best case with its price on memory.
+ */
+export function peakedPrice(
+  shape: ShapeTable,
+  counts: ReadonlyMap<string, number>,
+  held: number,
+  m: number,
+  budgetBytes: number,
+): MemoryPrice {
+  const peaks = new Set<number>();
+  for (const list of shape.choices.values()) for (const { peakBytes } of list) peaks.add(peakBytes);
+  for (const { embedding, head } of shape.vocabulary) {
+    peaks.add(embedding.peakBytes);
+    peaks.add(head.peakBytes);
+  }
+  const cost = (one: Addend): number => rankOf(one, m);
+  let best: MemoryPrice = { boundMs: Number.POSITIVE_INFINITY, msPerByte: 0 };
+  for (const peak of [...peaks].sort((a, b) => a - b)) {
+    if (peak > budgetBytes) break;
+    const allowed = (one: Addend): boolean => one.peakBytes <= peak;
+    const choices = new Map([...shape.choices].map(([kind, list]) => [kind, list.filter(allowed)]));
+    const vocabulary = shape.vocabulary.filter((one) => allowed(one.embedding) && allowed(one.head));
+    const parts = pricedParts({ ...shape, choices, vocabulary }, counts, held, cost);
+    const price = memoryPrice(parts, budgetBytes - peak);
+    if (price.boundMs < best.boundMs) best = price;
+  }
+  return best;
 }

@@ -82,6 +82,53 @@ export function fullFrontier(labels: Label[]): Label[] {
   return kept;
 }
 
+/**
+ * What it can cost a label to stand in for one of another layout, one way: the most by which any way on from its
+ * layout is dearer than the same way on from the other's. `Infinity` where it must not stand in.
+ */
+export interface StandIn {
+  /** By first layouts, then by last layouts. */
+  readonly first: readonly (readonly number[])[];
+  readonly last: readonly (readonly number[])[];
+}
+
+/** Labels that no label of any layout beats, its stand-in cost counted, in ranking time and memory. */
+export function rankStandIns(labels: Label[], standIn: StandIn, microBatches: number): Label[] {
+  labels.sort(compare);
+  const kept: Label[] = [];
+  next: for (const label of labels) {
+    for (const other of kept) {
+      if (other.sumBytes > label.sumBytes || other.peakBytes > label.peakBytes) continue;
+      const penalty = standIn.first[other.first]![label.first]! + standIn.last[other.last]![label.last]!;
+      if (other.rankMs + 2 * microBatches * penalty <= label.rankMs) continue next;
+    }
+    kept.push(label);
+  }
+  return kept;
+}
+
+/** The same for all times one by one. */
+export function fullStandIns(labels: Label[], standIn: StandIn): Label[] {
+  labels.sort(compare);
+  const kept: Label[] = [];
+  next: for (const label of labels) {
+    for (const other of kept) {
+      if (
+        other.sumBytes > label.sumBytes ||
+        other.peakBytes > label.peakBytes ||
+        other.reduceMs > label.reduceMs ||
+        other.afterMs > label.afterMs
+      )
+        continue;
+      const penalty = standIn.first[other.first]![label.first]! + standIn.last[other.last]![label.last]!;
+      if (other.forwardMs + penalty <= label.forwardMs && other.backwardMs + penalty <= label.backwardMs)
+        continue next;
+    }
+    kept.push(label);
+  }
+  return kept;
+}
+
 /** Strategy numbers of a label's layers, first to last. */
 export function labelStrategies(label: Label): number[] {
   const result: number[] = [];

@@ -80,3 +80,21 @@ export function memoryPrice(parts: readonly Part[], budgetBytes: number): Memory
   const final = cheapest(parts, msPerByte, true);
   return { boundMs: final.ms + msPerByte * (final.bytes - budgetBytes), msPerByte };
 }
+
+/** The alternatives that are best at some price on memory: the lower left hull, leanest first. Bounds stay the same. */
+export function priceHull(alternatives: readonly Alternative[]): Alternative[] {
+  const sorted = [...alternatives].sort((a, b) => a.bytes - b.bytes || a.ms - b.ms);
+  const hull: Alternative[] = [];
+  for (const one of sorted) {
+    const last = hull.at(-1);
+    if (last && one.ms >= last.ms) continue;
+    while (hull.length >= 2) {
+      const b = hull[hull.length - 1]!;
+      const a = hull[hull.length - 2]!;
+      if ((b.ms - a.ms) * (one.bytes - a.bytes) < (one.ms - a.ms) * (b.bytes - a.bytes)) break;
+      hull.pop();
+    }
+    hull.push(one);
+  }
+  return hull;
+}

@@ -12,10 +12,12 @@ import { suffixStages } from "./division.js";
 import { labelStrategies } from "./label.js";
 import { fitsWithin, leastBudget } from "./memory-floor.js";
 import { type BatchRange, type OuterChoice, outerChoices } from "./outer-choice.js";
+import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import type { Candidate, SearchReport } from "./search-report.js";
 import { type ShapeTable, shapeTable } from "./shape-table.js";
-import { type Found, type Problem, solveCandidate } from "./solve-candidate.js";
+import { type Found, type Problem, type Solved, solveCandidate } from "./solve-candidate.js";
 import type { SpaceOptions } from "./space.js";
+import { stageFloors } from "./stage-floor.js";
 
 export interface SearchInputs {
   readonly model: ModelSpec;
@@ -31,9 +33,50 @@ export interface SearchInputs {
 /** A sub-search with what is known before it is solved. */
 interface Entry {
   readonly problem: Problem;
-  readonly boundMs: number;
   readonly order: number;
+  /** Per sample, so that batches compare. */
+  readonly bound: number;
+  /** The nearer bound, once it was asked for. */
+  readonly relaxed: RelaxedDivision | null;
 }
+
+/** Entries by their bound, best first: a binary heap, ties by order. */
+class EntryQueue {
+  readonly #heap: Entry[] = [];
+
+  push(entry: Entry): void {
+    const heap = this.#heap;
+    let at = heap.push(entry) - 1;
+    while (at > 0) {
+      const up = (at - 1) >> 1;
+      if (!before(entry, heap[up]!)) break;
+      heap[at] = heap[up]!;
+      at = up;
+    }
+    heap[at] = entry;
+  }
+
+  pop(): Entry | undefined {
+    const heap = this.#heap;
+    const top = heap[0];
+    const last = heap.pop();
+    if (!last || heap.length === 0) return top;
+    let at = 0;
+    for (;;) {
+      let down = 2 * at + 1;
+      if (down >= heap.length) break;
+      if (down + 1 < heap.length && before(heap[down + 1]!, heap[down]!)) down++;
+      if (!before(heap[down]!, last)) break;
+      heap[at] = heap[down]!;
+      at = down;
+    }
+    heap[at] = last;
+    return top;
+  }
+}
+
+const before = (a: Entry, b: Entry): boolean =>
+  a.bound < b.bound || (a.bound === b.bound && a.order < b.order);
 
 /** Prices made so far, shared by all sub-searches. */
 function shapes(cost: CostModel, space: SpaceOptions): (outer: OuterChoice) => ShapeTable {
@@ -93,8 +136,8 @@ const megabytes = (bytes: number): number => Math.ceil(bytes / BYTES_PER_MB);
  * Finds the fastest plan (most samples per second) whose every rank stays inside the budget, proves how good it is,
  * and tells what became of every other outer choice.
  *
- * Sub-searches are solved in the order of their bounds, so most of them end before they begin: their bound is above
- * the best plan found.
+ * Best bound first: a sub-search whose bound is above the best plan found is not solved at all, and one with a
+ * pipeline gets a nearer bound before its turn.
  *
  * @param now clock in ms, for `searchMs` only
  * @throws ARGUMENT_INVALID when the batch or the space cannot be read
@@ -111,7 +154,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
   const shapeOf = shapes(cost, space);
   const outers = outerChoices(ranks, kinds.length, inputs.globalBatch, space);
   const candidates: (Candidate | null)[] = outers.map(() => null);
-  const entries: Entry[] = [];
+  const queue = new EntryQueue();
   let smallest = Number.POSITIVE_INFINITY;
 
   for (const [order, outer] of outers.entries()) {
@@ -140,24 +183,31 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
     for (const shape of space.uniformLayers ? uniformShapes(whole) : [whole]) {
       const problem = { shape, outer, kinds, budgetBytes, even };
       const boundMs = candidateBound(shape, outer, kinds, budgetBytes);
-      if (boundMs < Number.POSITIVE_INFINITY) entries.push({ problem, boundMs, order });
+      if (boundMs < Number.POSITIVE_INFINITY)
+        queue.push({ problem, order, bound: boundMs / outer.globalBatch, relaxed: null });
     }
   }
-  entries.sort(
-    (a, b) =>
-      a.boundMs / a.problem.outer.globalBatch - b.boundMs / b.problem.outer.globalBatch || a.order - b.order,
-  );
-
   let best: Found | null = null;
-  // Per sample, so that batches compare.
   let lowerBound = Number.POSITIVE_INFINITY;
-  for (const { problem, order } of entries) {
+  for (let entry = queue.pop(); entry; entry = queue.pop()) {
+    const { problem, order, bound } = entry;
+    let { relaxed } = entry;
     const { outer } = problem;
-    const blank = { ...outer, stepMs: null, samplesPerSecond: null, memoryBytes: null };
-    const capMs: number = best
-      ? (best.stepMs / best.problem.outer.globalBatch) * outer.globalBatch
+    const bestPerSample: number = best
+      ? best.stepMs / best.problem.outer.globalBatch
       : Number.POSITIVE_INFINITY;
-    const solved = solveCandidate(problem, capMs);
+    if (outer.stages > 1 && !relaxed && bound < bestPerSample) {
+      relaxed = relaxDivision(problem, stageFloors(problem));
+      const nearer = Math.max(bound, relaxed.boundMs / outer.globalBatch);
+      if (nearer < Number.POSITIVE_INFINITY) queue.push({ problem, order, bound: nearer, relaxed });
+      continue;
+    }
+    const blank = { ...outer, stepMs: null, samplesPerSecond: null, memoryBytes: null };
+    const capMs = bestPerSample * outer.globalBatch;
+    const solved: Solved =
+      bound < bestPerSample
+        ? solveCandidate(problem, relaxed, capMs)
+        : { best: null, lowerBoundMs: bound * outer.globalBatch };
     lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
     const found = solved.best;
     if (found) {

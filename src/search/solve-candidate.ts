@@ -1,13 +1,14 @@
 import { criticalPath } from "../cost/critical-path.js";
 import { inFlight, pipelineTime, type StageWork } from "../cost/pipeline-time.js";
 import { HEAD_KIND } from "../model/model-profile.js";
-import { bytesOf, candidateBound, kindCounts, passMs, pricedParts, rankOf } from "./candidate-bound.js";
+import { bytesOf, candidateBound, kindCounts, passMs, peakedPrice, rankOf } from "./candidate-bound.js";
 import { divide, type Suffix, suffixStages } from "./division.js";
-import { fullFrontier, type Label, rankFrontier } from "./label.js";
+import { fullFrontier, fullStandIns, type Label, rankFrontier, rankStandIns, type StandIn } from "./label.js";
 import { memoryPrice } from "./memory-price.js";
 import type { OuterChoice } from "./outer-choice.js";
+import type { RelaxedDivision } from "./relaxed-division.js";
 import type { SchedulePath } from "./schedule-bound.js";
-import type { Addend, ShapeTable, VocabularyChoice } from "./shape-table.js";
+import type { Addend, Choice, ShapeTable, VocabularyChoice } from "./shape-table.js";
 import { optionFrontier, type StageOption, stageOption } from "./stage-option.js";
 import { stageTable } from "./stage-table.js";
 
@@ -44,25 +45,6 @@ const WIDENINGS: readonly number[] = [0.002, 0.01, 0.04, 0.15, 0.5, 2];
 /** Critical paths that may be learnt before a gap is accepted. */
 const MOST_PATHS = 24;
 
-/** Least prices of one kind. */
-interface Least {
-  readonly forwardMs: number;
-  readonly backwardMs: number;
-  readonly passMs: number;
-  readonly rankMs: number;
-}
-
-function leastOf(list: readonly Addend[], microBatches: number): Least {
-  const least = (value: (one: Addend) => number): number =>
-    list.reduce((low, one) => Math.min(low, value(one)), Number.POSITIVE_INFINITY);
-  return {
-    forwardMs: least((one) => one.forwardMs),
-    backwardMs: least((one) => one.backwardMs),
-    passMs: least(passMs),
-    rankMs: least((one) => rankOf(one, microBatches)),
-  };
-}
-
 /** Running sums over the layers: entry i holds the first i. */
 function prefix(kinds: readonly string[], value: (kind: string) => number): Float64Array {
   const sums = new Float64Array(kinds.length + 1);
@@ -83,39 +65,66 @@ export function suffixWorks(suffix: Suffix): StageWork[] {
 }
 
 /** Best plan of one sub-search that is faster than `capMs`, with a bound that none of its plans is below. */
-export function solveCandidate(problem: Problem, capMs: number): Solved {
+export function solveCandidate(problem: Problem, relaxed: RelaxedDivision | null, capMs: number): Solved {
   const { shape, outer, kinds, budgetBytes } = problem;
-  const bound = candidateBound(shape, outer, kinds, budgetBytes);
+  const bound =
+    problem.outer.stages === 1 ? candidateBound(shape, outer, kinds, budgetBytes) : relaxed!.boundMs;
   if (!(bound < capMs)) return { best: null, lowerBoundMs: bound };
   for (const widening of [...WIDENINGS, Number.POSITIVE_INFINITY]) {
     const limitMs = Math.min(capMs, bound * (1 + widening));
-    const solved = attempt(problem, limitMs);
+    const solved = attempt(problem, relaxed, limitMs, false);
+    if (solved.overgrown) {
+      // Ranking by one weighted time keeps tables small; the plan may miss the optimum by what the bound tells.
+      const ranked = attempt(problem, relaxed, capMs, true);
+      return { best: ranked.best, lowerBoundMs: Math.min(bound, capMs) };
+    }
     if (solved.best || limitMs >= capMs) return solved;
   }
   return { best: null, lowerBoundMs: capMs };
 }
 
-function attempt(problem: Problem, limitMs: number): Solved {
+interface Attempt extends Solved {
+  /** A table grew too large, so that nothing is proven. */
+  readonly overgrown: boolean;
+}
+
+function attempt(
+  problem: Problem,
+  relaxed: RelaxedDivision | null,
+  limitMs: number,
+  ranked: boolean,
+): Attempt {
   const { shape, outer, kinds } = problem;
   const { stages, microBatches: m, schedule } = outer;
-  const least = new Map(
-    [...new Set(kinds)].map((kind) => [kind, leastOf(shape.choices.get(kind)!, m)] as const),
+  const leastForward = new Map(
+    [...shape.choices].map(([kind, list]) => [kind, leastValue(list, (one) => one.forwardMs)]),
   );
-  const forwardSums = prefix(kinds, (kind) => least.get(kind)!.forwardMs);
-  const backwardSums = prefix(kinds, (kind) => least.get(kind)!.backwardMs);
-  const tableOf = stageTables(problem, least, limitMs);
+  const leastBackward = new Map(
+    [...shape.choices].map(([kind, list]) => [kind, leastValue(list, (one) => one.backwardMs)]),
+  );
+  const forwardSums = prefix(kinds, (kind) => leastForward.get(kind)!);
+  const backwardSums = prefix(kinds, (kind) => leastBackward.get(kind)!);
+  const width = kinds.length + 1;
+  const byRank = ranked || stages === 1;
+  const tableOf = stageTables(problem, relaxed, limitMs, byRank);
   const middle = new Map<string, readonly StageOption[]>();
   let best: Found | null = null;
   let lowerBoundMs = limitMs;
+  let overgrown = false;
   for (const vocabulary of shape.vocabulary) {
     const ends = new Map<string, readonly StageOption[]>();
     const options = (stage: number, start: number): readonly StageOption[] => {
+      if (relaxed && relaxed.fullestMs[stage * width + start]! > limitMs * (1 + SAME)) return [];
       const outerStage = stage === 0 || stage === stages - 1;
       const cache = outerStage ? ends : middle;
       const { table, signature } = tableOf(stage, start);
       const key = `${stage} ${signature}`;
       let list = cache.get(key);
       if (!list) {
+        if (table === null) {
+          overgrown = true;
+          return [];
+        }
         list = optionsOf(problem, table, stage, start, vocabulary, limitMs);
         cache.set(key, list);
       }
@@ -152,7 +161,7 @@ function attempt(problem: Problem, limitMs: number): Solved {
       paths.push(criticalPath(schedule, m, suffixWorks(first)));
     }
   }
-  return { best, lowerBoundMs: Math.min(lowerBoundMs, best ? best.stepMs : limitMs) };
+  return { best, lowerBoundMs: Math.min(lowerBoundMs, best ? best.stepMs : limitMs), overgrown };
 }
 
 function optionsOf(
@@ -186,54 +195,153 @@ function optionsOf(
   return optionFrontier(result);
 }
 
+/** Labels on one layer beyond which a sub-search gives up its exactness and keeps its bound. */
+const MOST_LABELS = 1500;
+
+const standInCache = new WeakMap<ShapeTable, Map<string, StandIn>>();
+
+/**
+ * Stand-in costs in front of a layer of `nextKind`, and behind an embedding where `firstKind` is told. In a pipeline
+ * the first layout is what the stage before sends, so only equal ones stand in for each other.
+ */
+function standIns(shape: ShapeTable, firstKind: string | null, nextKind: string): StandIn {
+  let cache = standInCache.get(shape);
+  if (!cache) {
+    cache = new Map();
+    standInCache.set(shape, cache);
+  }
+  const key = `${firstKind} ${nextKind}`;
+  let result = cache.get(key);
+  if (!result) {
+    const numbers = shape.layouts.map((_, index) => index);
+    const last = shape.relayouts.get(nextKind)!;
+    const first = firstKind === null ? null : shape.relayouts.get(firstKind)!;
+    const most = (gaps: number[]): number => gaps.reduce((a, b) => Math.max(a, b), 0);
+    result = {
+      first: numbers.map((a) =>
+        numbers.map((b) => {
+          if (a === b) return 0;
+          if (!first) return Number.POSITIVE_INFINITY;
+          return most(shape.vocabulary.map(({ layout }) => first[layout]![a]! - first[layout]![b]!));
+        }),
+      ),
+      last: numbers.map((a) => numbers.map((b) => most(numbers.map((to) => last[a]![to]! - last[b]![to]!)))),
+    };
+    cache.set(key, result);
+  }
+  return result;
+}
+
 interface SignedTable {
-  readonly table: readonly Label[][];
+  /** `null` where it would have grown too large. */
+  readonly table: readonly Label[][] | null;
   readonly signature: string;
 }
 
 /** Stage tables of one attempt, made when asked for. Stages that see the same kinds ahead share one. */
 function stageTables(
   problem: Problem,
-  least: ReadonlyMap<string, Least>,
+  relaxed: RelaxedDivision | null,
   limitMs: number,
+  byRank: boolean,
 ): (stage: number, start: number) => SignedTable {
   const { shape, outer, kinds, budgetBytes } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const made = new Map<string, SignedTable>();
-  const endRank = Math.min(
-    ...shape.vocabulary.map(({ embedding, head }) => Math.min(rankOf(embedding, m), rankOf(head, m))),
-  );
-  const totalPass = kinds.reduce((sum, kind) => sum + least.get(kind)!.passMs, 0);
   // Kinds ahead of a layer are alike up to here.
   const runEnd = new Int32Array(kinds.length);
   for (let i = kinds.length - 1; i >= 0; i--)
     runEnd[i] = i + 1 < kinds.length && kinds[i + 1] === kinds[i] ? runEnd[i + 1]! : i + 1;
+  // Starts of a stage that see the same kinds as this one, as far as a stage may reach.
+  const runStarts = (stage: number, from: number): number[] => {
+    const starts: number[] = [];
+    for (let start = stage; start <= kinds.length - (stages - stage); start++)
+      if (kinds[start] === kinds[from]) starts.push(start);
+    return starts;
+  };
   return (stage, start) => {
     const held = inFlight(schedule, stage, stages, m);
     const most = kinds.length - start - (stages - 1 - stage);
     const alike = runEnd[start]! >= start + most;
     const signature = alike ? kinds[start]! : `from ${start}`;
-    const key = `${signature} ${held} ${stage === 0} ${stage === stages - 1}`;
+    const key = `${signature} ${stage}`;
     const known = made.get(key);
     if (known) return known;
     // The first start that asks is the earliest of its stage, so no later one needs more layers.
     const ahead = alike
       ? new Array<string>(kinds.length - (stages - 1)).fill(kinds[start]!)
       : kinds.slice(start, start + most);
-    const query = { stage, held, ahead, least, limitMs, endRank, totalPass };
+    const starts = alike ? runStarts(stage, start) : [start];
     const table = stageTable(shape, {
       kinds: ahead,
       inFlight: held,
       microBatches: m,
       budgetBytes,
       afterEmbedding: stage === 0,
-      frontier: stages === 1 ? rankFrontier : fullFrontier,
-      worth: stages === 1 ? worthAlone(problem, limitMs) : worthInPipeline(problem, query),
+      frontier: byRank ? rankFrontier : fullFrontier,
+      continuing: (labels, nextKind) => {
+        const standIn = standIns(shape, stages === 1 ? kinds[0]! : null, nextKind);
+        return byRank ? rankStandIns(labels, standIn, m) : fullStandIns(labels, standIn);
+      },
+      mostLabels: byRank ? Number.POSITIVE_INFINITY : MOST_LABELS,
+      worth:
+        stages === 1
+          ? worthAlone(problem, limitMs)
+          : worthInPipeline(problem, relaxed!, stage, starts, ahead, limitMs),
     });
     const result = { table, signature };
     made.set(key, result);
     return result;
   };
+}
+
+/**
+ * Least time of the layers still to come, at some price on memory: entry i of a row is for the layers after the first
+ * i. Either they all stay in the layout of the layer before them, or at least one layout change is paid.
+ */
+interface Rest {
+  readonly price: number;
+  readonly stay: readonly Float64Array[];
+  readonly any: Float64Array;
+  /** Cheapest change away from a layout, both ways of a micro-batch. */
+  readonly change: Float64Array;
+}
+
+function restOf(
+  shape: ShapeTable,
+  ahead: readonly string[],
+  held: number,
+  price: number,
+  changeWeight: number,
+  cost: (one: Addend) => number,
+): Rest {
+  const least = (list: readonly Addend[]): number =>
+    leastValue(list, (one) => cost(one) + price * bytesOf(one, held));
+  const rows = (pick: (kind: string) => number): Float64Array => prefix(ahead, pick);
+  const cached = (filter: (one: Choice) => boolean): ((kind: string) => number) => {
+    const byKind = new Map([...shape.choices].map(([kind, list]) => [kind, least(list.filter(filter))]));
+    return (kind) => byKind.get(kind)!;
+  };
+  return {
+    price,
+    stay: shape.layouts.map((_, layout) => rows(cached((one) => one.layout === layout))),
+    any: rows(cached(() => true)),
+    change: Float64Array.from(shape.layouts, (_, from) => {
+      let low = Number.POSITIVE_INFINITY;
+      for (const table of shape.relayouts.values())
+        for (const [to, ms] of table[from]!.entries()) if (to !== from) low = Math.min(low, ms);
+      return 2 * changeWeight * low;
+    }),
+  };
+}
+
+/** Least time of layers `from` to `to`, behind a layer of that layout. */
+function restBetween(rest: Rest, layout: number, from: number, to: number): number {
+  const row = rest.stay[layout]!;
+  const stay = row[to]! - row[from]!;
+  const any = rest.any[to]! - rest.any[from]! + rest.change[layout]!;
+  // Infinite sums have no difference: then nothing can stay.
+  return stay < any ? stay : any;
 }
 
 /** One stage: time so far, plus what the rest takes at the best price on memory, must stay within the limit. */
@@ -242,14 +350,9 @@ function worthAlone(problem: Problem, limitMs: number): (label: Label, layers: n
   const m = outer.microBatches;
   const held = inFlight(outer.schedule, 0, 1, m);
   const cost = (one: Addend): number => rankOf(one, m);
-  const { msPerByte } = memoryPrice(pricedParts(shape, kindCounts(kinds), held, cost), budgetBytes);
+  const { msPerByte } = peakedPrice(shape, kindCounts(kinds), held, m, budgetBytes);
   const rests = [0, msPerByte].map((price) => {
-    const leastPriced = (list: readonly Addend[]): number =>
-      list.reduce(
-        (low, one) => Math.min(low, cost(one) + price * bytesOf(one, held)),
-        Number.POSITIVE_INFINITY,
-      );
-    const byKind = new Map([...new Set(kinds)].map((kind) => [kind, leastPriced(shape.choices.get(kind)!)]));
+    const rest = restOf(shape, kinds, held, price, m, cost);
     const ends = shape.vocabulary.reduce(
       (low, { embedding, head }) =>
         Math.min(
@@ -258,71 +361,98 @@ function worthAlone(problem: Problem, limitMs: number): (label: Label, layers: n
         ),
       Number.POSITIVE_INFINITY,
     );
-    const rest = new Float64Array(kinds.length + 1);
-    rest[kinds.length] = ends;
-    for (let i = kinds.length - 1; i >= 0; i--) rest[i] = rest[i + 1]! + byKind.get(kinds[i]!)!;
-    return { price, rest };
+    return { ...rest, ends };
   });
   const slack = limitMs * (1 + SAME);
+  const count = kinds.length;
   return (label, layers) =>
     rests.every(
-      ({ price, rest }) => label.rankMs + price * (label.sumBytes - budgetBytes) + rest[layers]! <= slack,
+      (rest) =>
+        label.rankMs +
+          rest.price * (label.peakBytes - budgetBytes) +
+          restBetween(rest, label.last, layers, count) +
+          rest.ends <=
+        slack,
     );
 }
 
-interface PipelineQuery {
-  readonly stage: number;
-  readonly held: number;
-  readonly ahead: readonly string[];
-  readonly least: ReadonlyMap<string, Least>;
-  readonly limitMs: number;
-  readonly endRank: number;
-  readonly totalPass: number;
-}
-
 /**
- * A stage among others. With r its time alone and t its time for one micro-batch, some number of layers ℓ that it can
- * still grow to must satisfy both r(ℓ) ≤ limit and t(ℓ) + (m − 1) τ(ℓ) / (p − 1) ≤ limit, where τ(ℓ) is the least
- * time of all other layers: the fullest other stage q has t_q ≥ τ / (p − 1), and for 1F1B and GPipe alike some path
- * passes this stage once and q at least m − 1 times.
+ * A stage among others: some start and length ℓ that it can still grow to must leave room for the rest of the
+ * division. With t its time for one micro-batch and r its time alone, the relaxed division demands
+ * r ≤ limit, before + m t ≤ limit and before + t + through(behind) ≤ limit.
  */
-function worthInPipeline(problem: Problem, query: PipelineQuery): (label: Label, layers: number) => boolean {
-  const { shape, outer, budgetBytes } = problem;
-  const { stages, microBatches: m } = outer;
-  const { stage, held, ahead, least, limitMs, totalPass } = query;
+function worthInPipeline(
+  problem: Problem,
+  relaxed: RelaxedDivision,
+  stage: number,
+  starts: readonly number[],
+  ahead: readonly string[],
+  limitMs: number,
+): (label: Label, layers: number) => boolean {
+  const { shape, outer, budgetBytes, kinds, even } = problem;
+  const { stages, microBatches: m, schedule } = outer;
+  const held = inFlight(schedule, stage, stages, m);
   const count = ahead.length;
-  const isEnd = stage === 0 || stage === stages - 1;
-  const limitRank = limitMs * (1 + SAME) - (isEnd ? query.endRank : 0);
-  const pass = prefix(ahead, (kind) => least.get(kind)!.passMs);
-  const ranks = prefix(ahead, (kind) => least.get(kind)!.rankMs);
-  const others = new Float64Array(count + 1);
-  for (let l = 0; l <= count; l++) others[l] = ((m - 1) * Math.max(0, totalPass - pass[l]!)) / (stages - 1);
-  // The price on memory at about the length that stages will have.
-  const typical = ahead.slice(0, Math.max(1, Math.round(problem.kinds.length / stages)));
-  const counts = kindCounts(typical);
-  const parts = [...counts].map(([kind, number]) => ({
-    count: number,
-    alternatives: shape.choices.get(kind)!.map((one) => ({ bytes: bytesOf(one, held), ms: rankOf(one, m) })),
-  }));
-  const { msPerByte } = memoryPrice(parts, budgetBytes);
-  const priced = prefix(ahead, (kind) =>
-    shape.choices
-      .get(kind)!
-      .reduce(
-        (low, one) => Math.min(low, rankOf(one, m) + msPerByte * bytesOf(one, held)),
-        Number.POSITIVE_INFINITY,
-      ),
-  );
-  const { even } = problem;
-  return (label, layers) => {
-    const overRank = label.rankMs - ranks[layers]!;
-    const overPriced = label.rankMs + msPerByte * (label.sumBytes - budgetBytes) - priced[layers]!;
-    const overPass = label.forwardMs + label.backwardMs - pass[layers]!;
-    for (let l = layers; l <= count; l++) {
-      if (overRank + ranks[l]! > limitRank || overPriced + priced[l]! > limitRank) return false;
+  const width = kinds.length + 1;
+  const slack = limitMs * (1 + SAME);
+  const ends: Addend[][] = [];
+  if (stage === 0) ends.push(shape.vocabulary.map(({ embedding }) => embedding));
+  if (stage === stages - 1) ends.push(shape.vocabulary.map(({ head }) => head));
+  const endLeast = (value: (one: Addend) => number): number =>
+    ends.reduce((sum, list) => sum + leastValue(list, value), 0);
+  const endPass = endLeast(passMs);
+  const endRank = endLeast((one) => rankOf(one, m));
+  const endBytes = endLeast((one) => bytesOf(one, held));
+  // The most that this stage may take for one micro-batch, by its length.
+  const mostPass = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
+  let longest = 0;
+  for (const start of starts) {
+    const here = stage * width + start;
+    const before = relaxed.beforeMs[here]!;
+    if (relaxed.fullestMs[here]! > slack) continue;
+    for (let l = 1; l <= count && start + l <= kinds.length; l++) {
       if (even !== 0 && l !== even) continue;
-      if (overPass + pass[l]! + others[l]! <= limitMs * (1 + SAME)) return true;
+      const behind = (stage + 1) * width + start + l;
+      const through = relaxed.throughMs[behind]!;
+      if (through === Number.POSITIVE_INFINITY) continue;
+      let most = Math.min((slack - before) / m, slack - before - through);
+      if (schedule === "gpipe") most = Math.min(most, (slack - before - relaxed.roundMs[behind]!) / m);
+      if (most - endPass > mostPass[l]!) mostPass[l] = most - endPass;
+      if (most > endPass) longest = Math.max(longest, l);
+    }
+  }
+  // Prices on memory that fit about the lengths that stages will have, for both limits.
+  const typical = kindCounts(ahead.slice(0, Math.max(1, Math.round(kinds.length / stages))));
+  const room = budgetBytes - endBytes;
+  const restAt = (changeWeight: number, cost: (one: Addend) => number, priced: boolean): Rest => {
+    const parts = [...typical].map(([kind, number]) => ({
+      count: number,
+      alternatives: shape.choices.get(kind)!.map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) })),
+    }));
+    const price = priced ? memoryPrice(parts, room).msPerByte : 0;
+    return restOf(shape, ahead, held, price, changeWeight, cost);
+  };
+  const rank = (one: Addend): number => rankOf(one, m);
+  const passRests = [restAt(1, passMs, false), restAt(1, passMs, true)];
+  const rankRest = restAt(m, rank, true);
+  const rankLimit = slack - endRank;
+  return (label, layers) => {
+    if (label.rankMs > rankLimit) return false;
+    const over = label.peakBytes - room;
+    if (over > 0) return false;
+    const labelPass = label.forwardMs + label.backwardMs;
+    const labelRank = label.rankMs + rankRest.price * over;
+    next: for (let l = layers; l <= longest; l++) {
+      if (labelRank + restBetween(rankRest, label.last, layers, l) > rankLimit) continue;
+      for (const rest of passRests)
+        if (labelPass + rest.price * over + restBetween(rest, label.last, layers, l) > mostPass[l]!)
+          continue next;
+      return true;
     }
     return false;
   };
+}
+
+function leastValue(list: readonly Addend[], value: (one: Addend) => number): number {
+  return list.reduce((low, one) => Math.min(low, value(one)), Number.POSITIVE_INFINITY);
 }

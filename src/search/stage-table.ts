@@ -13,6 +13,10 @@ export interface StageQuery {
   readonly afterEmbedding: boolean;
   /** Keeps the labels worth keeping, of one first and last layout. */
   readonly frontier: (labels: Label[]) => Label[];
+  /** Of labels that more layers follow, across layouts; the layer that comes next has this kind. */
+  readonly continuing: (labels: Label[], nextKind: string) => Label[];
+  /** More labels than this on one layer end the table: `null` is returned. */
+  readonly mostLabels: number;
   /** Whether a label of so many layers can still become part of a plan that is worth having. */
   readonly worth: (label: Label, layers: number) => boolean;
 }
@@ -61,7 +65,7 @@ function extend(
  * Orders of the same strategies give equal labels, of which one stays, so identical layers cost no more than their
  * counts would.
  */
-export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] {
+export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] | null {
   const result: Label[][] = [];
   let current: (Label | null)[] = [null];
   const layouts = shape.layouts.length;
@@ -85,7 +89,9 @@ export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] {
     for (const bucket of buckets) if (bucket) kept.push(...query.frontier(bucket));
     if (kept.length === 0) break;
     result.push(kept);
-    current = kept;
+    const nextKind = query.kinds[position + 1];
+    current = nextKind === undefined ? [] : query.continuing([...kept], nextKind);
+    if (current.length > query.mostLabels) return null;
   }
   return result;
 }
