@@ -18,9 +18,9 @@ const settled = z.number().int().min(-1).max(1e9).default(-1);
 const schema = z.object({
   id: z.string().default("case"),
   engine: z.literal("galvatron-3.0").default("galvatron-3.0"),
-  args: z.object({
+  args: z.strictObject({
     hardware_info: z
-      .object({
+      .strictObject({
         num_nodes: count.max(1e6).default(1),
         num_gpus_per_node: count.max(1e6).default(8),
         memory_constraint: count.max(1e6).default(24),
@@ -44,7 +44,8 @@ const schema = z.object({
       })
       .prefault({}),
     batch_size_info: z
-      .object({
+      .strictObject({
+        recommend_min_bsz: z.unknown().optional(),
         min_bsz: count.default(8),
         max_bsz: count.default(8),
         bsz_scale: count.default(8),
@@ -53,7 +54,7 @@ const schema = z.object({
       })
       .prefault({}),
     search_space_info: z
-      .object({
+      .strictObject({
         disable_dp: flag.default(false),
         disable_tp: flag.default(false),
         disable_cp: flag.default(true),
@@ -70,6 +71,7 @@ const schema = z.object({
       })
       .prefault({}),
     options_info: z.object({ fine_grained_mode: flag.default(true) }).prefault({}),
+    model_info: z.unknown().optional(),
     debug_info: z.object({ debug_costmodel_coe: z.number().positive().max(1e6).default(1) }).prefault({}),
   }),
   layerConfigs: z
@@ -81,7 +83,8 @@ const schema = z.object({
 
 /**
  * Reads a case file: the ancestor's options nested as in its YAML, the layer types and the profile files.
- * Options that change no search (`parallel_search`, `worker`, paths) are passed over.
+ * Options that change no search (`recommend_min_bsz`, `parallel_search`, `worker`, paths) are passed over; options of
+ * the space, the batch and the hardware that it does not have are refused.
  * @throws GalvatronError ARGUMENT_INVALID with the path of the wrong field
  */
 export function readCase(value: unknown, source: string): AncestorCase {

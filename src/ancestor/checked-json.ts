@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { type ErrorCode, GalvatronError } from "../base/errors.js";
 
-/** Largest number that any profile may hold: beyond it sums overflow. */
+/** Largest number that any profile may hold, and the least beside zero: beyond them sums and quotients overflow. */
 const HUGE: number = 1e12;
+const TINY: number = 1e-12;
 
 /** A time, a size or a bandwidth that must be there. */
-export const positive: z.ZodNumber = z.number().positive().max(HUGE);
+export const positive: z.ZodNumber = z.number().min(TINY).max(HUGE);
 /** A time or a size that may be nothing. */
 export const amount: z.ZodNumber = z.number().min(0).max(HUGE);
 /** A count: whole, at least 1. */
@@ -57,7 +58,7 @@ export function refusal(
   message: string,
   code: ErrorCode = "PROFILE_INVALID",
 ): GalvatronError {
-  const where = path.length === 0 ? "(whole file)" : path.join(".");
+  const where = path.length === 0 ? "(whole file)" : path.map((key) => (key === "" ? '""' : key)).join(".");
   return new GalvatronError(code, `${source}: ${where}: ${message}`, { source, path: where });
 }
 

@@ -43,10 +43,9 @@ const SEQUENCES = /^\[?(\d+(?:[,_] ?\d+)*)\]?$/;
 const RAW = /^\d+_\d+_\d+(_[a-z]+)*$/;
 
 const numbersByKey = z.record(z.string(), amount);
-const layerSchema = z.object({ parameter_size: positive, tp_activation_per_bsz_dict: numbersByKey });
-const vocabularySchema = z.object({
-  model_states: z.union([numbersByKey, amount]),
-  activation: z.union([numbersByKey, amount]),
+const layerSchema = z.object({
+  parameter_size: positive,
+  tp_activation_per_bsz_dict: z.record(z.string(), positive),
 });
 
 /**
@@ -161,10 +160,12 @@ function readVocabularyRow(
   path: readonly string[],
   sequences: readonly number[] | null,
 ): VocabularyMemoryRow {
-  const row = check(vocabularySchema, entry, source, path);
+  const row = check(z.record(z.string(), z.unknown()), entry, source, path);
   const table = (field: "model_states" | "activation"): ReadonlyMap<number, number> => {
     const cell = row[field];
-    return typeof cell === "number" ? new Map([[1, cell]]) : degrees(cell, source, [...path, field]);
+    const at = [...path, field];
+    if (typeof cell === "number") return new Map([[1, check(amount, cell, source, at)]]);
+    return degrees(check(numbersByKey, cell, source, at), source, at);
   };
   return { sequences, statesMB: table("model_states"), activationMB: table("activation") };
 }
