@@ -1,30 +1,50 @@
 import type { LayerSample, ModelProfile } from "../model/model-profile.js";
-import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
+import { axis, baseLayout, type Figure, type ScatterTrace } from "./figure.js";
+import { strategyColor } from "./palette.js";
 
-/** Time of one layer of each kind over the samples of a micro-batch: forward and backward, by tensor degree. */
+const SYMBOLS = ["circle", "square", "diamond", "x"] as const;
+
+/**
+ * Time of one layer of each kind over the samples of a micro-batch: forward on the left, backward on the right, one
+ * line per kind and tensor split.
+ */
 export function modelProfileFigure(profile: ModelProfile): Figure {
-  const degrees = [...new Set(profile.layers.map((l) => l.tensorDegree))].sort((a, b) => a - b);
-  const samples = [...profile.layers].sort(
-    (a, b) => a.kind.localeCompare(b.kind) || a.tensorDegree - b.tensorDegree || a.samples - b.samples,
-  );
-  const name = (l: LayerSample): string =>
-    `${l.kind} ×${l.samples}${degrees.length > 1 ? ` tp${l.tensorDegree}${l.tensorSplit === "sequence" ? "s" : ""}` : ""}`;
-  const bar = (label: string, color: string, ms: (l: LayerSample) => number): BarTrace => ({
-    type: "bar",
-    orientation: "v",
-    name: label,
-    x: samples.map(name),
-    y: samples.map((l) => Number(ms(l).toPrecision(4))),
-    marker: { color },
-  });
+  const lines = new Map<string, LayerSample[]>();
+  for (const sample of profile.layers)
+    lines.set(nameOf(sample), [...(lines.get(nameOf(sample)) ?? []), sample]);
+  const pane = (suffix: string, ms: (l: LayerSample) => number): ScatterTrace[] =>
+    [...lines].map(([name, samples], index): ScatterTrace => {
+      const sorted = [...samples].sort((a, b) => a.samples - b.samples);
+      const { color } = strategyColor(index);
+      return {
+        type: "scatter",
+        mode: "lines+markers",
+        name,
+        legendgroup: name,
+        showlegend: suffix === "",
+        xaxis: `x${suffix}`,
+        yaxis: `y${suffix}`,
+        x: sorted.map((l) => l.samples),
+        y: sorted.map((l) => Number(ms(l).toPrecision(4))),
+        line: { color, width: 1.5 },
+        marker: { color, size: 7, symbol: SYMBOLS[index % SYMBOLS.length]! },
+      };
+    });
   return {
-    data: [bar("forward", "#56B4E9", (l) => l.forwardMs), bar("backward", "#0072B2", (l) => l.backwardMs)],
+    data: [...pane("", (l) => l.forwardMs), ...pane("2", (l) => l.backwardMs)],
     layout: {
-      ...baseLayout(`${profile.model.name}: time of one layer and micro-batch (${profile.source})`, 340),
-      barmode: "stack",
+      ...baseLayout(`${profile.model.name}: time of one layer and micro-batch (${profile.source})`, 380),
       showlegend: true,
-      xaxis: axis("layer kind × samples", { type: "category" }),
+      xaxis: axis("samples, forward", { domain: [0, 0.45], rangemode: "tozero" }),
       yaxis: axis("ms", { rangemode: "tozero" }),
+      xaxis2: axis("samples, backward", { domain: [0.57, 1], anchor: "y2", rangemode: "tozero" }),
+      yaxis2: axis("ms", { rangemode: "tozero", anchor: "x2" }),
     },
   };
+}
+
+/** "decoder", "decoder tp2" (weights cut), "decoder sp2" (sequence cut). */
+function nameOf(sample: LayerSample): string {
+  if (sample.tensorDegree === 1) return sample.kind;
+  return `${sample.kind} ${sample.tensorSplit === "sequence" ? "sp" : "tp"}${sample.tensorDegree}`;
 }
