@@ -32,8 +32,7 @@ export function openGradientSink(state: RankState, site: SiteState, microBatch: 
   const flats = site.flats.map((flat, index): FlatSink => {
     const gradients = site.entryGradients[index]!;
     const dtype = gradientDtype(site, gradients);
-    const direct =
-      flat.contributions === 0 && dtype === "float32" && (flat.mode === "ddp" || flat.mode === "zero1");
+    const direct = flat.contributions === 0 && dtype === "float32" && flat.keepsWholeGradient;
     const name = `${site.site.name}.${flat.layout.part}.gradient#${microBatch}`;
     const whole = direct ? flat.gradient : builder.tensor(name, "transient", dtype, [flat.layout.elements]);
     const fillZero = (start: number, end: number): void => {
@@ -66,102 +65,4 @@ function gradientDtype(site: SiteState, gradients: readonly (string | undefined)
     );
   }
   return [...dtypes][0] ?? "float32";
-}
-
-/**
- * Adds what a backward visit wrote to the gradients of the step, and after the last contribution reduces them over
- * the ranks that share the states: once a step under ddp (all-reduce) and ZeRO-1 (reduce-scatter), every time under
- * ZeRO-2 and ZeRO-3. Reductions go to their own stream, behind the backward of the layers before.
- */
-export function contributeGradients(
-  state: RankState,
-  site: SiteState,
-  sink: GradientSink,
-  microBatch: number,
-): void {
-  const { builder } = state;
-  const { layer } = site.site;
-  for (const { flat, whole, direct } of sink.flats) {
-    const first = flat.contributions === 0;
-    flat.contributions++;
-    const add = (input: number, output: number, stream: "compute" | "reduce"): void => {
-      const phase = stream === "compute" ? "backward" : "reduce";
-      const label: InstructionLabel = { phase, layer, microBatch };
-      builder.emit({ op: first ? "copy" : "accumulate", stream, label, input, output });
-    };
-    if (flat.mode === "ddp" || flat.mode === "zero1") {
-      if (!direct) add(whole, flat.gradient, "compute");
-    } else {
-      scatterContribution(state, site, flat, whole, first, microBatch, add);
-    }
-    if (flat.contributions === flat.expected) reduceOnce(state, flat, layer, microBatch);
-  }
-}
-
-/** ZeRO-2 and ZeRO-3: this visit's gradients to the ranks that own them. Reduced in float32. */
-function scatterContribution(
-  state: RankState,
-  site: SiteState,
-  flat: FlatState,
-  whole: number,
-  first: boolean,
-  microBatch: number,
-  add: (input: number, output: number, stream: "reduce") => void,
-): void {
-  const { builder } = state;
-  const { layer, name } = site.site;
-  let input = whole;
-  if (builder.tensors[whole]!.dtype !== "float32") {
-    input = builder.tensor(`${name}.gradient32#${microBatch}`, "transient", "float32", [
-      flat.layout.elements,
-    ]);
-    const label: InstructionLabel = { phase: "backward", layer, microBatch };
-    builder.emit({ op: "copy", stream: "compute", label, input: whole, output: input });
-  }
-  const output = first
-    ? flat.gradient
-    : builder.tensor(`${name}.gradientShard#${microBatch}`, "transient", "float32", [flat.shardElements]);
-  builder.emit({
-    op: "reduceScatter",
-    stream: "reduce",
-    label: { phase: "reduce", layer, microBatch },
-    group: flat.shareGroup,
-    reduction: "sum",
-    input,
-    output,
-  });
-  if (!first) add(output, flat.gradient, "reduce");
-  state.lingering.push(input);
-}
-
-/** What happens once a step, when all contributions are in. */
-function reduceOnce(state: RankState, flat: FlatState, layer: number, microBatch: number): void {
-  const { builder } = state;
-  const base = {
-    stream: "reduce",
-    label: { phase: "reduce", layer, microBatch } as InstructionLabel,
-    reduction: "sum",
-  } as const;
-  if (flat.shareRanks > 1 && flat.mode === "ddp") {
-    const { gradient } = flat;
-    builder.emit({ ...base, op: "allReduce", group: flat.shareGroup, input: gradient, output: gradient });
-  }
-  if (flat.mode === "zero1") {
-    builder.emit({
-      ...base,
-      op: "reduceScatter",
-      group: flat.shareGroup,
-      input: flat.gradient,
-      output: flat.ownGradient,
-    });
-  }
-  if (flat.wholeGroup >= 0) {
-    const start = Math.max(flat.layout.wholeStart, flat.ownGradientStart);
-    const end = Math.min(flat.layout.wholeEnd, flat.ownGradientStart + flat.shardElements);
-    if (end > start) {
-      const name = `${builder.tensors[flat.gradient]!.name}.whole`;
-      const piece = builder.view(flat.ownGradient, name, start - flat.ownGradientStart, [end - start]);
-      builder.emit({ ...base, op: "allReduce", group: flat.wholeGroup, input: piece, output: piece });
-    }
-  }
 }

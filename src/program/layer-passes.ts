@@ -1,9 +1,10 @@
 import { GalvatronError } from "../base/errors.js";
 import type { LayerStep } from "../graph/layer-graphs.js";
-import { contributeGradients, type GradientSink, openGradientSink } from "./gradients.js";
+import { type GradientSink, openGradientSink } from "./gradients.js";
 import type { ParameterViews } from "./parameter-views.js";
 import type { InstructionLabel } from "./program.js";
 import type { RankState, SiteState } from "./rank-state.js";
+import { contributeGradients } from "./reduce-gradients.js";
 import { declaredValue, stepInputs, stepOutputs } from "./sites.js";
 
 /** Value name → tensor, for one visit of one micro-batch. */

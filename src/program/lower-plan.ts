@@ -7,14 +7,17 @@ import { verifyPlan } from "../plan/verify-plan.js";
 import { ArenaCache } from "./arena-cache.js";
 import { lowerRank } from "./lower-rank.js";
 import type { Program } from "./program.js";
+import type { GradientOrder } from "./rank-state.js";
 import { planSites, type Site } from "./sites.js";
 
-/** Choices of the compiler that change no result. */
+/** Choices of the compiler; none changes the training beyond the rounding of sums. */
 export interface LowerOptions {
   /** Builds a layer's graphs; called once for each distinct kind, split and micro-batch shape. */
   readonly graphsFor: (request: LayerRequest) => LayerGraphs;
   /** Tokens (or labels) of the global batch that the loss is the mean over; from the model when left out. */
   readonly lossTokens?: number;
+  /** Order in which gradients are added up; `deferred`, the fast one, when left out. */
+  readonly gradientOrder?: GradientOrder;
 }
 
 /** All ranks' programs, and the ONNX bytes they name. */
@@ -39,7 +42,7 @@ export function lowerPlan(model: ModelSpec, plan: Plan, options: LowerOptions): 
   const sites = planSites(model, plan, options.graphsFor, options.lossTokens ?? lossTokens(model, plan));
   const arenas = new ArenaCache();
   const programs = Array.from({ length: plan.ranks }, (_, rank) =>
-    lowerRank(model, plan, sites, rank, arenas),
+    lowerRank(model, plan, sites, rank, options.gradientOrder ?? "deferred", arenas),
   );
   return { programs, graphs: storeOf(sites) };
 }

@@ -7,7 +7,7 @@ import { closeProgram } from "./close-program.js";
 import { type Environment, emitBackward, emitForward } from "./layer-passes.js";
 import { ParameterViews } from "./parameter-views.js";
 import type { Program } from "./program.js";
-import { openRank, type RankState, type SiteState } from "./rank-state.js";
+import { type GradientOrder, openRank, type RankState, type SiteState } from "./rank-state.js";
 import { type StageOperation, stageOperations } from "./schedule.js";
 import type { Site } from "./sites.js";
 import { emitUpdate } from "./update.js";
@@ -27,10 +27,11 @@ export function lowerRank(
   plan: Plan,
   sites: readonly (readonly Site[])[],
   rank: number,
+  gradientOrder: GradientOrder,
   arenas: ArenaCache,
 ): Program {
   const stage = stageOfRank(plan, rank);
-  const state = openRank(model, plan, sites[stage]!, rank);
+  const state = openRank(model, plan, sites[stage]!, rank, gradientOrder);
   new StageWriter(state, sites).emitOperations();
   emitUpdate(state);
   return closeProgram(state, arenas);

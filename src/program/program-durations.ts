@@ -118,7 +118,8 @@ class ProgramTimes {
     ranks: readonly number[],
     bytes: number,
   ): number {
-    const stride = (ranks[1] ?? 0) - (ranks[0] ?? 0);
+    const sorted = [...ranks].sort((a, b) => a - b);
+    const stride = (sorted[1] ?? 0) - (sorted[0] ?? 0);
     const key = `${collective} ${ranks.length} ${stride} ${bytes}`;
     let known = this.#collectives.get(key);
     if (known === undefined) {

@@ -1,4 +1,11 @@
-import { dataGroup, gridRanks, placeOf, type RankPlace, tensorGroup } from "../cluster/rank-groups.js";
+import {
+  dataGroup,
+  placeOf,
+  type RankGrid,
+  type RankPlace,
+  rankAt,
+  tensorGroup,
+} from "../cluster/rank-groups.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { ranksPerStage, samplesPerRank, stageOfRank } from "../plan/stages.js";
@@ -27,8 +34,10 @@ export interface FlatState {
   readonly computeCopyStart: number;
   readonly moment1: number;
   readonly moment2: number;
-  /** What this rank adds gradients up in: the whole vector (ddp, zero1) or its shard. */
+  /** What this rank adds gradients up in: the whole vector or its shard. */
   readonly gradient: number;
+  /** The whole vector, until it is reduced: ddp, and ZeRO-1 when it reduces once a step. */
+  readonly keepsWholeGradient: boolean;
   /** The reduced part of `gradient`: what the update reads. */
   readonly ownGradient: number;
   readonly ownGradientStart: number;
@@ -55,6 +64,14 @@ export interface SiteState {
   readonly saved: ReadonlySet<string>;
 }
 
+/**
+ * Order in which a gradient's contributions are added up. `deferred`: each rank adds up its own micro-batches, the
+ * sums are reduced when that is cheapest (ddp, ZeRO-1: once a step). `canonical`: in the order of the samples,
+ * whoever holds them, so that plans that differ only in data parallel, ZeRO, stages and recompute give the same bits;
+ * reduces after every micro-batch.
+ */
+export type GradientOrder = "deferred" | "canonical";
+
 /** Everything about one rank while its program is written. */
 export interface RankState {
   readonly model: ModelSpec;
@@ -64,6 +81,12 @@ export interface RankState {
   readonly builder: ProgramBuilder;
   readonly sites: readonly SiteState[];
   readonly flats: readonly FlatState[];
+  /**
+   * In the canonical order, what the head adds to parameters that it shares with an embedding on the same stage:
+   * summed apart, as if it were on another stage.
+   */
+  readonly tiedApart: FlatState | undefined;
+  readonly gradientOrder: GradientOrder;
   readonly slices: readonly ParameterSlice[];
   readonly constants: readonly ConstantTensor[];
   readonly inputs: Readonly<Record<string, readonly number[]>>;
@@ -76,7 +99,13 @@ export interface RankState {
 }
 
 /** Lays out what a rank keeps across steps: states, inputs, constants. */
-export function openRank(model: ModelSpec, plan: Plan, sites: readonly Site[], rank: number): RankState {
+export function openRank(
+  model: ModelSpec,
+  plan: Plan,
+  sites: readonly Site[],
+  rank: number,
+  gradientOrder: GradientOrder,
+): RankState {
   const builder = new ProgramBuilder();
   const hyper = builder.tensor("hyper", "io", "float32", [8], true);
   const clip = builder.tensor("clip", "io", "float32", [2], true);
@@ -89,6 +118,7 @@ export function openRank(model: ModelSpec, plan: Plan, sites: readonly Site[], r
   const inputPlaces: Record<string, InputPlace> = {};
   const constantIndex = new Map<readonly number[], number>();
   let tied: FlatState | undefined;
+  let tiedApart: FlatState | undefined;
 
   const siteStates = sites.map((site): SiteState => {
     const place = placeOf(site.grid, rank);
@@ -96,10 +126,13 @@ export function openRank(model: ModelSpec, plan: Plan, sites: readonly Site[], r
     const siteFlats = site.layouts.map((layout) => {
       let flat = layout.part === "tied" ? tied : undefined;
       if (flat === undefined) {
-        flat = openFlat(builder, plan, site, layout, rank);
+        flat = openFlat(builder, plan, site, layout, rank, gradientOrder);
         slices.push(...flatSlices(site, layout, place, flats.length));
         flats.push(flat);
         if (layout.part === "tied") tied = flat;
+      } else if (gradientOrder === "canonical") {
+        tiedApart = { ...flat, ...openGradient(builder, flat, `${site.name}.tied`), expected: 0 };
+        flat = tiedApart;
       }
       flat.expected += plan.microBatches;
       for (const [entry, { declaration }] of layout.entries.entries()) {
@@ -158,6 +191,8 @@ export function openRank(model: ModelSpec, plan: Plan, sites: readonly Site[], r
     builder,
     sites: siteStates,
     flats,
+    tiedApart,
+    gradientOrder,
     slices,
     constants,
     inputs,
@@ -192,9 +227,10 @@ function openFlat(
   site: Site,
   layout: FlatLayout,
   rank: number,
+  gradientOrder: GradientOrder,
 ): FlatState {
   const { strategy, grid } = site;
-  const share = strategy.tensorSplit === "sequence" ? gridRanks(grid) : dataGroup(grid, rank);
+  const share = strategy.tensorSplit === "sequence" ? sampleOrder(grid) : dataGroup(grid, rank);
   const alone = share.length === 1;
   const mode = alone ? "ddp" : strategy.dataParallel;
   const shareIndex = share.indexOf(rank);
@@ -226,12 +262,9 @@ function openFlat(
     : -1;
   const moment1 = state("moment1", shardElements);
   const moment2 = state("moment2", shardElements);
-  const wholeGradient = mode === "ddp" || mode === "zero1";
-  const gradient = builder.tensor(`${name}.gradient`, "gradient", "float32", [
-    wholeGradient ? layout.elements : shardElements,
-  ]);
+  const keepsWholeGradient = mode === "ddp" || (mode === "zero1" && gradientOrder === "deferred");
   const tensorRanks = layout.wholeEnd > layout.wholeStart ? tensorGroup(grid, rank) : [];
-  return {
+  const flat = {
     layer: site.layer,
     layout,
     mode,
@@ -248,15 +281,36 @@ function openFlat(
     computeCopyStart: copyIsShard ? shardStart : 0,
     moment1,
     moment2,
-    gradient,
-    ownGradient:
-      mode === "zero1"
-        ? builder.view(gradient, `${name}.gradient.shard`, shardStart, [shardElements])
-        : gradient,
+    keepsWholeGradient,
     ownGradientStart: shardStart,
     contributions: 0,
     expected: 0,
   };
+  return { ...flat, ...openGradient(builder, flat, name) };
+}
+
+/** What gradients of a flat are added up in. */
+function openGradient(
+  builder: ProgramBuilder,
+  flat: Pick<FlatState, "layout" | "mode" | "keepsWholeGradient" | "shardStart" | "shardElements">,
+  name: string,
+): Pick<FlatState, "gradient" | "ownGradient"> {
+  const { layout, mode, keepsWholeGradient, shardStart, shardElements } = flat;
+  const gradient = builder.tensor(`${name}.gradient`, "gradient", "float32", [
+    keepsWholeGradient ? layout.elements : shardElements,
+  ]);
+  const isPiece = keepsWholeGradient && mode !== "ddp";
+  const ownGradient = isPiece
+    ? builder.view(gradient, `${name}.gradient.shard`, shardStart, [shardElements])
+    : gradient;
+  return { gradient, ownGradient };
+}
+
+/** All ranks of a grid in the order of the samples and positions that they work on. */
+function sampleOrder(grid: RankGrid): readonly number[] {
+  return Array.from({ length: grid.dataDegree }, (_, data) => rankAt(grid, 0, data)).flatMap((rank) =>
+    tensorGroup(grid, rank),
+  );
 }
 
 function flatSlices(site: Site, layout: FlatLayout, place: RankPlace, flat: number): ParameterSlice[] {

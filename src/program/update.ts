@@ -18,17 +18,24 @@ function addTiedGradients(state: RankState): void {
   const { builder, plan, rank, stage } = state;
   const last = plan.stageLayers.length - 1;
   const tied = state.flats.find((flat) => flat.layout.part === "tied");
-  if (tied === undefined || last === 0) return;
+  if (tied === undefined) return;
+  const label: InstructionLabel = { phase: "reduce", layer: tied.layer };
+  const output = tied.ownGradient;
+  if (state.tiedApart !== undefined) {
+    const input = state.tiedApart.ownGradient;
+    builder.emit({ op: "accumulate", stream: "reduce", label, input, output });
+  }
+  if (last === 0) return;
   const distance = stageRanks(plan, last)[0]!;
   const first = stage === 0 ? rank : rank - distance;
   builder.emit({
     op: "allReduce",
     stream: "reduce",
-    label: { phase: "reduce", layer: tied.layer },
+    label,
     group: builder.group([first, first + distance]),
     reduction: "sum",
-    input: tied.ownGradient,
-    output: tied.ownGradient,
+    input: output,
+    output,
   });
 }
 

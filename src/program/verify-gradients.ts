@@ -130,13 +130,7 @@ function meet(world: readonly RankContent[], members: readonly number[]): void {
   for (let at = 0; at < members.length; at += 2) byRank.set(members[at]!, members[at + 1]!);
   const program = world[members[0]!]!.program;
   const first = program.instructions[members[1]!]!;
-  if (
-    !isGroupInstruction(first) ||
-    first.op === "exchange" ||
-    first.op === "allToAll" ||
-    first.op === "broadcast"
-  )
-    return;
+  if (!isGroupInstruction(first) || first.op === "exchange" || first.op === "broadcast") return;
   const group = program.groups[first.group]!;
   const parts = group.map((rank) => {
     const instruction = world[rank]!.program.instructions[byRank.get(rank)!]!;
@@ -145,14 +139,19 @@ function meet(world: readonly RankContent[], members: readonly number[]): void {
   const inputs = parts.map(({ rank, instruction }) => world[rank]!.read(instruction.input));
   if (inputs.every((input) => input.length === 0)) return;
   const size = product(program.tensors[first.input]!.shape);
+  const piece = size / group.length;
   const whole =
     first.op === "allGather"
       ? inputs.flatMap((input, index) => shifted(input, index * size))
-      : addWeights(inputs);
+      : first.op === "allToAll"
+        ? []
+        : addWeights(inputs);
   for (const [index, { rank, instruction }] of parts.entries()) {
-    const piece = size / group.length;
-    const content =
-      first.op === "reduceScatter" ? windowOf(whole, index * piece, (index + 1) * piece) : whole;
+    const own = (content: readonly WeightRange[]): readonly WeightRange[] =>
+      windowOf(content, index * piece, (index + 1) * piece);
+    let content = whole;
+    if (first.op === "reduceScatter") content = own(whole);
+    if (first.op === "allToAll") content = inputs.flatMap((input, from) => shifted(own(input), from * piece));
     world[rank]!.write(instruction.output, content);
   }
 }

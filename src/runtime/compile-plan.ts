@@ -3,7 +3,7 @@ import { layerGraphs } from "../graph/build-layer-graphs.js";
 import type { LayerGraphs, LayerRequest } from "../graph/layer-graphs.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
-import { type LoweredPlan, lowerPlan } from "../program/lower-plan.js";
+import { type LoweredPlan, type LowerOptions, lowerPlan } from "../program/lower-plan.js";
 import { verifyProgram } from "../program/verify-program.js";
 
 /**
@@ -11,7 +11,11 @@ import { verifyProgram } from "../program/verify-program.js";
  *
  * @throws GalvatronError PLAN_INVALID; PROGRAM_INVALID, which is our own mistake
  */
-export function compilePlan(model: ModelSpec, plan: Plan): LoweredPlan {
+export function compilePlan(
+  model: ModelSpec,
+  plan: Plan,
+  options: Omit<LowerOptions, "graphsFor"> = {},
+): LoweredPlan {
   const known = new Map<string, LayerGraphs>();
   const graphsFor = (request: LayerRequest): LayerGraphs => {
     const key = JSON.stringify(request);
@@ -19,7 +23,7 @@ export function compilePlan(model: ModelSpec, plan: Plan): LoweredPlan {
     known.set(key, graphs);
     return graphs;
   };
-  const lowered = lowerPlan(model, plan, { graphsFor });
+  const lowered = lowerPlan(model, plan, { ...options, graphsFor });
   const problems = verifyProgram(lowered.programs, model);
   if (problems.length > 0)
     throw new GalvatronError(

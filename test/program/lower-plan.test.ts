@@ -75,10 +75,11 @@ test("every random plan lowers to programs that fit together", () => {
     layers: fc.integer({ min: 1, max: 5 }),
     tied: fc.boolean(),
     precision: fc.constantFrom("float32" as const, "bfloat16" as const),
+    gradientOrder: fc.constantFrom("deferred" as const, "canonical" as const),
     choices: fc.infiniteStream(fc.nat()),
   });
   fc.assert(
-    fc.property(plans, ({ ranks, globalBatch, layers, tied, precision, choices }) => {
+    fc.property(plans, ({ ranks, globalBatch, layers, tied, precision, gradientOrder, choices }) => {
       const model = smallModel(layers, { tied });
       const pick = (count: number): number => choices.next().value! % count;
       let plan: ReturnType<typeof drawPlan>;
@@ -88,7 +89,7 @@ test("every random plan lowers to programs that fit together", () => {
         fc.pre(false); // too few divisors for these ranks
         return;
       }
-      const { programs } = lower(model, plan);
+      const { programs } = lower(model, plan, { gradientOrder });
       expect(verifyProgram(programs, model), describePlan(plan).join("\n")).toEqual([]);
     }),
     { numRuns: 30 },

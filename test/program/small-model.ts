@@ -3,7 +3,7 @@ import type { LayerGraphs, LayerRequest } from "../../src/graph/layer-graphs.js"
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import { modelSpec } from "../../src/model/model-spec-from.js";
 import type { Plan } from "../../src/plan/plan.js";
-import { type LoweredPlan, lowerPlan } from "../../src/program/lower-plan.js";
+import { type LoweredPlan, type LowerOptions, lowerPlan } from "../../src/program/lower-plan.js";
 
 /** A GPT whose every size divides by 8. */
 export function smallModel(layers: number, options: { readonly tied?: boolean } = {}): ModelSpec {
@@ -20,7 +20,11 @@ export function smallModel(layers: number, options: { readonly tied?: boolean } 
 const built = new Map<string, LayerGraphs>();
 
 /** Lowers with the real graphs, each built once for all tests of a file. */
-export function lower(model: ModelSpec, plan: Plan): LoweredPlan {
+export function lower(
+  model: ModelSpec,
+  plan: Plan,
+  options: Omit<LowerOptions, "graphsFor"> = {},
+): LoweredPlan {
   const graphsFor = (request: LayerRequest): LayerGraphs => {
     const key = JSON.stringify([model.kinds, model.head, model.vocabulary, request]);
     let graphs = built.get(key);
@@ -30,5 +34,5 @@ export function lower(model: ModelSpec, plan: Plan): LoweredPlan {
     }
     return graphs;
   };
-  return lowerPlan(model, plan, { graphsFor });
+  return lowerPlan(model, plan, { ...options, graphsFor });
 }

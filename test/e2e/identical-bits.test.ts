@@ -1,0 +1,104 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { modelSpec } from "../../src/model/model-spec-from.js";
+import { describePlan } from "../../src/plan/describe-plan.js";
+import { drawPlan } from "../../src/plan/draw-plan.js";
+import type { Plan } from "../../src/plan/plan.js";
+import type { Strategy, TensorSplit } from "../../src/plan/strategy.js";
+import { canonicalStrategy, uniformPlan } from "../../src/plan/uniform.js";
+import type { GradientOrder } from "../../src/program/rank-state.js";
+import { compilePlan } from "../../src/runtime/compile-plan.js";
+import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";
+import { startTraining } from "../../src/runtime/coordinator/train.js";
+import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
+import { optimizerFrom } from "../../src/runtime/optimizer.js";
+
+const STEPS = 6;
+const BATCH = 8;
+const model = modelSpec("gpt", { layers: 4, hidden: 32, heads: 4, sequence: 16, tied: true });
+
+let pool: WorkerPool;
+beforeAll(async () => {
+  pool = await openHostPool(8, 1);
+});
+afterAll(() => pool.close());
+
+/** Gradient norm of every step: it depends on every bit of every gradient and, after the first step, weight. */
+async function norms(plan: Plan, gradientOrder: GradientOrder): Promise<readonly number[]> {
+  const { programs, graphs } = compilePlan(model, plan, { gradientOrder });
+  const report = await startTraining(
+    {
+      programs,
+      graphs,
+      seed: 3,
+      firstStep: 0,
+      tokensPerStep: BATCH * model.sequence,
+      feed: {
+        dataset: { format: "synthetic", vocabulary: model.vocabulary, sequence: model.sequence, seed: 3 },
+        optimizer: optimizerFrom({ learningRate: 3e-3, weightDecay: 0.1, maxNorm: 1 }, STEPS),
+        steps: STEPS,
+      },
+    },
+    { pool },
+    () => {},
+  ).done;
+  return report.records.filter(({ rank }) => rank === 0).map(({ gradientNorm }) => gradientNorm);
+}
+
+/** Random plans that differ in data parallel, ZeRO, stages, recompute, schedule and placement only: one sample a graph. */
+function plansAlike(tensorDegree: number, tensorSplit: TensorSplit, count: number): readonly Plan[] {
+  let state = 99 + tensorDegree;
+  const pick = (choices: number): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 8) % choices;
+  };
+  const plans: Plan[] = [];
+  while (plans.length < count) {
+    const drawn = drawPlan(model, { ranks: [2, 4, 8][pick(3)]!, globalBatch: BATCH }, pick);
+    const stageRanks = drawn.ranks / drawn.stageLayers.length;
+    if (stageRanks % tensorDegree !== 0) continue;
+    const dataDegree = stageRanks / tensorDegree;
+    const alike = (strategy: Strategy): Strategy =>
+      canonicalStrategy({ ...strategy, tensorDegree, tensorSplit, dataDegree });
+    plans.push({
+      ...drawn,
+      microBatches: BATCH / dataDegree,
+      layers: drawn.layers.map(alike),
+      vocabulary: alike(drawn.vocabulary),
+    });
+  }
+  return plans;
+}
+
+describe.each([
+  [1, "weights"],
+  [2, "weights"],
+  [2, "sequence"],
+] as const)("tensor degree %i, %s split", (tensorDegree, tensorSplit) => {
+  it("gives the same bits in the canonical order, whoever holds the gradients", async () => {
+    const options = {
+      ranks: tensorDegree,
+      tensorDegree,
+      tensorSplit,
+      globalBatch: BATCH,
+      microBatches: BATCH,
+    };
+    const reference = await norms(uniformPlan(model, options), "canonical");
+    expect(new Set(reference).size).toBe(STEPS);
+    for (const plan of plansAlike(tensorDegree, tensorSplit, 5)) {
+      expect(await norms(plan, "canonical"), describePlan(plan).join("\n")).toEqual(reference);
+    }
+  });
+});
+
+it("does not in the deferred order: the property says something", async () => {
+  const one = await norms(
+    uniformPlan(model, { ranks: 1, globalBatch: BATCH, microBatches: BATCH }),
+    "deferred",
+  );
+  const two = await norms(
+    uniformPlan(model, { ranks: 2, globalBatch: BATCH, microBatches: BATCH / 2 }),
+    "deferred",
+  );
+  expect(two).not.toEqual(one);
+  for (const [step, norm] of two.entries()) expect(Math.abs(norm / one[step]! - 1)).toBeLessThan(1e-5);
+});
