@@ -160,7 +160,8 @@ function differentiateLayer(scope: LayerScope, values: Values, given: Set<number
   const gradients = differentiate(g, seeds, wrt);
   return [...borders, ...parameters].map(([name, { value }], i): NamedValue => {
     const isBorder = i < borders.length;
-    const found = gradients[i];
+    // A layer may hand a value on without reading it, or be the last that is given it.
+    const found = gradients[i] ?? (isBorder ? g.filled(0, value) : null);
     if (!found) throw new GraphError(`${scope.request.kind}: nothing depends on ${name}`);
     const gradient = isBorder ? g.cast(found, value.dtype) : g.cast(found, wideDtype(value.dtype));
     values.set(gradientName(name), gradient, isBorder ? "borderInputGradient" : "parameterGradient", name);

@@ -272,7 +272,7 @@ export function emitOnnx(
   for (const [port, value] of inputs) emission.bind(value, port);
   const copies: NamedValue[] = [];
   for (const [port, value] of outputs) {
-    if (emission.isBound(value) || !value.node) copies.push([port, value]);
+    if (emission.isBound(value) || !value.node || value.node.op === "Constant") copies.push([port, value]);
     else emission.bind(value, port);
   }
   for (const node of live) {

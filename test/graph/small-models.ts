@@ -23,6 +23,18 @@ export const SMALL_MODELS: readonly ModelSpec[] = [
     vocabulary: 11,
     activation: "gelu-tanh",
   }),
+  modelSpec("t5", {
+    layers: 2,
+    hidden: 16,
+    heads: 4,
+    headWidth: 6,
+    feedForward: 24,
+    sequence: 8,
+    encoderSequence: 12,
+    vocabulary: 11,
+    buckets: 8,
+    farthest: 10,
+  }),
   modelSpec("vit", {
     layers: 2,
     hidden: 16,

@@ -14,6 +14,10 @@ describe("modelSpec", () => {
     ["qwen2.5-1.5b", 1_543_714_304],
     ["qwen2.5-7b", 7_615_616_512],
     ["bert-base", 109_514_298],
+    ["t5-small", 60_506_624],
+    ["t5-base", 222_903_552],
+    ["t5-large", 737_668_096],
+    ["t5-3b", 2_851_598_336],
     ["vit-base", 86_567_656],
     ["vit-large", 304_326_632],
   ])("%s has %i parameters", (name, parameters) => {

@@ -3,6 +3,7 @@
 import torch
 
 import family_reference as ref
+import t5_reference as t5_ref
 from galvatron_random import normal
 from golden_tensors import activation, gradients, ids, parameter, write
 
@@ -143,7 +144,103 @@ def vit():
     )
 
 
-FAMILIES = {"llama": llama, "bert": bert, "vit": vit}
+def t5():
+    m = {
+        "layers": 2,
+        "hidden": HIDDEN,
+        "heads": 4,
+        "headWidth": 6,
+        "feedForward": 24,
+        "sequence": SEQUENCE,
+        "encoderSequence": 12,
+        "vocabulary": 19,
+        "buckets": 8,
+        "farthest": 10,
+        "epsilon": 1e-6,
+        "tied": True,
+    }
+    heads, buckets, vocabulary, long = m["heads"], m["buckets"], m["vocabulary"], m["encoderSequence"]
+    inner, loss_tokens = heads * m["headWidth"], SEQUENCE * SAMPLES
+    shapes = {
+        "encoder": (long, SAMPLES, HIDDEN),
+        "encoderBias": (long, SAMPLES, -(-buckets * heads // long)),
+        "decoder": (SEQUENCE, SAMPLES, HIDDEN),
+        "decoderBias": (SEQUENCE, SAMPLES, -(-buckets * heads // SEQUENCE)),
+    }
+
+    def upstream(names):
+        return {name: activation(f"{name}.gradient", shapes[name]).detach() for name in names}
+
+    def inputs(names):
+        return {f"{name}.input": activation(f"{name}.input", shapes[name]) for name in names}
+
+    def attention(name):
+        plain = {
+            f"{name}.{part}": shape
+            for part, shape in (
+                ("query.weight", (inner, HIDDEN)),
+                ("key.weight", (inner, HIDDEN)),
+                ("value.weight", (inner, HIDDEN)),
+                ("output.weight", (HIDDEN, inner)),
+            )
+        }
+        return plain | ref.norm_shapes(f"{name}.norm", HIDDEN, False)
+
+    fed = ref.feed_forward_shapes(HIDDEN, m["feedForward"], False, False)
+    fed |= ref.norm_shapes("feedForward.norm", HIDDEN, False)
+
+    p = parameters(
+        {
+            "token.weight": (vocabulary, HIDDEN),
+            "encoderBias.weight": (buckets, heads),
+            "decoderBias.weight": (buckets, heads),
+        }
+    )
+    tokens = ids("tokens", (long, SAMPLES), vocabulary)
+    decoder_tokens = ids("decoderTokens", (SEQUENCE, SAMPLES), vocabulary)
+    outputs = {
+        "encoder": p["token.weight"][tokens],
+        "encoderBias": t5_ref.carry(p["encoderBias.weight"], long, SAMPLES),
+        "decoder": p["token.weight"][decoder_tokens],
+        "decoderBias": t5_ref.carry(p["decoderBias.weight"], SEQUENCE, SAMPLES),
+    }
+    layers = {"embedding": gradients(outputs, upstream(outputs), p)}
+
+    def handed_on(x, names):
+        """Values that pass a layer unchanged, as outputs of their own."""
+        return {name: x[f"{name}.input"] * 1 for name in names}
+
+    for kind in ("encoder", "encoderEnd"):
+        is_last = kind == "encoderEnd"
+        x = inputs(shapes)
+        p = parameters(
+            attention("attention") | fed | (ref.norm_shapes("norm", HIDDEN, False) if is_last else {})
+        )
+        table = t5_ref.carried_table(x["encoderBias.input"], buckets, heads)
+        passed = ("decoder", "decoderBias") if is_last else ("encoderBias", "decoder", "decoderBias")
+        outputs = {"encoder": t5_ref.encoder(p, x["encoder.input"], table, m, is_last)} | handed_on(x, passed)
+        layers[kind] = gradients(outputs, upstream(outputs), x | p)
+
+    last = ("encoder", "decoder", "decoderBias")
+    x = inputs(last)
+    p = parameters(attention("attention") | attention("crossAttention") | fed)
+    table = t5_ref.carried_table(x["decoderBias.input"], buckets, heads)
+    out = t5_ref.decoder(p, x["decoder.input"], x["encoder.input"], table, m)
+    outputs = {"decoder": out} | handed_on(x, ("encoder", "decoderBias"))
+    layers["decoder"] = gradients(outputs, upstream(outputs), x | p)
+
+    x = inputs(last)
+    p = parameters(ref.norm_shapes("norm", HIDDEN, False) | {"output.weight": (vocabulary, HIDDEN)})
+    normed = ref.rms_norm(p, "norm", x["decoder.input"], m["epsilon"]) * HIDDEN**-0.5
+    labels = ids("labels", (SEQUENCE, SAMPLES), vocabulary)
+    loss = ref.cross_entropy(normed @ p["output.weight"].T, labels, loss_tokens)
+    for name in ("encoder.input", "decoderBias.input"):
+        loss = loss + 0 * x[name].sum()
+    layers["head"] = gradients({"loss": loss}, {}, x | p)
+    return result(m, loss_tokens, layers)
+
+
+FAMILIES = {"llama": llama, "bert": bert, "t5": t5, "vit": vit}
 
 
 def main():

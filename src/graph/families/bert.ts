@@ -6,7 +6,7 @@ import { attention } from "../layers/attention.js";
 import { geluFeedForward } from "../layers/feed-forward.js";
 import { layerNorm } from "../layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../layers/parallel-linear.js";
-import { ownPositions, tokenEmbedding, vocabularyLoss } from "../layers/vocabulary.js";
+import { positionsOf, tokenEmbedding, vocabularyLoss } from "../layers/vocabulary.js";
 import type { FamilyLayers } from "./family-layers.js";
 
 const BORDER = "hidden";
@@ -27,7 +27,7 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   const segments = scope.parameter("segment.weight", [Number(model.options.segments), hidden], {
     init: init(model),
   });
-  const rows = g.embedding(positions, ownPositions(scope, model.sequence), false);
+  const rows = g.embedding(positions, positionsOf(scope, model.sequence), false);
   const segment = g.embedding(segments, g.constant([0], "int64", [1]), false);
   const places = g.add(rows, segment);
   const sum = g.add(words, g.reshape(places, [rows.shape[0]!, 1, hidden]));

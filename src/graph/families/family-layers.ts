@@ -4,6 +4,7 @@ import { GraphError } from "../ops/op-definition.js";
 import { BERT_LAYERS } from "./bert.js";
 import { GPT_LAYERS } from "./gpt.js";
 import { LLAMA_LAYERS } from "./llama.js";
+import { T5_LAYERS } from "./t5.js";
 import { VIT_LAYERS } from "./vit.js";
 
 /** How a family writes its layers down. */
@@ -27,7 +28,7 @@ export const FAMILY_LAYERS: Readonly<Record<Family, FamilyLayers>> = {
   gpt: GPT_LAYERS,
   llama: LLAMA_LAYERS,
   bert: BERT_LAYERS,
-  t5: notYet("t5"),
+  t5: T5_LAYERS,
   vit: VIT_LAYERS,
   swin: notYet("swin"),
 };

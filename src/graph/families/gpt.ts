@@ -6,7 +6,7 @@ import { attention } from "../layers/attention.js";
 import { geluFeedForward } from "../layers/feed-forward.js";
 import { layerNorm } from "../layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../layers/parallel-linear.js";
-import { ownPositions, tokenEmbedding, vocabularyLoss } from "../layers/vocabulary.js";
+import { positionsOf, tokenEmbedding, vocabularyLoss } from "../layers/vocabulary.js";
 import type { FamilyLayers } from "./family-layers.js";
 
 const BORDER = "hidden";
@@ -29,7 +29,7 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   const table = scope.parameter("position.weight", [Number(model.options.positions), hidden], {
     init: weight,
   });
-  const positions = ownPositions(scope, model.sequence);
+  const positions = positionsOf(scope, model.sequence);
   const rows = g.one("Embedding", [table, positions], { checked: false });
   scope.borderOutput(BORDER, g.add(words, g.reshape(rows, [rows.shape[0]!, 1, hidden])));
 }

@@ -7,7 +7,7 @@ import { classifierLoss } from "../layers/classifier.js";
 import { geluFeedForward } from "../layers/feed-forward.js";
 import { layerNorm } from "../layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../layers/parallel-linear.js";
-import { ownPositions } from "../layers/vocabulary.js";
+import { positionsOf } from "../layers/vocabulary.js";
 import type { FamilyLayers } from "./family-layers.js";
 
 const BORDER = "hidden";
@@ -32,7 +32,7 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   const classToken = scope.parameter("class.weight", [hidden], { decay: true, init: init(model) });
   const table = scope.parameter("position.weight", [tokens, hidden], { init: init(model) });
 
-  const places = ownPositions(scope, model.sequence);
+  const places = positionsOf(scope, model.sequence);
   const column = g.reshape(places, [places.shape[0]!, 1, 1]);
   const [zero, one, count] = [0, 1, tokens].map((n) => g.scalar(n, "int64")) as [Value, Value, Value];
   const isPatch = g.and(g.greaterOrEqual(column, one), g.less(column, count));

@@ -15,23 +15,43 @@ function vocabularyOffset(scope: LayerScope, rows: number): Value {
   return scope.rankConstant("vocabulary.offset", "int64", [1], (rank) => [rank * (rows / scope.degree)]);
 }
 
-/** Positions of this rank's share of the sequence, int64 `[S / t]`. */
-export function ownPositions(scope: LayerScope, sequence: number): Value {
+/** Positions of this rank's share of a sequence, int64 `[S / t]`. */
+export function positionsOf(scope: LayerScope, sequence: number): Value {
   const share = scope.share(sequence, "sequence");
-  return scope.rankConstant("positions", "int64", [share], (rank) =>
+  return scope.rankConstant(`positions.${sequence}`, "int64", [share], (rank) =>
     Array.from({ length: share }, (_, i) => rank * share + i),
   );
 }
 
 /** This rank's rows of loader data `[S, b]` under a cut sequence. */
 function ownRows(scope: LayerScope, data: Value): Value {
-  return scope.degree === 1 ? data : scope.g.gather(data, ownPositions(scope, data.shape[0]!));
+  return scope.degree === 1 ? data : scope.g.gather(data, positionsOf(scope, data.shape[0]!));
+}
+
+/** The table of words, "token.weight", cut by rows over a "weights" group. */
+export function tokenTable(
+  scope: LayerScope,
+  model: Pick<ModelSpec, "vocabulary">,
+  hidden: number,
+  init: Init,
+): Value {
+  const rows = paddedVocabulary(scope, model.vocabulary);
+  const padding = rows === model.vocabulary ? {} : { unpaddedRows: model.vocabulary };
+  return scope.parameter("token.weight", [rows, hidden], { cutAxis: 0, init, ...padding });
 }
 
 /**
- * Token embedding: tokens int64 `[S, b]` to `[S / t, b, H]`. A "weights" group cuts the table by rows: each rank looks
- * up what it holds, and the sum over the ranks is scattered along the sequence.
+ * Rows of a word table: tokens int64 `[S, b]` to `[S / t, b, H]`. Where a "weights" group cuts the table, each rank
+ * looks up what it holds, and the sum over the ranks is scattered along the sequence.
  */
+export function vocabularyRows(scope: LayerScope, table: Value, tokens: Value): Value {
+  const { g } = scope;
+  if (!scope.cutsWeights) return g.embedding(table, ownRows(scope, tokens), false);
+  const local = g.sub(tokens, vocabularyOffset(scope, table.shape[0]! * scope.degree));
+  return g.reduceScatter(g.embedding(table, local, true), scope.degree);
+}
+
+/** Token embedding: tokens int64 `[S, b]` to `[S / t, b, H]`. */
 export function tokenEmbedding(
   scope: LayerScope,
   tokens: Value,
@@ -39,16 +59,7 @@ export function tokenEmbedding(
   hidden: number,
   init: Init,
 ): Value {
-  const { g } = scope;
-  const rows = paddedVocabulary(scope, model.vocabulary);
-  const weight = scope.parameter("token.weight", [rows, hidden], {
-    cutAxis: 0,
-    init,
-    ...(rows === model.vocabulary ? {} : { unpaddedRows: model.vocabulary }),
-  });
-  if (!scope.cutsWeights) return g.one("Embedding", [weight, ownRows(scope, tokens)], { checked: false });
-  const local = g.sub(tokens, vocabularyOffset(scope, rows));
-  return g.reduceScatter(g.one("Embedding", [weight, local], { checked: true }), scope.degree);
+  return vocabularyRows(scope, tokenTable(scope, model, hidden, init), tokens);
 }
 
 export interface HeadShape {

@@ -58,7 +58,8 @@ function unary(gradient: (g: GraphBuilder, x: Value, y: Value, dy: Value) => Val
   };
 }
 
-const comparison: OpDefinition = { infer: (inputs) => binaryType(inputs, "bool") };
+/** Made again rather than kept: it costs one pass, and no buffer holds truth values. */
+const comparison: OpDefinition = { infer: (inputs) => binaryType(inputs, "bool"), movesOnly: true };
 
 type ElementwiseOp = Extract<
   StandardOp,
@@ -107,9 +108,9 @@ export const ELEMENTWISE_OPS: Readonly<Record<ElementwiseOp, OpDefinition>> = {
   ),
   Cos: unary((g, x, _y, dy) => g.neg(g.mul(dy, g.sin(x)))),
   Sin: unary((g, x, _y, dy) => g.mul(dy, g.cos(x))),
-  Relu: unary((g, x, _y, dy) => {
-    const zero = g.scalar(0, x.dtype);
-    return g.where(g.less(zero, x), dy, zero);
+  Relu: unary((g, _x, y, dy) => {
+    const zero = g.scalar(0, y.dtype);
+    return g.where(g.less(zero, y), dy, zero);
   }),
   Where: {
     infer: ([condition, a, b]) => {
@@ -133,7 +134,7 @@ export const ELEMENTWISE_OPS: Readonly<Record<ElementwiseOp, OpDefinition>> = {
   GreaterOrEqual: comparison,
   Equal: comparison,
   And: comparison,
-  Not: { infer: ([x]) => [{ dtype: "bool", shape: x!.shape }] },
+  Not: { infer: ([x]) => [{ dtype: "bool", shape: x!.shape }], movesOnly: true },
   Cast: {
     infer: ([x], attributes) => [{ dtype: attributes.to as Dtype, shape: x!.shape }],
     gradient: (g, node, [dy]) => [dy ? g.cast(dy, node.inputs[0]!.dtype) : null],
