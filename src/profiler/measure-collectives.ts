@@ -3,7 +3,7 @@ import type { CollectiveSample } from "../cluster/hardware-profile.js";
 import type { CollectiveInstruction, Instruction, Program } from "../program/program.js";
 import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
 import { endOf, type MeasureOptions, measureSteps } from "./measure-steps.js";
-import { median } from "./median.js";
+import { lowerQuartile } from "./median.js";
 import { type MicroTensor, microProgram } from "./micro-program.js";
 
 const COLLECTIVES = ["allReduce", "allGather", "reduceScatter", "allToAll", "broadcast"] as const;
@@ -60,7 +60,7 @@ export async function measureCollective(
       nodes: 1,
       concurrentGroups: ranks / division.ranks,
       sizeBytes,
-      timeMs: medianOfSlowest(steps, (step) => (endOf(step, from + count) - endOf(step, from)) / count),
+      timeMs: typicalOfSlowest(steps, (step) => (endOf(step, from + count) - endOf(step, from)) / count),
     };
   });
 }
@@ -143,7 +143,7 @@ async function measureSendReceive(
       nodes: 1,
       concurrentGroups: 1,
       sizeBytes,
-      timeMs: median(
+      timeMs: lowerQuartile(
         steps.map((step) => (endOf(step[0]!, last) - endOf(step[0]!, first - 1)) / (2 * rounds)),
       ),
     };
@@ -186,10 +186,10 @@ function pingPong(rank: number, ranks: number, rounds: number): Program {
   return microProgram({ rank, ranks, tensors, instructions, groups: [everyone] });
 }
 
-/** Over steps the median, within a step the slowest rank. */
-export function medianOfSlowest(
+/** Over steps the lower quartile, within a step the slowest rank. */
+export function typicalOfSlowest(
   steps: readonly (readonly RankStep[])[],
   time: (step: RankStep) => number,
 ): number {
-  return median(steps.map((ranks) => Math.max(...ranks.map(time))));
+  return lowerQuartile(steps.map((ranks) => Math.max(...ranks.map(time))));
 }

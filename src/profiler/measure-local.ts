@@ -1,6 +1,6 @@
 import type { Instruction, Program } from "../program/program.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
-import { medianOfSlowest } from "./measure-collectives.js";
+import { typicalOfSlowest } from "./measure-collectives.js";
 import { endOf, type MeasureOptions, measureSteps, startOf } from "./measure-steps.js";
 import { type MicroTensor, microProgram } from "./micro-program.js";
 
@@ -40,7 +40,7 @@ export async function measureOptimizer(pool: WorkerPool, options: MeasureOptions
   // A learning rate of zero and an epsilon of one keep all values finite.
   const hyper = Float32Array.of(0, 0.9, 0.95, 1, 0, 1, 1, 0);
   const steps = await measureOnAllRanks(pool, tensors, instructions, options, [{ tensor: 4, values: hyper }]);
-  const timeMs = medianOfSlowest(steps, (step) => endOf(step, 0) - startOf(step, 0));
+  const timeMs = typicalOfSlowest(steps, (step) => endOf(step, 0) - startOf(step, 0));
   return (OPTIMIZER_ELEMENTS * ADAMW_BYTES_PER_ELEMENT) / (timeMs * 1e6);
 }
 
@@ -51,7 +51,7 @@ export async function measureLaunch(pool: WorkerPool, options: MeasureOptions): 
     return { op: "fill", stream: "compute", waits: [], label: { phase: "forward" }, value: 0, output: 0 };
   });
   const steps = await measureOnAllRanks(pool, tensors, instructions, options, []);
-  return medianOfSlowest(steps, (step) => (startOf(step, LAUNCHES - 1) - startOf(step, 0)) / (LAUNCHES - 1));
+  return typicalOfSlowest(steps, (step) => (startOf(step, LAUNCHES - 1) - startOf(step, 0)) / (LAUNCHES - 1));
 }
 
 async function measureOnAllRanks(

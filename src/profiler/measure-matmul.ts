@@ -3,7 +3,7 @@ import type { MatmulSample } from "../cluster/hardware-profile.js";
 import type { GraphRef } from "../graph/graph-ref.js";
 import type { CollectiveInstruction, Instruction, Program, RunInstruction } from "../program/program.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
-import { medianOfSlowest } from "./measure-collectives.js";
+import { typicalOfSlowest } from "./measure-collectives.js";
 import { endOf, type MeasureOptions, measureSteps, startOf } from "./measure-steps.js";
 import { type MicroTensor, microProgram } from "./micro-program.js";
 
@@ -49,12 +49,12 @@ export async function measureMatmuls(
     k,
     n,
     dtype: "float32" as const,
-    timeMs: medianOfSlowest(steps, (step) => endOf(step, index) - startOf(step, index)),
+    timeMs: typicalOfSlowest(steps, (step) => endOf(step, index) - startOf(step, index)),
   }));
 }
 
-/** What a worker's heap, sessions and allocators grow by while it trains, beside arena and ONNX Runtime's own arena. */
-const GROWTH_BYTES = 18 * BYTES_PER_MB;
+/** What a worker's heap and allocators are seen to grow by in hundreds of steps. */
+const GROWTH_BYTES = 4 * BYTES_PER_MB;
 
 /**
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,
@@ -132,10 +132,10 @@ async function overlapTimes(
   );
   const steps = await measureSteps(pool, programs, storeOf([graph]), options);
   return {
-    computeMs: matmuls > 0 ? medianOfSlowest(steps, (step) => endOf(step, matmuls) - startOf(step, 1)) : 0,
+    computeMs: matmuls > 0 ? typicalOfSlowest(steps, (step) => endOf(step, matmuls) - startOf(step, 1)) : 0,
     communicationMs:
       reductions > 0
-        ? medianOfSlowest(steps, (step) => endOf(step, matmuls + reductions) - endOf(step, 0))
+        ? typicalOfSlowest(steps, (step) => endOf(step, matmuls + reductions) - endOf(step, 0))
         : 0,
   };
 }

@@ -9,7 +9,7 @@ import type { MeasureOptions } from "./measure-steps.js";
 
 /** Collectives measured for every division of the ranks. */
 const COLLECTIVES_PER_DIVISION = 5;
-/** Quick, and still a median. */
+/** Quick, and often enough to meet a quiet moment. */
 const DEFAULT_MEASURE: MeasureOptions = { warmup: 2, repeats: 5 };
 
 /** Measures what a machine can do, through real Programs on its real worker processes. */

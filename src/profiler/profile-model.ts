@@ -14,7 +14,7 @@ import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js
 import { localProgram } from "./local-program.js";
 import type { MeasureOptions } from "./measure-steps.js";
 import { endOf, startOf } from "./measure-steps.js";
-import { median } from "./median.js";
+import { lowerQuartile } from "./median.js";
 
 /** Samples per micro-batch and rank that are measured; the cost model interpolates between them. */
 export const DEFAULT_SAMPLES: readonly number[] = [1, 2, 4, 8];
@@ -56,8 +56,9 @@ export async function profileModel(
   options: ModelMeasureOptions = DEFAULT_MEASURE,
 ): Promise<ModelProfile> {
   const kinds = [...new Set(model.layers)];
-  const jobs = splitsFor(pool.options.ranks).flatMap((split) =>
-    options.samples.flatMap((samples) => kinds.map((kind) => ({ split, samples, kind }))),
+  // What the search compares is measured one right after the other, so that a disturbance meets all of it.
+  const jobs = options.samples.flatMap((samples) =>
+    kinds.flatMap((kind) => splitsFor(pool.options.ranks).map((split) => ({ split, samples, kind }))),
   );
   const layers: LayerSample[] = [];
   for (const [done, { split, samples, kind }] of jobs.entries()) {
@@ -163,7 +164,7 @@ async function measureSlice(
   };
 }
 
-/** Median over steps of the mean over ranks of the time that graphs and element-wise work took. */
+/** Lower quartile over steps of the mean over ranks of the time that graphs and element-wise work took. */
 function phaseMs(
   program: Program,
   steps: readonly (readonly RankStep[])[],
@@ -177,7 +178,9 @@ function phaseMs(
   );
   const sum = (step: RankStep): number =>
     own.reduce((total, index) => total + endOf(step, index) - startOf(step, index), 0);
-  return median(steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length));
+  return lowerQuartile(
+    steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length),
+  );
 }
 
 /** Bytes and elements that the graphs' shapes tell: exact, not measured. */

@@ -49,10 +49,11 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         await native.load(message.program, message.graphs);
         for (const write of initialWrites(message.program, message.seed))
           await native.write(write.tensor, write.bytes);
-        globalThis.gc?.();
+        // The list itself lives in the addon now; what loading needed goes before the first step comes.
+        setImmediate(() => globalThis.gc?.());
         loaded = {
-          program: message.program,
-          feeder: message.feed ? openFeeder(message.program, message.feed) : null,
+          program: withoutList(message.program),
+          feeder: message.feed ? openFeeder(withoutList(message.program), message.feed) : null,
           lastStep: message.feed?.steps ?? Number.POSITIVE_INFINITY,
           nextStep: message.firstStep,
           granted: message.firstStep,
@@ -118,6 +119,11 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
       process.kill(process.pid, "SIGKILL");
     },
   };
+}
+
+/** What feeding and reporting need of a Program. */
+function withoutList(program: Program): Program {
+  return { ...program, instructions: [], graphs: [], buffers: [], parameters: [], flats: [], constants: [] };
 }
 
 let lastEnd = 0;
