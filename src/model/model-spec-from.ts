@@ -2,6 +2,7 @@ import { GalvatronError } from "../base/errors.js";
 import { BERT_PRESETS, bertSpec } from "./families/bert.js";
 import { GPT_PRESETS, gptSpec } from "./families/gpt.js";
 import { LLAMA_PRESETS, llamaSpec } from "./families/llama.js";
+import { SWIN_PRESETS, swinSpec } from "./families/swin.js";
 import { T5_PRESETS, t5Spec } from "./families/t5.js";
 import { VIT_PRESETS, vitSpec } from "./families/vit.js";
 import type { ModelOptions } from "./model-options.js";
@@ -12,11 +13,12 @@ interface FamilyModels {
   readonly presets: Readonly<Record<string, ModelOptions>>;
 }
 
-const FAMILIES: Readonly<Partial<Record<Family, FamilyModels>>> = {
+const FAMILIES: Readonly<Record<Family, FamilyModels>> = {
   gpt: { spec: gptSpec, presets: GPT_PRESETS },
   llama: { spec: llamaSpec, presets: LLAMA_PRESETS },
   bert: { spec: bertSpec, presets: BERT_PRESETS },
   t5: { spec: t5Spec, presets: T5_PRESETS },
+  swin: { spec: swinSpec, presets: SWIN_PRESETS },
   vit: { spec: vitSpec, presets: VIT_PRESETS },
 };
 

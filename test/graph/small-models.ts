@@ -35,6 +35,18 @@ export const SMALL_MODELS: readonly ModelSpec[] = [
     buckets: 8,
     farthest: 10,
   }),
+  modelSpec("swin", {
+    depths: [2, 2],
+    hidden: 8,
+    heads: 4,
+    image: 24,
+    patch: 4,
+    channels: 1,
+    window: 3,
+    classes: 5,
+    padTo: 4,
+    activation: "gelu-tanh",
+  }),
   modelSpec("vit", {
     layers: 2,
     hidden: 16,

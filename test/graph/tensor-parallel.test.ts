@@ -36,7 +36,7 @@ describe("a tensor group computes what one rank computes", () => {
     const actual = await simulateLayer(spec, request(kind, degree, split), inputs, options);
     expect(Object.keys(actual).sort()).toEqual(Object.keys(expected).sort());
     for (const [name, whole] of Object.entries(expected)) {
-      if (name === "attention.key.bias.gradient" && family !== "llama") {
+      if (name.endsWith("attention.key.bias.gradient") && family !== "llama") {
         // The key bias moves all scores of a query alike: zero but for rounding.
         expect(Math.max(...Array.from(actual[name]!.data, Math.abs))).toBeLessThan(1e-12);
       } else {

@@ -7,7 +7,7 @@ import { ONE_RANK, randomInputs, relativeDifference, simulateLayer } from "./sim
 const ZERO = /attention\.key\.bias\.gradient$/;
 
 // LLaMA's key bias is turned by position before it meets the query, so its gradient is not zero.
-const FAMILIES = ["gpt", "llama", "bert", "t5", "vit"] as const;
+const FAMILIES = ["gpt", "llama", "bert", "t5", "vit", "swin"] as const;
 
 const CASES = FAMILIES.flatMap((family) => {
   const golden = readGolden<GoldenLayers>(`${family}-gradients.json`);

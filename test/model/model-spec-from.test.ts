@@ -18,6 +18,8 @@ describe("modelSpec", () => {
     ["t5-base", 222_903_552],
     ["t5-large", 737_668_096],
     ["t5-3b", 2_851_598_336],
+    ["swin-tiny", 28_288_354],
+    ["swin-large", 196_735_516],
     ["vit-base", 86_567_656],
     ["vit-large", 304_326_632],
   ])("%s has %i parameters", (name, parameters) => {

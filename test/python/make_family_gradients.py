@@ -3,6 +3,7 @@
 import torch
 
 import family_reference as ref
+import swin_reference as swin_ref
 import t5_reference as t5_ref
 from galvatron_random import normal
 from golden_tensors import activation, gradients, ids, parameter, write
@@ -240,7 +241,51 @@ def t5():
     return result(m, loss_tokens, layers)
 
 
-FAMILIES = {"llama": llama, "bert": bert, "t5": t5, "vit": vit}
+def swin():
+    model = {
+        "depths": [2, 2],
+        "hidden": 8,
+        "heads": 2,
+        "image": 12,
+        "patch": 2,
+        "channels": 2,
+        "window": 3,
+        "classes": 7,
+        "padTo": 1,
+    }
+    epsilon, window, side, width, samples = 1e-5, 3, 6, 8, 2
+    pixels = torch.tensor(normal(3, "pixels", (side * side, samples, 8)))
+    small, large = (side * side, samples, width), (side * side // 4, samples, 2 * width)
+
+    def layer(run, shapes, entering, leaving):
+        p, x = parameters(shapes), activation("input", entering)
+        return gradients({"hidden": run(p, x)}, {"hidden": activation("hidden.gradient", leaving).detach()}, {"input": x, **p})
+
+    def blocks(hidden, heads):
+        return swin_ref.block_shapes("first", hidden, heads, window) | swin_ref.block_shapes(
+            "second", hidden, heads, window
+        )
+
+    p = parameters({"patch.weight": (width, 8), "patch.bias": (width,)} | ref.norm_shapes("norm", width, True))
+    first = swin_ref.embedding(p, pixels, epsilon)
+    upstream = {"hidden": activation("hidden.gradient", small).detach()}
+    layers = {"embedding": gradients({"hidden": first}, upstream, p)}
+    layers["stage1"] = layer(
+        lambda p, x: swin_ref.pair(p, x, side, window, 2, epsilon), blocks(width, 2), small, small
+    )
+    reduction = {"reduction.weight": (2 * width, 4 * width)} | ref.norm_shapes("norm", 4 * width, True)
+    layers["merge1"] = layer(lambda p, x: swin_ref.merge(p, x, side, epsilon), reduction, small, large)
+    layers["stage2"] = layer(
+        lambda p, x: swin_ref.pair(p, x, side // 2, window, 4, epsilon), blocks(2 * width, 4), large, large
+    )
+    top = {"output.weight": (7, 2 * width), "output.bias": (7,)} | ref.norm_shapes("norm", 2 * width, True)
+    p, x = parameters(top), activation("input", large)
+    loss = ref.cross_entropy(swin_ref.head(p, x, epsilon), ids("labels", (1, samples), 7), samples)
+    layers["head"] = gradients({"loss": loss}, {}, {"input": x, **p})
+    return result(model, samples, layers) | {"samples": samples}
+
+
+FAMILIES = {"llama": llama, "bert": bert, "t5": t5, "vit": vit, "swin": swin}
 
 
 def main():

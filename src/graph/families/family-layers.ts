@@ -1,9 +1,9 @@
 import type { Family, LayerKind, ModelSpec } from "../../model/model-spec.js";
 import type { LayerScope } from "../layer-scope.js";
-import { GraphError } from "../ops/op-definition.js";
 import { BERT_LAYERS } from "./bert.js";
 import { GPT_LAYERS } from "./gpt.js";
 import { LLAMA_LAYERS } from "./llama.js";
+import { SWIN_LAYERS } from "./swin.js";
 import { T5_LAYERS } from "./t5.js";
 import { VIT_LAYERS } from "./vit.js";
 
@@ -17,18 +17,11 @@ export interface FamilyLayers {
   readonly head: (scope: LayerScope, model: ModelSpec) => void;
 }
 
-function notYet(family: Family): FamilyLayers {
-  const refuse = (): never => {
-    throw new GraphError(`the graphs of family ${family} are not written yet`);
-  };
-  return { embedding: refuse, body: refuse, head: refuse };
-}
-
 export const FAMILY_LAYERS: Readonly<Record<Family, FamilyLayers>> = {
   gpt: GPT_LAYERS,
   llama: LLAMA_LAYERS,
   bert: BERT_LAYERS,
   t5: T5_LAYERS,
   vit: VIT_LAYERS,
-  swin: notYet("swin"),
+  swin: SWIN_LAYERS,
 };

@@ -11,6 +11,8 @@ export interface AttentionShape {
   readonly scale: number;
   /** Turns queries and keys `[S, b, h, d]`, which hold the whole sequence, by their positions. */
   readonly rotate?: (x: Value) => Value;
+  /** Reorders `[S, b, h, d]` of the whole sequence into what attends to itself, and back. */
+  readonly arrange?: { readonly enter: (x: Value) => Value; readonly leave: (x: Value) => Value };
   /** Keys that count, the first ones; the rest pads the sequence. */
   readonly keys?: number;
   /** Bias `[n, heads of this rank, Sq, Sk]`. */
@@ -69,15 +71,21 @@ export function attention(scope: LayerScope, q: Value, k: Value, v: Value, shape
   const heads = scope.weightShare(shape.heads, "attention heads");
   const groups = scope.weightShare(shape.keyValueHeads, "key and value heads");
   const rotate = shape.rotate ?? ((x: Value): Value => x);
+  const { enter, leave } = shape.arrange ?? { enter: (x: Value) => x, leave: (x: Value) => x };
   const queries = rotate(toHeads(scope, q, heads, shape.headWidth));
   const keys = rotate(toHeads(scope, k, groups, shape.headWidth));
   const values = toHeads(scope, v, groups, shape.headWidth);
   const visible = (x: Value): Value => scope.g.slice(x, 0, 0, shape.keys ?? x.shape[0]!);
-  const inputs = [queries, visible(keys), visible(values), ...(shape.bias ? [shape.bias] : [])];
+  const inputs = [
+    enter(queries),
+    visible(enter(keys)),
+    visible(enter(values)),
+    ...(shape.bias ? [shape.bias] : []),
+  ];
   const context = scope.g.one("Attention", inputs, {
     scale: shape.scale,
     causal: shape.causal,
     keep: scope.fusedAttention ? "logSumExp" : "probabilities",
   });
-  return toSequence(scope, context);
+  return toSequence(scope, leave(context));
 }

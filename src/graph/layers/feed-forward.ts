@@ -4,6 +4,8 @@ import type { LayerScope } from "../layer-scope.js";
 import { columnLinear, rowLinear } from "./parallel-linear.js";
 
 export interface GeluFeedForward {
+  /** "feedForward" unless a layer has several. */
+  readonly name?: string;
   readonly hidden: number;
   readonly inner: number;
   readonly approximate: "tanh" | "none";
@@ -13,15 +15,15 @@ export interface GeluFeedForward {
 
 /** down(gelu(up(x))) with biases, from inside a parallel region to its end. */
 export function geluFeedForward(scope: LayerScope, x: Value, shape: GeluFeedForward): Value {
-  const { hidden, inner } = shape;
-  const up = columnLinear(scope, "feedForward.up", x, {
+  const { name = "feedForward", hidden, inner } = shape;
+  const up = columnLinear(scope, `${name}.up`, x, {
     input: hidden,
     output: inner,
     bias: true,
     init: shape.up,
   });
   const activated = scope.g.gelu(up, shape.approximate);
-  return rowLinear(scope, "feedForward.down", activated, {
+  return rowLinear(scope, `${name}.down`, activated, {
     input: inner,
     output: hidden,
     bias: true,
