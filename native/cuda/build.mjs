@@ -74,13 +74,21 @@ const sources = [
   ...readdirSync(here).filter((f) => f.endsWith(".cc")).map((f) => path.join(here, f)),
   path.join(shared, "ort.cc"),
 ].sort();
-const headers = [here, path.join(here, "kernels"), shared].flatMap((folder) =>
-  readdirSync(folder).filter((f) => /\.(h|cuh)$/.test(f)).map((f) => path.join(folder, f)),
-);
+const searched = [here, path.join(here, "kernels"), shared];
 
+// A source and our own headers that it includes, directly or not.
+const reads = (file, seen = new Set()) => {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  for (const [, name] of readFileSync(file, "utf8").matchAll(/^#include "([^"]+)"/gm)) {
+    const found = [path.dirname(file), ...searched].map((folder) => path.join(folder, name)).find((f) => existsSync(f));
+    if (found) reads(found, seen);
+  }
+  return seen;
+};
 const digest = (source, command) => {
   const hash = createHash("sha256").update(command.join("\0"));
-  for (const file of [source, ...headers]) hash.update(readFileSync(file));
+  for (const file of reads(source)) hash.update(readFileSync(file));
   return hash.digest("hex");
 };
 const commandOf = (source, object) => {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One command for a GPU machine: unpacks what was brought, then checks and times, part by part.
-#   bash test/gpu/run.sh [PART ...]    parts: machine kernels sanitizer timings blocks peers   (all by default)
+#   bash test/gpu/run.sh [PART ...]    parts: machine kernels timings sanitizer blocks programs peers   (all by default)
 # Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu). A part whose .done file lies in STATE
 # (default /tmp/galvatron-gpu) is skipped, so a second call goes on where the first stopped; RESUME=0 starts over.
 # The summary comes last.
@@ -19,10 +19,10 @@ for part in provider product; do
   fi
 done
 [ -f "$prefix/env.sh" ] && . "$prefix/env.sh"
-if [ -f "$bundle/lib/libgalvatron_cuda.so.xz" ]; then
-  mkdir -p build/native && xz -dc "$bundle/lib/libgalvatron_cuda.so.xz" >build/native/libgalvatron_cuda.so
-fi
-# CUDA's libraries lie in Python's nvidia packages; our library finds them itself, ONNX Runtime's core does not.
+# The product as brought, where this checkout has not built its own.
+for folder in dist node_modules build; do
+  [ -e "$folder" ] || { [ -e "$prefix/app/$folder" ] && ln -s "$prefix/app/$folder" "$folder"; }
+done
 export GALVATRON_CUDA=${GALVATRON_CUDA:-$PWD/build/native/libgalvatron_cuda.so}
 runtime=${GALVATRON_ONNX_RUNTIME:-$prefix/lib/libonnxruntime.so.1}
 
@@ -36,15 +36,22 @@ machine() {
 kernels() { timeout 200 python3 test/gpu/kernels.py --json "$out/kernels.json"; }
 sanitizer() {
   # Only our kernels are instrumented: PyTorch's and the libraries' are not ours to check.
-  timeout 240 compute-sanitizer --tool memcheck --kernel-name-exclude kernel_substring=at:: --error-exitcode 9 --print-limit 20 \
+  timeout 150 compute-sanitizer --tool memcheck --kernel-name kernel_substring=gv --error-exitcode 9 --print-limit 20 \
     python3 test/gpu/kernels.py --small
 }
 timings() { timeout 240 python3 test/gpu/timings.py --json "$out/timings.json"; }
-blocks() { timeout 280 python3 test/gpu/blocks.py "$bundle/graphs" "$runtime" --json "$out/blocks.json"; }
-peers() { (cd test/bench/peers && timeout 150 python3 gpt2_step.py --batch 32) | tee "$out/gpt2-peer.json"; }
+blocks() { timeout 270 python3 test/gpu/blocks.py "$bundle/graphs" "$runtime" --json "$out/blocks.json"; }
+programs() {
+  local gpus
+  gpus=$(nvidia-smi -L | wc -l)
+  timeout 200 node test/gpu/programs.mjs --gpus "$gpus" --plans 6 --time "gpt2$([ "$gpus" -gt 1 ] && echo ,gpt2-dp)" \
+    --runtime "$runtime" --json "$out/programs.json"
+}
+peers() { (cd test/bench/peers && timeout 120 python3 gpt2_step.py --batch 32) | tee "$out/gpt2-peer.json"; }
+declare -A shown=([machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
 
 parts=("$@")
-[ ${#parts[@]} -eq 0 ] && parts=(machine kernels timings blocks peers sanitizer)
+[ ${#parts[@]} -eq 0 ] && parts=(machine kernels timings sanitizer blocks programs peers)
 summary=()
 for part in "${parts[@]}"; do
   if [ -f "$state/$part.done" ]; then
@@ -53,7 +60,7 @@ for part in "${parts[@]}"; do
   fi
   echo "== $part"
   begin=$(date +%s)
-  "$part" 2>&1 | tee "$out/$part.log" | tail -n "${LINES_SHOWN:-60}"
+  "$part" 2>&1 | tee "$out/$part.log" | tail -n "${shown[$part]:-40}" | cut -c1-400
   code=${PIPESTATUS[0]}
   [ "$code" -eq 0 ] && touch "$state/$part.done"
   summary+=("$part: exit $code, $(($(date +%s) - begin)) s")

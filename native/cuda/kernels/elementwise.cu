@@ -51,6 +51,23 @@ __global__ void __launch_bounds__(256) fill(T* out, T value, int64_t elements) {
   for (int64_t i = start; i < elements; i += step) out[i] = value;
 }
 
+template <typename Unit>
+__global__ void __launch_bounds__(256) copy_block(gv_block b, const char* in, char* out, int64_t row_units, int64_t units) {
+  const int64_t step = int64_t{gridDim.x} * 256;
+  for (int64_t i = int64_t{blockIdx.x} * 256 + threadIdx.x; i < units; i += step) {
+    const int64_t unit = i % row_units;
+    int64_t rest = i / row_units;
+    const int64_t third = rest % b.extent[2];
+    rest /= b.extent[2];
+    const int64_t second = rest % b.extent[1], first = rest / b.extent[1];
+    const int64_t at = unit * static_cast<int64_t>(sizeof(Unit));
+    *reinterpret_cast<Unit*>(out + first * b.output_stride[0] + second * b.output_stride[1] +
+                             third * b.output_stride[2] + at) =
+        *reinterpret_cast<const Unit*>(in + first * b.input_stride[0] + second * b.input_stride[1] +
+                                       third * b.input_stride[2] + at);
+  }
+}
+
 unsigned grid_of(int64_t elements) {
   const int64_t blocks = (elements + 2047) / 2048, most = int64_t{32} * multiprocessors();
   return static_cast<unsigned>(blocks < 1 ? 1 : blocks < most ? blocks : most);
@@ -129,4 +146,29 @@ extern "C" int gv_fill(gv_stream stream, int type, void* out, double value, int6
     default: return fail_message("fill: type %d is not offered", type);
   }
   return launched("fill");
+}
+
+namespace gv {
+namespace {
+template <typename Unit>
+int run_copy_block(cudaStream_t stream, const gv_block& b, const void* in, void* out) {
+  const int64_t row_units = b.row_bytes / static_cast<int64_t>(sizeof(Unit));
+  const int64_t units = row_units * b.extent[0] * b.extent[1] * b.extent[2];
+  copy_block<Unit><<<grid_of(units * 8), 256, 0, stream>>>(b, static_cast<const char*>(in), static_cast<char*>(out),
+                                                           row_units, units);
+  return launched("block copy");
+}
+}  // namespace
+}  // namespace gv
+
+extern "C" int gv_copy_block(gv_stream stream, const gv_block* block, const void* in, void* out) {
+  const gv_block& b = *block;
+  if (b.row_bytes * b.extent[0] * b.extent[1] * b.extent[2] == 0) return 0;
+  uint64_t bits = static_cast<uint64_t>(b.row_bytes) | reinterpret_cast<uintptr_t>(in) | reinterpret_cast<uintptr_t>(out);
+  for (int i = 0; i < 3; i++)
+    if (b.extent[i] > 1) bits |= static_cast<uint64_t>(b.input_stride[i]) | static_cast<uint64_t>(b.output_stride[i]);
+  if (bits % 16 == 0) return gv::run_copy_block<uint4>(stream, b, in, out);
+  if (bits % 4 == 0) return gv::run_copy_block<uint32_t>(stream, b, in, out);
+  if (bits % 2 == 0) return gv::run_copy_block<uint16_t>(stream, b, in, out);
+  return gv::run_copy_block<uint8_t>(stream, b, in, out);
 }

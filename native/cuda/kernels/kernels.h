@@ -107,6 +107,11 @@ int gv_accumulate(gv_stream stream, int in_type, int out_type, const void* x, vo
 // out = a + b.
 int gv_add(gv_stream stream, int type, const void* a, const void* b, void* out, int64_t elements);
 int gv_fill(gv_stream stream, int type, void* out, double value, int64_t elements);
+// Copies a block of four axes; strides in bytes, the last axis is `row_bytes` long and contiguous in both.
+typedef struct {
+  int64_t extent[3], input_stride[3], output_stride[3], row_bytes;
+} gv_block;
+int gv_copy_block(gv_stream stream, const gv_block* block, const void* in, void* out);
 
 // --- scratch memory ------------------------------------------------------------------------------------------------
 // A block of at least `bytes` that belongs to `stream`: calls of one stream may share it, for they run in order.

@@ -14,7 +14,9 @@ done
 for file in *.so; do [ -e "$file" ] && cp "$file" "$prefix/lib/"; done
 ort=$prefix/app/node_modules/onnxruntime-node/bin/napi-v6/linux/x64
 if [ -d "$ort" ]; then
-  for file in "$prefix"/lib/libonnxruntime*; do ln -sf "$file" "$ort/"; done
+  for file in "$prefix"/lib/libonnxruntime*; do
+    if [ -e "$file" ]; then ln -sf "$file" "$ort/"; fi
+  done
 fi
 cat >"$prefix/env.sh" <<EOT
 export PATH=$prefix/bin:\$PATH

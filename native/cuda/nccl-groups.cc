@@ -1,0 +1,104 @@
+#include "nccl-groups.h"
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+
+#include "libraries.h"
+
+namespace galvatron::cuda {
+
+void Nccl::check(ncclResult_t result, const std::string& doing) const {
+  if (result == ncclSuccess || result == ncclInProgress) return;
+  const char* last = ncclGetLastError ? ncclGetLastError(nullptr) : "";
+  throw deviceFailed("NCCL: " + doing + ": " + ncclGetErrorString(result) + (last && *last ? std::string("; ") + last : ""));
+}
+
+const Nccl& nccl() {
+  static const Nccl* loaded = [] {
+    auto* table = new Nccl();
+#define GALVATRON_NCCL_LOAD(name) table->name = reinterpret_cast<decltype(table->name)>(symbol(Library::nccl, #name));
+    GALVATRON_NCCL_FUNCTIONS(GALVATRON_NCCL_LOAD)
+#undef GALVATRON_NCCL_LOAD
+    return table;
+  }();
+  if (!loaded->ncclCommInitRankConfig) {
+    std::string places;
+    for (const std::string& place : library(Library::nccl).searched) places += (places.empty() ? "" : ", ") + place;
+    throw deviceUnavailable("NCCL (libnccl.so.2) was not found in: " + places + ". See docs/gpu.md.");
+  }
+  return *loaded;
+}
+
+int NcclGroups::named(const std::vector<int>& ranks, int channel) {
+  for (size_t i = 0; i < conversations_.size(); i++) {
+    if (conversations_[i].ranks == ranks && conversations_[i].channel == channel) return static_cast<int>(i);
+  }
+  conversations_.push_back({ranks, channel, nullptr});
+  return static_cast<int>(conversations_.size()) - 1;
+}
+
+int NcclGroups::nameGroup(const std::vector<int>& ranks, Stream stream) {
+  return named(ranks, static_cast<int>(stream));
+}
+
+int NcclGroups::nameTransfer(int sender, int receiver, Stream senderStream) {
+  return named({sender, receiver}, kStreams + static_cast<int>(senderStream));
+}
+
+int NcclGroups::placeOf(int handle, int rank) const {
+  const std::vector<int>& ranks = ranksOf(handle);
+  return static_cast<int>(std::find(ranks.begin(), ranks.end(), rank) - ranks.begin());
+}
+
+void NcclGroups::openAll() {
+  std::vector<size_t> order(conversations_.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  // A total order that does not depend on the rank: two ranks meet their common conversations in the same sequence.
+  std::sort(order.begin(), order.end(), [this](size_t a, size_t b) {
+    return std::tie(conversations_[a].ranks, conversations_[a].channel) <
+           std::tie(conversations_[b].ranks, conversations_[b].channel);
+  });
+  for (const size_t index : order) {
+    Conversation& c = conversations_[index];
+    if (c.communicator || c.ranks.size() < 2) continue;
+    ncclUniqueId id{};
+    if (c.ranks.front() == rank_) nccl().check(nccl().ncclGetUniqueId(&id), "unique id");
+    meeting_.broadcast(c.ranks, &id, sizeof id);
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 1;
+    nccl().check(nccl().ncclCommInitRankConfig(&c.communicator, static_cast<int>(c.ranks.size()), id,
+                                               placeOf(static_cast<int>(index), rank_), &config),
+                 "communicator of " + std::to_string(c.ranks.size()) + " ranks");
+  }
+}
+
+std::string NcclGroups::asyncError() const {
+  for (const Conversation& c : conversations_) {
+    if (!c.communicator) continue;
+    ncclResult_t error = ncclSuccess;
+    if (nccl().ncclCommGetAsyncError(c.communicator, &error) == ncclSuccess && error != ncclSuccess &&
+        error != ncclInProgress) {
+      std::string ranks;
+      for (const int rank : c.ranks) ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);
+      return std::string(nccl().ncclGetErrorString(error)) + " among ranks " + ranks;
+    }
+  }
+  return "";
+}
+
+void NcclGroups::abortAll() {
+  for (Conversation& c : conversations_) {
+    if (c.communicator) nccl().ncclCommAbort(c.communicator);
+    c.communicator = nullptr;
+  }
+}
+
+void NcclGroups::close() {
+  for (Conversation& c : conversations_) {
+    if (c.communicator) nccl().ncclCommDestroy(c.communicator);
+  }
+  conversations_.clear();
+}
+
+}  // namespace galvatron::cuda
