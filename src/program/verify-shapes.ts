@@ -50,6 +50,12 @@ export function shapeProblems(program: Program): readonly string[] {
   return problems;
 }
 
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let axis = 0; axis < a.length; axis++) if (a[axis] !== b[axis]) return false;
+  return true;
+}
+
 function operandProblems(program: Program, instruction: Instruction): readonly string[] {
   const tensor = (index: number): TensorView => program.tensors[index]!;
   const elements = (index: number): number => product(tensor(index).shape);
@@ -69,17 +75,17 @@ function operandProblems(program: Program, instruction: Instruction): readonly s
         [instruction.inputs, graph.inputs],
         [instruction.outputs, graph.outputs],
       ] as const) {
-        expect(
-          tensors.length === ports.length,
-          `${tensors.length} tensors for ${ports.length} ports of ${graph.name}`,
-        );
+        if (tensors.length !== ports.length) {
+          problems.push(`${tensors.length} tensors for ${ports.length} ports of ${graph.name}`);
+        }
         for (const [i, port] of ports.entries()) {
           const view = program.tensors[tensors[i] ?? -1];
           if (view === undefined) continue;
-          expect(
-            view.dtype === port.dtype && view.shape.join() === port.shape.join(),
-            `${view.name} is ${view.dtype} [${view.shape}], port ${port.name} of ${graph.name} ${port.dtype} [${port.shape}]`,
-          );
+          if (view.dtype !== port.dtype || !sameShape(view.shape, port.shape)) {
+            problems.push(
+              `${view.name} is ${view.dtype} [${view.shape}], port ${port.name} of ${graph.name} ${port.dtype} [${port.shape}]`,
+            );
+          }
         }
       }
       break;

@@ -112,7 +112,7 @@ describe("what is reported", () => {
     const swapped = withInstructions(0, (instructions) => {
       [instructions[at], instructions[at + 1]] = [instructions[at + 1]!, instructions[at]!];
     });
-    expect(verifyProgram(swapped).join("\n")).toMatch(/whose bytes|before it is written/);
+    expect(verifyProgram(swapped).join("\n")).toMatch(/whose bytes|before it is written|without waiting/);
   });
 
   test("two collectives in different orders on two ranks", () => {
