@@ -111,10 +111,15 @@ export class CellRunner {
   }
 }
 
-/** The last value of a cell; a promise is waited for, a handle of ongoing work is not one. */
+/**
+ * The last value of a cell; a promise is waited for, a handle of ongoing work is not one. A value that shows itself
+ * as nothing has drawn itself already.
+ */
 async function shownValue(last: unknown): Promise<MimeBundle | undefined> {
   const value = await last;
-  return value === undefined || value === null ? undefined : await present(value);
+  if (value === undefined || value === null) return undefined;
+  const bundle = await present(value);
+  return Object.keys(bundle).length === 0 ? undefined : bundle;
 }
 
 /** Why a cell that did not end by itself was left. */

@@ -18,6 +18,8 @@ export interface KernelOptions {
   readonly connection: Connection;
   readonly launcherPid: number | undefined;
   readonly version: string;
+  /** What a notebook server calls this kernel. */
+  readonly kernelId: string | undefined;
   /** Folder that cells run in. */
   readonly folder: string;
   readonly modules: KnownModules;
@@ -131,6 +133,7 @@ export class Kernel {
 
   #becomeHost(): void {
     const host: NotebookHost = {
+      kernelId: this.#options.kernelId,
       display: (bundle) => {
         const parent = this.#parent;
         const transient = { display_id: freshId() };

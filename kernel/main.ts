@@ -28,6 +28,7 @@ async function main(): Promise<void> {
   const kernel = new Kernel({
     connection: parseConnection(readFileSync(file, "utf8"), file),
     launcherPid: launcherPid(),
+    kernelId: /kernel-([0-9a-f-]{36})\.json$/.exec(file)?.[1],
     version,
     folder: process.cwd(),
     modules: { sdk: SDK_NAME, sdkEntry, packageFolder },

@@ -17,7 +17,17 @@ export type { Displayable, MimeBundle } from "./display/mime.js";
 export type { ModelOptions } from "./model/model-options.js";
 export type { LayerSample, ModelProfile } from "./model/model-profile.js";
 export type { Family, LayerKind, ModelSpec } from "./model/model-spec.js";
+export type {
+  ChoiceControl,
+  Control,
+  Controls,
+  ControlValue,
+  ControlValues,
+  SliderControl,
+  SliderRange,
+} from "./notebook/control.js";
 export { clearOutput, display, input, type LiveDisplay } from "./notebook/display.js";
+export { choice, type Interaction, interact, slider } from "./notebook/interact.js";
 export type { Plan, Precision, Schedule } from "./plan/plan.js";
 export type { DataParallel, Placement, Strategy, TensorSplit } from "./plan/strategy.js";
 export { type UniformPlanOptions, uniformPlan } from "./plan/uniform.js";

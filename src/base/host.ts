@@ -7,6 +7,8 @@ export interface NotebookHost {
   display(bundle: Readonly<Record<string, unknown>>): DisplayHandle;
   /** Fires when the user interrupts the kernel. */
   onInterrupt(listener: () => void): () => void;
+  /** The kernel's name at the server that started it, where there is one: pages reach it by that. */
+  readonly kernelId?: string | undefined;
   /** Removes what the running cell has shown; with `wait`, when its next output comes. */
   clearOutput?(wait: boolean): void;
   /** Asks the person at the front end for a line of text. */

@@ -17,7 +17,8 @@ const ARROW_ROWS = 31;
 export async function present(value: unknown): Promise<MimeBundle> {
   if (isDisplayable(value)) {
     const bundle = await value[DISPLAY]();
-    return "text/plain" in bundle ? bundle : { ...bundle, "text/plain": plainText(value) };
+    const isEmpty = Object.keys(bundle).length === 0;
+    return isEmpty || "text/plain" in bundle ? bundle : { ...bundle, "text/plain": plainText(value) };
   }
   return presentPlain(value);
 }
