@@ -1,7 +1,7 @@
 import type { Dtype } from "../base/units.js";
 import { CUSTOM_OP_DOMAIN, isComposite } from "./composite-ops.js";
 import type { GraphBuilder } from "./graph-builder.js";
-import type { Attributes, GraphNode, Value } from "./ir.js";
+import { type Attributes, elementCount, type GraphNode, type Value } from "./ir.js";
 import {
   type OnnxAttribute,
   type OnnxGraph,
@@ -153,6 +153,25 @@ function emitPad(emission: Emission, node: GraphNode, output: string): void {
   emission.emit("Pad", [emission.nameOf(x), emission.integerInput(pads)], [output]);
 }
 
+/** Elements up to which a constant of one value is written out. */
+const WRITTEN_OUT = 64;
+
+function emitConstant(emission: Emission, node: GraphNode, output: string): void {
+  const dtype = node.attributes.dtype as Dtype;
+  const shape = numbersAttribute(node.attributes, "shape");
+  const values = numbersAttribute(node.attributes, "values");
+  if (values.length > 1 || elementCount(shape) <= WRITTEN_OUT) {
+    emission.initializers.push({ name: output, dtype, shape, values });
+    return;
+  }
+  // ONNX Runtime expands float32, but no bfloat16.
+  const wide = dtype === "bfloat16" ? "float32" : dtype;
+  const [scalar, expanded] = [emission.fresh(), wide === dtype ? output : emission.fresh()];
+  emission.initializers.push({ name: scalar, dtype: wide, shape: [], values });
+  emission.emit("Expand", [scalar, emission.integerInput(shape)], [expanded]);
+  if (wide !== dtype) emission.emit("Cast", [expanded], [output], [{ name: "to", int: onnxDataType(dtype) }]);
+}
+
 function emitStandard(emission: Emission, node: GraphNode, outputs: readonly string[]): void {
   const { attributes } = node;
   const inputs = node.inputs.map((input) => emission.nameOf(input));
@@ -164,13 +183,8 @@ function emitStandard(emission: Emission, node: GraphNode, outputs: readonly str
   });
   switch (node.op) {
     case "Constant":
-      emission.initializers.push({
-        name: outputs[0]!,
-        dtype: attributes.dtype as Dtype,
-        shape: numbersAttribute(attributes, "shape"),
-        values: numbersAttribute(attributes, "values"),
-      });
-      return;
+      emitConstant(emission, node, outputs[0]!);
+      break;
     case "Cast":
       emission.emit("Cast", inputs, outputs, [{ name: "to", int: onnxDataType(attributes.to as Dtype) }]);
       break;

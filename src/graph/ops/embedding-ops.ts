@@ -72,7 +72,9 @@ export const EMBEDDING_OPS: Readonly<Record<EmbeddingOp, OpDefinition>> = {
       // Indices outside go to a row of their own, which is left out.
       const last = g.scalar(rows, "int64");
       const place = checked ? g.where(insideTable(g, flat, rows), flat, last) : flat;
-      const zeros = g.constant([0], dy.dtype, [checked ? rows + 1 : rows, dy.shape[1]!]);
+      // Zeros that depend on an input: as a constant, ONNX Runtime would keep a second table for them.
+      const zero = g.cast(g.mul(g.slice(place, 0, 0, 1), g.scalar(0, "int64")), dy.dtype);
+      const zeros = g.expand(g.reshape(zero, [1, 1]), [checked ? rows + 1 : rows, dy.shape[1]!]);
       return [g.slice(g.scatterND(zeros, g.reshape(place, [count, 1]), dy), 0, 0, rows)];
     },
     flops: (node) => elementCount(node.inputs[0]!.shape),
