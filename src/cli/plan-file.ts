@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs";
 import { GalvatronError } from "../base/errors.js";
-import { type PlanFile, parsePlanFile } from "../session/plan-file-json.js";
+import { type PlanDocument, parsePlanJson } from "../plan/plan-json.js";
 
 /** @throws GalvatronError FILE_UNREADABLE, PLAN_INVALID */
-export function readPlanFile(path: string): PlanFile {
+export function readPlanFile(path: string): PlanDocument {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (cause) {
     throw new GalvatronError("FILE_UNREADABLE", `Cannot read the plan file ${path}.`, { path }, { cause });
   }
-  return parsePlanFile(text);
+  return parsePlanJson(text);
 }

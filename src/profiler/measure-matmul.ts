@@ -54,7 +54,7 @@ export async function measureMatmuls(
 }
 
 /** What a worker's heap and allocators are seen to grow by in hundreds of steps. */
-const GROWTH_BYTES = 4 * BYTES_PER_MB;
+const GROWTH_BYTES = 8 * BYTES_PER_MB;
 
 /**
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { GalvatronError } from "../base/errors.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
+import { modelJson } from "../model/model-json.js";
 import type { ModelProfile } from "../model/model-profile.js";
-import type { ModelSpec } from "../model/model-spec.js";
 
 /** What of a profile stands in the metadata of its table. */
 export type HardwareSummary = Omit<HardwareProfile, "matmuls" | "collectives">;
@@ -25,32 +25,8 @@ const hardware = z.strictObject({
   reservedBytes: z.number(),
 }) satisfies z.ZodType<HardwareSummary>;
 
-const kind = z.strictObject({
-  name: z.string(),
-  hidden: z.number(),
-  heads: z.number(),
-  keyValueHeads: z.number(),
-  feedForward: z.number(),
-  sequence: z.number(),
-  parameters: z.number(),
-  forwardFlops: z.number(),
-});
-
-/** Schema of a model as data. */
-export const modelSpecSchema: z.ZodType<ModelSpec> = z.strictObject({
-  family: z.enum(["gpt", "llama", "bert", "t5", "vit", "swin"]),
-  name: z.string(),
-  sequence: z.number(),
-  vocabulary: z.number(),
-  kinds: z.record(z.string(), kind),
-  layers: z.array(z.string()),
-  embedding: z.strictObject({ parameters: z.number() }),
-  head: z.strictObject({ parameters: z.number(), forwardFlops: z.number(), tied: z.boolean() }),
-  options: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
-});
-
 const model = z.strictObject({
-  model: modelSpecSchema,
+  model: modelJson,
   precision: z.enum(["float32", "bfloat16"]),
   device: z.string(),
   source: z.enum(["measured", "analytic"]),

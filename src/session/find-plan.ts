@@ -1,4 +1,4 @@
-import { GalvatronError } from "../base/errors.js";
+import { GalvatronError, isGalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
 import { predict } from "../cost/predict.js";
 import type { ModelProfile } from "../model/model-profile.js";
@@ -43,35 +43,78 @@ const MAX_SEARCHES = 4;
 /**
  * The fastest plan whose compiled Programs stay within the budget. The search prices memory by equations; the
  * Programs know it exactly, so a plan that was priced too low is searched again with the difference taken off.
+ * `report.smallestBudgetBytes` is what the leanest plan's Programs need.
  *
  * @throws GalvatronError NO_FEASIBLE_PLAN
  */
 export function searchPlan(request: SearchRequest): FoundPlan {
-  const { model, modelProfile, machine, budgetBytes, options } = request;
-  let allowance = 0;
-  for (let attempt = 1; ; attempt++) {
-    const report = search(
-      {
-        model,
-        modelProfile,
-        hardware: machine.hardware,
-        budgetBytes: budgetBytes - allowance,
-        ...(options.globalBatch !== undefined && { globalBatch: options.globalBatch }),
-        ...(options.space && { space: options.space }),
-      },
-      () => performance.now(),
+  const { budgetBytes } = request;
+  const leanest = leanestPlan(request);
+  const smallestBudgetBytes = fullest(leanest);
+  if (smallestBudgetBytes > budgetBytes)
+    throw new GalvatronError(
+      "NO_FEASIBLE_PLAN",
+      `No plan fits ${Math.floor(budgetBytes / BYTES_PER_MB)} MB a rank. The smallest budget that would do is ${Math.ceil(smallestBudgetBytes / BYTES_PER_MB)} MB.`,
+      { smallestBudgetBytes, budgetBytes },
     );
-    const found = compiled({ model, modelProfile, machine }, { ...report, budgetBytes });
-    const most = Math.max(...found.memoryBytesByRank);
-    if (most <= budgetBytes) return found;
-    if (attempt === MAX_SEARCHES)
-      throw new GalvatronError(
-        "NO_FEASIBLE_PLAN",
-        `The leanest plan found needs ${Math.ceil(most / 2 ** 20)} MB a rank; the budget is ${Math.floor(budgetBytes / 2 ** 20)} MB.`,
-        { smallestBudgetBytes: most, budgetBytes },
-      );
-    allowance += most - budgetBytes;
+  let found = leanest;
+  let allowance = 0;
+  for (let attempt = 1; attempt <= MAX_SEARCHES; attempt++) {
+    const report = searchWithin(request, budgetBytes - allowance);
+    if (!report) break;
+    const candidate = compiled(request, report);
+    if (fullest(candidate) <= budgetBytes) {
+      found = candidate;
+      break;
+    }
+    allowance += fullest(candidate) - budgetBytes;
   }
+  return { ...found, report: { ...found.report, budgetBytes, smallestBudgetBytes } };
+}
+
+function leanestPlan(request: SearchRequest): FoundPlan {
+  // Under one byte nothing fits: the search then says what would.
+  let bytes = 1;
+  try {
+    runSearch(request, bytes);
+  } catch (error) {
+    if (!isGalvatronError(error) || error.code !== "NO_FEASIBLE_PLAN") throw error;
+    const smallest = error.context["smallestBudgetBytes"];
+    if (typeof smallest !== "number" || !Number.isFinite(smallest)) throw error;
+    bytes = Math.ceil(smallest);
+  }
+  return compiled(request, runSearch(request, bytes));
+}
+
+/** Null where the equations know of no plan. */
+function searchWithin(request: SearchRequest, budgetBytes: number): SearchReport | null {
+  try {
+    return runSearch(request, budgetBytes);
+  } catch (error) {
+    if (isGalvatronError(error) && error.code === "NO_FEASIBLE_PLAN") return null;
+    throw error;
+  }
+}
+
+function runSearch(
+  { model, modelProfile, machine, options }: SearchRequest,
+  budgetBytes: number,
+): SearchReport {
+  return search(
+    {
+      model,
+      modelProfile,
+      hardware: machine.hardware,
+      budgetBytes,
+      ...(options.globalBatch !== undefined && { globalBatch: options.globalBatch }),
+      ...(options.space && { space: options.space }),
+    },
+    () => performance.now(),
+  );
+}
+
+function fullest(found: FoundPlan): number {
+  return Math.max(...found.memoryBytesByRank);
 }
 
 /** @throws GalvatronError PLAN_INVALID */

@@ -4,8 +4,11 @@ import { relative } from "node:path";
 import { noteProvenance } from "../base/provenance.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
+import type { Provenance } from "../plan/plan-json.js";
 import { canonical } from "../profiler/profile-store.js";
 import type { Dataset } from "../runtime/data/dataset.js";
+import type { FoundPlan } from "./find-plan.js";
+import { profileVersions } from "./session.js";
 
 /** Data larger than this is noted by its files' names and sizes: reading it all would take longer than training. */
 const HASHED_BYTES = 256 * 2 ** 20;
@@ -40,4 +43,14 @@ export function noteTraining(
     name: `${dataset.files.length} file(s), ${dataset.totalBytes} bytes`,
     value: sha256(...names, ...contents),
   });
+}
+
+/** Hashes of what a plan was made from. */
+export function planProvenance(found: FoundPlan): Provenance {
+  return {
+    model: sha256(canonical(found.model)),
+    modelProfile: sha256(canonical(found.modelProfile)),
+    hardware: sha256(canonical(found.machine.hardware)),
+    version: String(profileVersions()["galvatron"]),
+  };
 }

@@ -12,6 +12,7 @@ import { timelineFigure } from "../display/timeline-figure.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { describePlan } from "../plan/describe-plan.js";
 import type { Plan } from "../plan/plan.js";
+import { planJsonText } from "../plan/plan-json.js";
 import type { Program } from "../program/program.js";
 import { programDurations } from "../program/program-durations.js";
 import { simulate } from "../program/simulate.js";
@@ -24,8 +25,7 @@ import type { LearningRate } from "../runtime/learning-rate.js";
 import { type OptimizerOptions, optimizerFrom } from "../runtime/optimizer.js";
 import type { SearchReport } from "../search/search-report.js";
 import type { FoundPlan } from "./find-plan.js";
-import { noteTraining } from "./notes.js";
-import { planFileText } from "./plan-file-json.js";
+import { noteTraining, planProvenance } from "./notes.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
@@ -162,7 +162,21 @@ export class PlanHandle extends Shown {
    */
   save(path: string): void {
     try {
-      writeFileSync(path, planFileText({ model: this.model, plan: this.data }));
+      const { stepMs, samplesPerSecond, stages } = this.prediction;
+      writeFileSync(
+        path,
+        planJsonText({
+          model: this.model,
+          plan: this.data,
+          prediction: {
+            stepMs,
+            samplesPerSecond,
+            lowerBoundMs: this.report.lowerBoundMs,
+            stages: stages.map(({ time, memory }) => ({ time: { ...time }, memory: { ...memory } })),
+          },
+          provenance: planProvenance(this.found),
+        }),
+      );
     } catch (cause) {
       throw new GalvatronError("FILE_UNWRITABLE", `Cannot write the plan to ${path}.`, { path }, { cause });
     }

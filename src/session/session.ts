@@ -42,7 +42,7 @@ function projectFolderOf(folder: string): string {
 }
 
 /** Counts up when measuring changes so that old profiles say something else than new ones would. */
-const PROFILER_VERSION = 3;
+const PROFILER_VERSION = 4;
 
 /** What a profile depends on besides machine and model. */
 export function profileVersions(): Readonly<Record<string, string | number>> {

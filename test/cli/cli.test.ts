@@ -189,11 +189,11 @@ describe("bad input", { timeout: 120_000 }, () => {
       JSON.stringify({ ...file, plan: { ...file.plan, stageLayers: [5] } }),
     );
     expect((await galvatron("train", "--plan", "broken.json", "--data", "story.txt")).error).toMatch(
-      /PLAN_INVALID: The plan cannot run: /,
+      /PLAN_INVALID: .*stages hold 5 layers/,
     );
     writeFileSync(join(folder, "odd.json"), "{}");
     expect((await galvatron("train", "--plan", "odd.json", "--data", "story.txt")).error).toMatch(
-      /PLAN_INVALID: Not a plan file/,
+      /PLAN_INVALID: .*format/,
     );
   });
 });
