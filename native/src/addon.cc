@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "cuda-library.h"
+#include "fill-normal.h"
 #include "js-error.h"
 #include "js-field.h"
 #include "meeting-place.h"
@@ -84,12 +85,26 @@ Napi::Value unlinkSharedAtTheDoor(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value fillNormalAtTheDoor(const Napi::CallbackInfo& info) {
+  return atTheDoor(info.Env(), [&]() -> Napi::Value {
+    if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+      throw Failure("ARGUMENT_INVALID", "fillNormal expected a Float32Array.");
+    Napi::Float32Array target = info[0].As<Napi::Float32Array>();
+    const JsField options(info[1], "fillNormal options", "ARGUMENT_INVALID");
+    fillNormal(target.Data(), target.ElementLength(), static_cast<uint32_t>(options.at("key0").integer(0, 4294967295)),
+               static_cast<uint32_t>(options.at("key1").integer(0, 4294967295)), options.at("start").size(),
+               options.at("standardDeviation").number());
+    return info.Env().Undefined();
+  });
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("abi", Napi::Number::New(env, kAddonAbi));
   exports.Set("probe", Napi::Function::New<probe>(env));
   exports.Set("openWorker", Napi::Function::New<Worker::open>(env));
   exports.Set("createShared", Napi::Function::New<createSharedAtTheDoor>(env));
   exports.Set("unlinkShared", Napi::Function::New<unlinkSharedAtTheDoor>(env));
+  exports.Set("fillNormal", Napi::Function::New<fillNormalAtTheDoor>(env));
   exports.Set("useErrorClass", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 useErrorClass(info.Env(), info[0].As<Napi::Function>());
               }));

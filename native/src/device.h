@@ -33,7 +33,7 @@
 namespace galvatron {
 
 // Changes whenever anything in this header, program.h or failure.h changes what crosses the library border.
-constexpr uint32_t kDeviceAbi = 1;
+constexpr uint32_t kDeviceAbi = 2;
 
 // Opaque on the CPU side: a device pointer as a number.
 using Address = uint64_t;
@@ -77,6 +77,8 @@ struct DeviceMemory {
   size_t arenaBytes = 0;
   // ONNX Runtime's own allocations: the most that were in use at one time since load.
   size_t onnxRuntimePeakBytes = 0;
+  // In use on the device by its driver's count, with everything that libraries took; 0 where that is not to be had.
+  size_t deviceBytes = 0;
 };
 
 // What `times` of a step hold: ms from `beginStep`, start and end of every instruction.

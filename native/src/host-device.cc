@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -14,6 +15,7 @@
 #include "host-graphs.h"
 #include "kernels.h"
 #include "meeting-place.h"
+#include "parallel-blocks.h"
 
 namespace galvatron {
 
@@ -62,7 +64,7 @@ class Milestones {
 class HostDevice final : public Device {
  public:
   HostDevice(const DeviceOptions& options, MeetingPlace& place)
-      : place_(place), graphs_(options.onnxRuntimePath, options.threads) {}
+      : place_(place), threads_(options.threads), graphs_(options.onnxRuntimePath, options.threads) {}
 
   Drive drive() const override { return Drive::threadPerStream; }
 
@@ -190,21 +192,35 @@ class HostDevice final : public Device {
   void copyBlock(Stream, const BlockCopy& block) override;
 
   void copy(Stream, const Tensor& input, const Tensor& output) override {
-    kernels().convert(input.dtype(), pointer(input.address), output.dtype(), pointer(output.address),
-                      input.elements());
+    // Overlapping tensors are moved in one piece, in the right direction.
+    const bool overlap = input.address < output.address + output.sizeBytes() &&
+                         output.address < input.address + input.sizeBytes();
+    inBlocks(overlap ? 0 : input.elements(), threads_, [&](size_t, size_t start, size_t length) {
+      kernels().convert(input.dtype(), at(input, start), output.dtype(), at(output, start), length);
+    });
+    if (overlap) {
+      kernels().convert(input.dtype(), at(input, 0), output.dtype(), at(output, 0), input.elements());
+    }
   }
   void accumulate(Stream, const Tensor& input, const Tensor& output) override {
-    kernels().accumulate(input.dtype(), pointer(input.address), output.dtype(), pointer(output.address),
-                         input.elements());
+    inBlocks(input.elements(), threads_, [&](size_t, size_t start, size_t length) {
+      kernels().accumulate(input.dtype(), at(input, start), output.dtype(), at(output, start), length);
+    });
   }
   void fill(Stream, double value, const Tensor& output) override {
-    kernels().fill(output.dtype(), value, pointer(output.address), output.elements());
+    inBlocks(output.elements(), threads_, [&](size_t, size_t start, size_t length) {
+      kernels().fill(output.dtype(), value, at(output, start), length);
+    });
   }
 
   void sumSquares(Stream, const std::vector<Tensor>& inputs, const Tensor& output) override {
     double sum = 0;
     for (const Tensor& input : inputs) {
-      sum += kernels().sumSquares(input.dtype(), pointer(input.address), input.elements());
+      std::vector<double> parts(blocksOf(input.elements()));
+      inBlocks(input.elements(), threads_, [&](size_t block, size_t start, size_t length) {
+        parts[block] = kernels().sumSquares(input.dtype(), at(input, start), length);
+      });
+      for (const double part : parts) sum += part;
     }
     *static_cast<double*>(pointer(output.address)) = sum;
   }
@@ -218,18 +234,21 @@ class HostDevice final : public Device {
   }
 
   void adamw(Stream, const AdamwTensors& tensors) override {
-    AdamwSpan span;
-    span.parameter = static_cast<float*>(pointer(tensors.parameter.address));
-    span.gradient = static_cast<const float*>(pointer(tensors.gradient.address));
-    span.moment1 = static_cast<float*>(pointer(tensors.moment1.address));
-    span.moment2 = static_cast<float*>(pointer(tensors.moment2.address));
-    span.computeCopy =
-        tensors.computeCopy.index < 0 ? nullptr : static_cast<uint16_t*>(pointer(tensors.computeCopy.address));
-    span.count = tensors.parameter.elements();
-    span.decayElements = static_cast<size_t>(tensors.decayElements);
-    span.hyper = static_cast<const float*>(pointer(tensors.hyper.address));
-    span.clipFactor = static_cast<const float*>(pointer(tensors.clip.address))[0];
-    kernels().adamw(span);
+    const auto decayed = static_cast<size_t>(tensors.decayElements);
+    inBlocks(tensors.parameter.elements(), threads_, [&](size_t, size_t start, size_t length) {
+      AdamwSpan span;
+      span.parameter = static_cast<float*>(at(tensors.parameter, start));
+      span.gradient = static_cast<const float*>(at(tensors.gradient, start));
+      span.moment1 = static_cast<float*>(at(tensors.moment1, start));
+      span.moment2 = static_cast<float*>(at(tensors.moment2, start));
+      span.computeCopy =
+          tensors.computeCopy.index < 0 ? nullptr : static_cast<uint16_t*>(at(tensors.computeCopy, start));
+      span.count = length;
+      span.decayElements = decayed <= start ? 0 : std::min(length, decayed - start);
+      span.hyper = static_cast<const float*>(at(tensors.hyper, 0));
+      span.clipFactor = static_cast<const float*>(at(tensors.clip, 0))[0];
+      kernels().adamw(span);
+    });
   }
 
  private:
@@ -244,6 +263,9 @@ class HostDevice final : public Device {
   };
 
   static void* pointer(Address address) { return reinterpret_cast<void*>(address); }
+  static void* at(const Tensor& tensor, size_t element) {
+    return pointer(tensor.address + element * dtypeBytes(tensor.dtype()));
+  }
   static HostSpan span(const Tensor& tensor) {
     return {static_cast<char*>(pointer(tensor.address)), tensor.dtype(), tensor.elements()};
   }
@@ -259,6 +281,7 @@ class HostDevice final : public Device {
   }
 
   MeetingPlace& place_;
+  const int threads_;
   // Bound tensors point into the arena, so graphs go first.
   std::unique_ptr<HostArena> arena_;
   HostGraphs graphs_;

@@ -151,6 +151,7 @@ Napi::Value Worker::step(const Napi::CallbackInfo& info) {
         result.Set("instructionsMs", instructions);
         result.Set("arenaBytes", Napi::Number::New(settling, static_cast<double>(memory.arenaBytes)));
         result.Set("onnxRuntimeBytes", Napi::Number::New(settling, static_cast<double>(memory.onnxRuntimePeakBytes)));
+        result.Set("deviceBytes", Napi::Number::New(settling, static_cast<double>(memory.deviceBytes)));
         return result;
       });
     });

@@ -14,7 +14,7 @@ beforeAll(() => {
     ranks: 1,
     onnxRuntimePath: onnxRuntimePath(),
     sharedName: "",
-    threads: 1,
+    threads: 2,
     deadlineMs: 10_000,
   });
 });
@@ -29,6 +29,12 @@ const pseudo = (i: number, salt: number): number => {
 };
 const pseudos = (elements: number, salt: number, scale = 1): Float32Array =>
   Float32Array.from({ length: elements }, (_, i) => pseudo(i, salt) * scale);
+
+/** Byte at which two tensors differ, -1 for none. */
+function firstWrong(got: Uint8Array, want: Uint8Array): number {
+  if (got.length !== want.length) return Math.min(got.length, want.length);
+  return got.findIndex((byte, i) => byte !== want[i]);
+}
 
 /** The slow twin of AdamW: float32 at every step, as PyTorch's single-tensor loop orders it. */
 function adamwTwin(
@@ -65,6 +71,8 @@ describe("adamw", () => {
     [5, 2],
     [1_003, 517],
     [4_096, 4_096],
+    // Over two blocks, so over two threads, decayed up to the middle of the second.
+    [700_000, 600_000],
   ])(
     "%i elements, %i decayed: three steps with the twin's bits, and the bfloat16 copy",
     async (elements, decayElements) => {
@@ -105,12 +113,10 @@ describe("adamw", () => {
         );
         await worker.step();
         adamwTwin(state, decayElements, options, 0.75);
-        expect(valuesOf("float32", await worker.read(parameter!))).toEqual([...state.p]);
-        expect(valuesOf("float32", await worker.read(moment1!))).toEqual([...state.m]);
-        expect(valuesOf("float32", await worker.read(moment2!))).toEqual([...state.v]);
-        expect(valuesOf("bfloat16", await worker.read(computeCopy))).toEqual(
-          [...state.p].map((value) => bfloat16Value(bfloat16Bits(value))),
-        );
+        expect(firstWrong(await worker.read(parameter!), bytesOf("float32", state.p))).toBe(-1);
+        expect(firstWrong(await worker.read(moment1!), bytesOf("float32", state.m))).toBe(-1);
+        expect(firstWrong(await worker.read(moment2!), bytesOf("float32", state.v))).toBe(-1);
+        expect(firstWrong(await worker.read(computeCopy), bytesOf("bfloat16", state.p))).toBe(-1);
       }
     },
   );
@@ -118,7 +124,7 @@ describe("adamw", () => {
 
 test("squares are summed over all tensors in float64, and clipping follows from them", async () => {
   const draft = draftProgram(0);
-  const sizes = [1, 17, 1_000, 33];
+  const sizes = [1, 17, 1_100_000, 33];
   const inputs = sizes.map((size) => draft.tensor("float32", [size]));
   const half = draft.tensor("bfloat16", [9]);
   const sumSquares = draft.tensor("float64", [1]);
@@ -143,7 +149,7 @@ test("squares are summed over all tensors in float64, and clipping follows from 
   };
   const norm = Math.sqrt(want);
   expect(await clipped(1)).toEqual([expect.closeTo(1 / norm, 9), f(norm)]);
-  expect(Math.abs(valuesOf("float64", await worker.read(sumSquares))[0]! / want - 1)).toBeLessThan(1e-13);
+  expect(Math.abs(valuesOf("float64", await worker.read(sumSquares))[0]! / want - 1)).toBeLessThan(1e-12);
   expect(await clipped(1e6)).toEqual([1, f(norm)]);
   expect(await clipped(0)).toEqual([1, f(norm)]);
 });
