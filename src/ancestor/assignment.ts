@@ -31,7 +31,7 @@ export interface Candidate {
 /** Even division, as the ancestor makes it: what is left over goes to the last stage. */
 export function evenDivision(layers: number, stages: number): number[] {
   const each = Math.floor(layers / stages);
-  const division = new Array<number>(stages).fill(each);
+  const division = Array.from({ length: stages }, () => each);
   division[stages - 1] = layers - each * (stages - 1);
   return division;
 }

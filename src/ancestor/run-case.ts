@@ -33,6 +33,7 @@ export interface CaseResult {
   readonly proven: boolean;
   /** False where the ancestor's cost model floored something, so that no runtime could execute the plan. */
   readonly executable: boolean | null;
+  /** Why it cannot be executed, or why there is no plan. */
   readonly reasons: readonly string[];
   /** Layers in the ancestor's notation. */
   readonly strategies: readonly string[];
@@ -69,7 +70,7 @@ export function runCase(
       searchMs,
       proven,
       executable: null,
-      reasons: [],
+      reasons: [`no plan of the searched space fits ${memoryBudget(search.memoryGB).usableMB} MB`],
       strategies: [],
       vocabulary: null,
     };

@@ -30,7 +30,9 @@ export function costOptions(search: AncestorCase): CostOptions {
 
 /** Kind of every layer, in order. */
 export function kindsOfLayers(search: AncestorCase): Int32Array {
-  return Int32Array.from(search.layers.flatMap((layer, kind) => new Array<number>(layer.layers).fill(kind)));
+  return Int32Array.from(
+    search.layers.flatMap((layer, kind) => Array.from({ length: layer.layers }, () => kind)),
+  );
 }
 
 /**

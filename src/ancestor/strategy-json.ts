@@ -81,7 +81,7 @@ export function readStrategyConfig(value: unknown, source: string, context: Stra
     field: "tp_consecutive_flags" | "dp_types_enc" | "use_sp" | "checkpoint",
   ): readonly number[] => {
     const text = file[field];
-    if (text === undefined) return new Array<number>(depth).fill(0);
+    if (text === undefined) return Array.from({ length: depth }, () => 0);
     const values = numbers(text);
     if (values.length !== depth)
       refuse(field, `expected ${depth} numbers as in tp_sizes_enc, got ${values.length}`);

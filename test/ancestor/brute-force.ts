@@ -17,7 +17,7 @@ import type { Instance } from "./random-instance.js";
  */
 export function bruteForce({ search, profile, space }: Instance, uneven: boolean): number {
   const ranks = search.nodes * search.gpusPerNode;
-  const kindOf = search.layers.flatMap((layer, kind) => new Array<number>(layer.layers).fill(kind));
+  const kindOf = search.layers.flatMap((layer, kind) => Array.from({ length: layer.layers }, () => kind));
   const depth = kindOf.length;
   const totalMB = search.memoryGB * 1024;
   const usableMB = totalMB - (search.memoryGB > 20 ? Math.trunc(totalMB * 0.2) : 0);
@@ -96,10 +96,12 @@ export function bruteForce({ search, profile, space }: Instance, uneven: boolean
                     (search.fineGrained ? Math.trunc(shared) : Math.ceil(shared)),
                 );
                 for (const division of divisions(depth, stages, uneven)) {
-                  const stageOf = division.flatMap((count, stage) => new Array<number>(count).fill(stage));
+                  const stageOf = division.flatMap((count, stage) =>
+                    Array.from({ length: count }, () => stage),
+                  );
                   const c = [...rest.unsynced];
-                  const s = new Array<number>(stages).fill(0);
-                  const used = new Array<number>(stages).fill(0);
+                  const s = Array.from({ length: stages }, () => 0);
+                  const used = Array.from({ length: stages }, () => 0);
                   const visit = (layer: number, only: number): void => {
                     if (layer === depth) {
                       best = Math.min(best, pipelineTime(c, s, microBatches) / globalBatch);
@@ -132,7 +134,7 @@ export function bruteForce({ search, profile, space }: Instance, uneven: boolean
 function divisions(depth: number, stages: number, uneven: boolean): number[][] {
   if (!uneven) {
     const each = Math.floor(depth / stages);
-    return [[...new Array<number>(stages - 1).fill(each), depth - each * (stages - 1)]];
+    return [[...Array.from({ length: stages - 1 }, () => each), depth - each * (stages - 1)]];
   }
   if (stages === 1) return [[depth]];
   const all: number[][] = [];

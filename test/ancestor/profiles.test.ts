@@ -116,7 +116,7 @@ describe.skipIf(!hasOracle)("profiles in our own terms (needs the oracle folder)
       schedule: "1f1b",
       precision: "bfloat16",
       stageLayers: [32],
-      layers: new Array(32).fill(strategy),
+      layers: Array.from({ length: 32 }, () => strategy),
       vocabulary: strategy,
     };
     const prediction = predict(model, plan, profile, hardware);

@@ -61,14 +61,14 @@ const base: Plan = {
   schedule: "1f1b",
   precision: "bfloat16",
   stageLayers: [2],
-  layers: new Array<Strategy>(2).fill({
+  layers: Array.from({ length: 2 }, () => ({
     tensorDegree: 2,
     tensorSplit: "weights",
     dataDegree: 2,
     dataParallel: "zero2",
     recompute: false,
     placement: "consecutive",
-  }),
+  })),
   vocabulary: {
     tensorDegree: 2,
     tensorSplit: "weights",

@@ -23,8 +23,8 @@ export function vocabularyMemory(
   const { stages, tensor } = strategy;
   const split = splitDegree(strategy);
   const ratio = stateRatio(strategy.dataParallel, shareDegree(strategy), microBatches, options);
-  const statesMB = new Array<number>(stages).fill(0);
-  const activationMB = new Array<number>(stages).fill(0);
+  const statesMB = Array.from({ length: stages }, () => 0);
+  const activationMB = Array.from({ length: stages }, () => 0);
   const place = (stage: number, table: VocabularyMemory): boolean => {
     const states = table.statesMB.get(tensor);
     const activation = table.activationMB.get(split);

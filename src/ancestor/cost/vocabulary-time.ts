@@ -46,8 +46,8 @@ export function vocabularyTimes(
   const firstGather = gather[0]!;
   const lastGather = gather[gather.length - 1]!;
 
-  const synced = new Array<number>(stages).fill(0);
-  const unsynced = new Array<number>(stages).fill(0);
+  const synced = Array.from({ length: stages }, () => 0);
+  const unsynced = Array.from({ length: stages }, () => 0);
   const place = (stage: number, states: number | undefined, forwardMs: number, gatherMs: number): boolean => {
     if (states === undefined) return false;
     const reduceMs = (states / 4) * (options.mixedPrecision ? 0.5 : 1) * reduceMsPerMB;

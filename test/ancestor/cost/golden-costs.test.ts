@@ -151,7 +151,7 @@ function compare(context: Loose, profile: FittedProfile): { worst: number; compa
       }
     }
     const compose = (strategies: readonly number[], partition: readonly number[], embed: Loose): number => {
-      const kindOf = profile.kinds.flatMap((kind, index) => new Array<number>(kind.layers).fill(index));
+      const kindOf = profile.kinds.flatMap((kind, index) => Array.from({ length: kind.layers }, () => index));
       const samples = localSamples(point.gbsz, point.chunks, embed.data);
       const rest = vocabularyTimes(profile, flush, embed, samples)!.unsynced;
       let layer = 0;
@@ -181,7 +181,14 @@ function compare(context: Loose, profile: FittedProfile): { worst: number; compa
     for (const row of point.pipeline_uniform ?? []) {
       if (row.iteration_time === undefined || row.iteration_time === null) continue;
       const count = row.partition.reduce((sum: number, n: number) => sum + n, 0);
-      same(compose(new Array<number>(count).fill(row.s), row.partition, embedOf(row.s)), row.iteration_time);
+      same(
+        compose(
+          Array.from({ length: count }, () => row.s),
+          row.partition,
+          embedOf(row.s),
+        ),
+        row.iteration_time,
+      );
     }
     for (const row of point.pipeline_mixed ?? []) {
       same(compose(row.strategies, row.partition, embedOf(row.embed_of_strategy)), row.iteration_time);
