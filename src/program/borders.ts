@@ -22,8 +22,11 @@ interface Crossing {
   readonly value: LayerValue;
 }
 
-/** What leaves `from` and enters `to` (for gradients: `from` is the later layer), one entry per tensor of the border. */
-export function crossingsOf(
+/**
+ * What leaves `from` and enters `to` (for gradients: `from` is the later layer), one entry per tensor of the border;
+ * `undefined` for what nobody makes or nobody reads on the other side.
+ */
+function crossingsOf(
   state: RankState,
   from: Site,
   to: Site,
@@ -40,7 +43,8 @@ export function crossingsOf(
   }
   return names.map((name, index) => {
     const out = before.graphs.values[name]!;
-    const into = after.graphs.values[after.graphs.borderInputs[index]!]!;
+    const inputName = after.graphs.borderInputs[index]!;
+    const into = after.graphs.values[inputName]!;
     const sequence = out.shape[0]! * before.grid.tensorDegree;
     if (sequence !== into.shape[0]! * after.grid.tensorDegree || out.dtype !== into.dtype) {
       throw new GalvatronError(
@@ -48,6 +52,13 @@ export function crossingsOf(
         `${before.name} gives ${out.dtype} [${out.shape}] where ${after.name} takes ${into.dtype} [${into.shape}].`,
         { before: before.name, after: after.name },
       );
+    }
+    if (
+      direction === "activations"
+        ? !after.reads.has(inputName)
+        : !gradientFlows(before, name, after, inputName)
+    ) {
+      return undefined;
     }
     return {
       name: `${from.name}.${name}${direction === "gradients" ? ".gradient" : ""}`,
@@ -59,6 +70,11 @@ export function crossingsOf(
       value: direction === "activations" ? into : out,
     };
   });
+}
+
+function gradientFlows(before: Site, output: string, after: Site, input: string): boolean {
+  const wanted = before.gradientOf.get(output);
+  return wanted !== undefined && before.reads.has(wanted) && after.gradientOf.has(input);
 }
 
 /** Brings border tensors from the layout of one layer to that of the next on the same stage. */
@@ -146,7 +162,6 @@ export function receiveAcross(
   from: Site,
   to: Site,
   direction: Direction,
-  expected: readonly boolean[],
   microBatch: number,
   reservedFrom: number,
 ): readonly (number | undefined)[] {
@@ -155,8 +170,8 @@ export function receiveAcross(
   const relayout: InstructionLabel = { ...label, phase: "relayout" };
   const stream = direction === "activations" ? "activationsIn" : "gradientsIn";
   const unpack: (() => void)[] = [];
-  const outputs = crossingsOf(state, from, to, direction).map((crossing, index) => {
-    if (crossing === undefined || !expected[index]) return undefined;
+  const outputs = crossingsOf(state, from, to, direction).map((crossing) => {
+    if (crossing === undefined) return undefined;
     const output = openTarget(state, crossing, microBatch);
     for (const piece of relayoutPieces(
       crossing.source,

@@ -29,11 +29,14 @@ export function emitForward(
   views: ParameterViews,
   site: SiteState,
   microBatch: number,
-  borderInputs: readonly number[],
+  borderInputs: readonly (number | undefined)[],
 ): { readonly outputs: readonly number[]; readonly kept: Environment } {
   const { graphs, strategy, layer } = site.site;
   const environment: Environment = new Map();
-  for (const [index, name] of graphs.borderInputs.entries()) environment.set(name, borderInputs[index]!);
+  for (const [index, name] of graphs.borderInputs.entries()) {
+    const tensor = borderInputs[index];
+    if (tensor !== undefined) environment.set(name, tensor);
+  }
   const kept = strategy.recompute ? new Map(environment) : environment;
   const label: InstructionLabel = { phase: "forward", layer, microBatch };
   const visit: Visit = { state, views, site, microBatch, environment, label, countLoss: true };

@@ -111,9 +111,7 @@ class StageWriter {
     if (neighbour === undefined) return [];
     const from = forward ? neighbour.at(-1)! : neighbour[0]!;
     const to = forward ? sites[0]!.site : sites.at(-1)!.site;
-    const expected = forward ? from.graphs.borderOutputs.map(() => true) : flowingGradients(to, from);
-    const direction = directionOf(operation);
-    return receiveAcross(this.#state, from, to, direction, expected, operation.microBatch, reservedFrom);
+    return receiveAcross(this.#state, from, to, directionOf(operation), operation.microBatch, reservedFrom);
   }
 
   #send(operation: StageOperation, outgoing: Border): void {
@@ -123,10 +121,7 @@ class StageWriter {
     if (neighbour === undefined) return;
     const from = forward ? sites.at(-1)!.site : sites[0]!.site;
     const to = forward ? neighbour[0]! : neighbour.at(-1)!;
-    const flowing = forward
-      ? outgoing
-      : flowingGradients(to, from).map((flows, index) => (flows ? outgoing[index] : undefined));
-    const sent = sendAcross(this.#state, from, to, directionOf(operation), flowing, operation.microBatch);
+    const sent = sendAcross(this.#state, from, to, directionOf(operation), outgoing, operation.microBatch);
     this.#pendingSends.push(sent.emit);
     this.#lingerOperation = sent.tensors;
   }
@@ -146,7 +141,7 @@ class StageWriter {
       if (before !== undefined) {
         border = crossInStage(this.#state, before.site, site.site, "activations", border, microBatch);
       }
-      const result = emitForward(this.#state, this.#views, site, microBatch, border as readonly number[]);
+      const result = emitForward(this.#state, this.#views, site, microBatch, border);
       border = result.outputs;
       kept.push(result.kept);
       this.#leaveVisit(site);
@@ -191,12 +186,4 @@ class StageWriter {
 
 function directionOf(operation: StageOperation): Direction {
   return operation.pass === "forward" ? "activations" : "gradients";
-}
-
-/** Which border tensors' gradients flow back from `after` to `before`: those that one makes and the other reads. */
-function flowingGradients(before: Site, after: Site): readonly boolean[] {
-  return before.graphs.borderOutputs.map((name, index) => {
-    const into = after.graphs.borderInputs[index]!;
-    return before.gradientOf.has(name) && after.gradientOf.has(into);
-  });
 }

@@ -20,6 +20,8 @@ export interface Site {
   readonly layouts: readonly FlatLayout[];
   /** Forward steps that backward repeats when only the layer's inputs were kept. */
   readonly recomputeSteps: readonly number[];
+  /** Values that any step reads. What crosses a border unread is not moved. */
+  readonly reads: ReadonlySet<string>;
   /** Value → its gradient, for borders and parameters that have one. */
   readonly gradientOf: ReadonlyMap<string, string>;
 }
@@ -56,6 +58,7 @@ export function planSites(
       graphs,
       layouts: flatLayouts(graphs, strategy, layer === -1 ? tiedNames : new Set()),
       recomputeSteps: recomputeSteps(graphs),
+      reads: new Set([...graphs.forward, ...graphs.backward].flatMap(stepInputs)),
       gradientOf: gradientsByValue(graphs),
     };
   };
