@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "flush-denormals.h"
 #include "program-check.h"
 
 namespace galvatron {
@@ -172,6 +173,7 @@ void Executor::runInstruction(int index) {
 }
 
 void Executor::runList(const std::vector<int>& list) {
+  const FlushDenormals flush;
   for (const int index : list) {
     try {
       runInstruction(index);

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "failure.h"
+#include "flush-denormals.h"
 
 namespace galvatron {
 
@@ -37,6 +38,8 @@ OrtEnvironment::OrtEnvironment(const std::string& path, int threads) : ort_(open
   ort_.check(ort_.SetGlobalInterOpNumThreads(options, 1), "threads");
   // There may be more ranks than cores: a thread that spins takes the core of one that works.
   ort_.check(ort_.SetGlobalSpinControl(options, 0), "threads");
+  // The pool's threads inherit it.
+  const FlushDenormals flush;
   ort_.check(ort_.CreateEnvWithGlobalThreadPools(kOrtError, "galvatron", options, &env_), "environment");
   ort_.check(ort_.CreateCpuMemoryInfo(kOrtDeviceAllocator, kOrtMemoryDefault, &cpuMemory_), "memory info");
 
