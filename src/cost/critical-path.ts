@@ -7,6 +7,8 @@ export interface CriticalPath {
   readonly backwards: Float64Array;
   readonly sends: Float64Array;
   readonly gradients: Float64Array;
+  /** Backwards that the path enters with a gradient: their lead was done before. */
+  readonly leads: Float64Array;
   /** Stage whose gradient reduction ends last. */
   readonly end: number;
 }
@@ -63,7 +65,8 @@ export function criticalPath(
         if (s + 1 < count && doneBackward[s + 1]! <= k) break;
         const at = s * width + k;
         const end =
-          Math.max(freeBeforeBackward(s, k), s + 1 < count ? returned[at]! : 0) + stages[s]!.backwardMs;
+          Math.max(freeBeforeBackward(s, k), s + 1 < count ? returned[at]! - stages[s]!.leadMs : 0) +
+          stages[s]!.backwardMs;
         backwardEnd[at] = end;
         if (s > 0) {
           const before = k > 0 ? returned[at - width - 1]! : 0;
@@ -81,6 +84,7 @@ export function criticalPath(
   const backwards = new Float64Array(count);
   const sends = new Float64Array(count);
   const gradients = new Float64Array(count);
+  const leads = new Float64Array(count);
   let s = end;
   let k = width - 1;
   let forward = false;
@@ -105,7 +109,8 @@ export function criticalPath(
     } else {
       backwards[s]!++;
       const free = freeBeforeBackward(s, k);
-      if (s + 1 < count && returned[at]! >= free) {
+      if (s + 1 < count && returned[at]! - stages[s]!.leadMs >= free) {
+        leads[s]!++;
         while (k > 0 && returned[s * width + k - 1]! > backwardEnd[(s + 1) * width + k]!) {
           gradients[s]!++;
           k--;
@@ -118,5 +123,5 @@ export function criticalPath(
       } else k--;
     }
   }
-  return { forwards, backwards, sends, gradients, end };
+  return { forwards, backwards, sends, gradients, leads, end };
 }

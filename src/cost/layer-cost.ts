@@ -19,6 +19,8 @@ export interface LayerCost {
   readonly backwardComputeMs: number;
   readonly recomputeMs: number;
   readonly backwardTensorMs: number;
+  /** Part of recompute and its collectives: what of backward needs no gradient yet. */
+  readonly leadMs: number;
   /** ZeRO-3's gather before backward and the reduce-scatter behind it, less what computing hides. */
   readonly backwardDataMs: number;
   /** Once a step: the gradient reduction behind the last micro-batch's backward, less what that hides. */
@@ -143,6 +145,7 @@ export function layerCost(
     backwardComputeMs: work.backwardMs + accumulateMs,
     recomputeMs,
     backwardTensorMs: tensor.backwardMs + recomputeTensorMs,
+    leadMs: recomputeMs + recomputeTensorMs,
     backwardDataMs: hide(backwardComputeMs, time.gatherMs + time.scatterMs + (scattered ? addMs : 0)),
     reduceMs: hide(backwardComputeMs, time.reduceMs),
     reduceAloneMs: time.reduceMs,

@@ -5,6 +5,8 @@ export interface StageWork {
   /** One micro-batch forward, and backward. */
   readonly forwardMs: number;
   readonly backwardMs: number;
+  /** What backward does before it reads the gradient from the next stage: the recompute of the stage's last layer. */
+  readonly leadMs: number;
   /** Moving one micro-batch's activations to the next stage; its gradient comes back in `gradientMs`. 0 on the last stage. */
   readonly sendMs: number;
   readonly gradientMs: number;
@@ -50,6 +52,8 @@ export function stageOrder(
 /**
  * The exact recurrence of a schedule: every pass starts when its stage is free and its input has arrived. Transfers
  * run on their own streams, one after another per link and direction.
+ *
+ * A backward may begin before its gradient is there, as far as its lead goes.
  *
  * forwardEnd(s, k) = max(free(s), arrival(s, k)) + f(s), arrival(s + 1, k) = max(arrival(s + 1, k − 1), forwardEnd(s, k)) + send(s),
  * and the same for backward in the other direction.
@@ -101,8 +105,9 @@ export function pipelineTime(
         if (back === microBatches) return;
         if (stage + 1 < count && backwardDone[stage + 1]! <= back) return;
         if (forwardDone[stage]! <= back) return;
-        const ready = stage + 1 < count ? gradient[stage]![back]! : 0;
-        const end = Math.max(free[stage]!, ready) + stages[stage]!.backwardMs;
+        const { backwardMs, leadMs } = stages[stage]!;
+        const ready = stage + 1 < count ? gradient[stage]![back]! - leadMs : 0;
+        const end = Math.max(free[stage]!, ready) + backwardMs;
         free[stage] = end;
         backwardDone[stage] = back + 1;
         if (stage > 0) {

@@ -91,6 +91,7 @@ export function stageCost(
     parts,
     forwardMs: forward,
     backwardMs: backward,
+    leadMs: after ? last.cost.leadMs : 0,
     sendMs: after ? send(last.strategy, after.strategy, after.kind) : 0,
     gradientMs: after ? send(after.strategy, last.strategy, after.kind) : 0,
     reduceMs: reduce,

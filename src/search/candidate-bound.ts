@@ -9,6 +9,13 @@ export const rankOf = (one: Addend, microBatches: number): number =>
   rank(microBatches, one.forwardMs, one.backwardMs, one.reduceMs, one.afterMs);
 export const bytesOf = (one: Addend, held: number): number => one.stateBytes + held * one.activationBytes;
 
+/** Most that any layer's backward can do before its gradient comes. */
+export function mostLead(shape: ShapeTable): number {
+  let most = 0;
+  for (const list of shape.choices.values()) for (const { leadMs } of list) most = Math.max(most, leadMs);
+  return most;
+}
+
 /** How many layers there are of each kind. */
 export function kindCounts(kinds: readonly string[]): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
@@ -61,7 +68,13 @@ export function candidateBound(
     pooled,
   ).boundMs;
   if (stages === 1) return ranks;
-  const pass = memoryPrice(pricedParts(shape, counts, held, passMs), pooled).boundMs;
+  // Where a path comes back through a stage, the recompute of its last layer may be done already.
+  const led = (one: Addend): number => passMs(one) - one.leadMs;
+  const whole = memoryPrice(pricedParts(shape, counts, held, passMs), pooled).boundMs;
+  const pass = Math.max(
+    memoryPrice(pricedParts(shape, counts, held, led), pooled).boundMs,
+    whole - (stages - 1) * mostLead(shape),
+  );
   const bubble = schedule === "gpipe" ? pass + ((m - 1) * pass) / stages : pass / (1 - (1 - 1 / m) ** stages);
   return Math.max(ranks / stages, bubble);
 }

@@ -11,6 +11,8 @@ export interface Label {
   readonly rankMs: number;
   readonly forwardMs: number;
   readonly backwardMs: number;
+  /** Of the last layer. */
+  readonly leadMs: number;
   readonly reduceMs: number;
   readonly afterMs: number;
   /** Index of the strategy of the last layer, in the list of its kind. */
@@ -72,6 +74,7 @@ export function fullFrontier(labels: Label[]): Label[] {
         other.peakBytes <= label.peakBytes &&
         other.forwardMs <= label.forwardMs &&
         other.backwardMs <= label.backwardMs &&
+        other.leadMs >= label.leadMs &&
         other.reduceMs <= label.reduceMs &&
         other.afterMs <= label.afterMs
       )

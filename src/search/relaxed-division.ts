@@ -45,19 +45,19 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
       for (let count = stage === stages - 1 ? layers - start : first; count <= longest; count++) {
         const next = (stage + 1) * width + start + count;
         if (roundMs[next] === Number.POSITIVE_INFINITY) continue;
-        const { forwardMs: f, backwardMs: b, passMs: pass, rankMs } = floors(stage, start, count);
+        const { forwardMs: f, backwardMs: b, passMs: pass, ledMs: led, rankMs } = floors(stage, start, count);
         if (pass === Number.POSITIVE_INFINITY || rankMs === Number.POSITIVE_INFINITY) continue;
-        const round = pass + roundMs[next]!;
+        const round = led + roundMs[next]!;
         let through: number;
         if (schedule === "gpipe") {
           // The slowest machine may be another one forward than backward, so both get their part of the pass.
-          through = Math.max(round + (m - 1) * pass, pass + throughMs[next]!);
+          through = Math.max(round + (m - 1) * pass, led + throughMs[next]!);
         } else {
           const rest = m - 1 - (trips - 1) * w;
           const more = Math.max(0, m - trips * w);
           through = Math.max(
             m * pass,
-            pass + throughMs[next]!,
+            led + throughMs[next]!,
             round + Math.max(0, m - w) * pass + (m - 1 - Math.max(0, m - w)) * Math.max(b, f),
             trips * round + more * pass + (rest - more) * Math.max(b, f),
           );
@@ -77,9 +77,9 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
       const longest = even || layers - start - (stages - 1 - stage);
       for (let count = first; count <= longest; count++) {
         const next = (stage + 1) * width + start + count;
-        const { passMs: pass, rankMs } = floors(stage, start, count);
+        const { passMs: pass, ledMs: led, rankMs } = floors(stage, start, count);
         if (pass === Number.POSITIVE_INFINITY || rankMs === Number.POSITIVE_INFINITY) continue;
-        beforeMs[next] = Math.min(beforeMs[next]!, beforeMs[here]! + pass);
+        beforeMs[next] = Math.min(beforeMs[next]!, beforeMs[here]! + led);
         const alone = Math.max(rankMs, beforeMs[here]! + m * pass);
         fullestMs[next] = Math.min(fullestMs[next]!, Math.max(fullestMs[here]!, alone));
       }

@@ -11,6 +11,7 @@ export interface SchedulePath {
   readonly backwards: Float64Array;
   readonly sends: Float64Array;
   readonly gradients: Float64Array;
+  readonly leads: Float64Array;
   readonly end: number;
 }
 
@@ -53,7 +54,9 @@ function fold1F1B(
   const { forwardMs: f, backwardMs: b } = option;
   const w = inFlight("1f1b", stage, stages, m);
   const below = next ? send + next[ROUND]! + gradient : 0;
-  const round = f + b + below;
+  // A path that enters a backward with its gradient finds the lead done.
+  const { leadMs } = option;
+  const round = f + b + below - (next ? leadMs : 0);
   let through = m * (f + b);
   const trips = (i: number): void => {
     const rest = Math.max(0, m - 1 - (i - 1) * w);
@@ -67,7 +70,7 @@ function fold1F1B(
   if (next) {
     through = Math.max(
       through,
-      f + send + next[THROUGH]! + gradient + b,
+      f + send + next[THROUGH]! + gradient + b - leadMs,
       round + (m - 1) * send,
       round + (m - 1) * gradient,
     );
@@ -80,6 +83,7 @@ function fold1F1B(
 
 /**
  * GPipe is two flow shops of equal jobs, one forward, one backward, with the links as machines of their own: exact.
+ * Backward, a job that enters a stage finds the lead done; the ones behind it in the queue do not.
  * The end of the last job on machine j is Σ_{i ≤ j} t_i + (m − 1) max_{i ≤ j} t_i.
  */
 function foldGpipe(
@@ -93,7 +97,7 @@ function foldGpipe(
   const { forwardMs: f, backwardMs: b } = option;
   out[FORWARD_SUM] = f + (next ? send + next[FORWARD_SUM]! : 0);
   out[FORWARD_MAX] = Math.max(f, next ? Math.max(send, next[FORWARD_MAX]!) : 0);
-  out[BACKWARD_SUM] = b + (next ? gradient + next[BACKWARD_SUM]! : 0);
+  out[BACKWARD_SUM] = b + (next ? gradient + next[BACKWARD_SUM]! - option.leadMs : 0);
   out[BACKWARD_MAX] = Math.max(b, next ? Math.max(gradient, next[BACKWARD_MAX]!) : 0);
   out[DRAIN] = Math.max(
     out[BACKWARD_SUM]! + (m - 1) * out[BACKWARD_MAX]! + option.reduceMs,
@@ -124,7 +128,8 @@ export function fold(
       path.forwards[stage]! * option.forwardMs +
       path.backwards[stage]! * option.backwardMs +
       path.sends[stage]! * send +
-      path.gradients[stage]! * gradient +
+      path.gradients[stage]! * gradient -
+      path.leads[stage]! * option.leadMs +
       (path.end === stage ? option.reduceMs : 0) +
       (next ? next[base + k]! : 0);
   }

@@ -19,6 +19,8 @@ import { strategiesOf } from "./strategies.js";
 export interface Addend {
   readonly forwardMs: number;
   readonly backwardMs: number;
+  /** Of backward: what needs no gradient yet. */
+  readonly leadMs: number;
   readonly reduceMs: number;
   readonly reduceAloneMs: number;
   readonly afterMs: number;
@@ -61,6 +63,7 @@ function addend(cost: LayerCost): Addend {
   return {
     forwardMs: forwardMs(cost),
     backwardMs: backwardMs(cost),
+    leadMs: cost.leadMs,
     reduceMs: cost.reduceMs,
     reduceAloneMs: cost.reduceAloneMs,
     afterMs: afterMs(cost),
@@ -74,6 +77,7 @@ function beats(a: Addend, b: Addend): boolean {
   return (
     a.forwardMs <= b.forwardMs &&
     a.backwardMs <= b.backwardMs &&
+    a.leadMs >= b.leadMs &&
     a.reduceMs <= b.reduceMs &&
     a.reduceAloneMs <= b.reduceAloneMs &&
     a.afterMs <= b.afterMs &&

@@ -1,7 +1,15 @@
 import { criticalPath } from "../cost/critical-path.js";
 import { inFlight, pipelineTime, type StageWork } from "../cost/pipeline-time.js";
 import { HEAD_KIND } from "../model/model-profile.js";
-import { bytesOf, candidateBound, kindCounts, passMs, peakedPrice, rankOf } from "./candidate-bound.js";
+import {
+  bytesOf,
+  candidateBound,
+  kindCounts,
+  mostLead,
+  passMs,
+  peakedPrice,
+  rankOf,
+} from "./candidate-bound.js";
 import { divide, type Suffix, suffixStages } from "./division.js";
 import { fullFrontier, fullStandIns, type Label, rankFrontier, rankStandIns, type StandIn } from "./label.js";
 import { memoryPrice } from "./memory-price.js";
@@ -57,6 +65,7 @@ export function suffixWorks(suffix: Suffix): StageWork[] {
   return suffixStages(suffix).map(({ option, sendMs, gradientMs }) => ({
     forwardMs: option.forwardMs,
     backwardMs: option.backwardMs,
+    leadMs: option.leadMs,
     sendMs,
     gradientMs,
     reduceMs: option.reduceMs,
@@ -100,7 +109,7 @@ function attempt(
     [...shape.choices].map(([kind, list]) => [kind, leastValue(list, (one) => one.forwardMs)]),
   );
   const leastBackward = new Map(
-    [...shape.choices].map(([kind, list]) => [kind, leastValue(list, (one) => one.backwardMs)]),
+    [...shape.choices].map(([kind, list]) => [kind, leastValue(list, (one) => one.backwardMs - one.leadMs)]),
   );
   const forwardSums = prefix(kinds, (kind) => leastForward.get(kind)!);
   const backwardSums = prefix(kinds, (kind) => leastBackward.get(kind)!);
@@ -379,7 +388,7 @@ function worthAlone(problem: Problem, limitMs: number): (label: Label, layers: n
 /**
  * A stage among others: some start and length ℓ that it can still grow to must leave room for the rest of the
  * division. With t its time for one micro-batch and r its time alone, the relaxed division demands
- * r ≤ limit, before + m t ≤ limit and before + t + through(behind) ≤ limit.
+ * r ≤ limit, before + m t ≤ limit and before + t + through(behind) ≤ limit, where t may be shorter by the lead.
  */
 function worthInPipeline(
   problem: Problem,
@@ -406,6 +415,7 @@ function worthInPipeline(
   // The most that this stage may take for one micro-batch, by its length.
   const mostPass = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
   let longest = 0;
+  const lead = stage === stages - 1 ? 0 : mostLead(shape);
   for (const start of starts) {
     const here = stage * width + start;
     const before = relaxed.beforeMs[here]!;
@@ -415,8 +425,8 @@ function worthInPipeline(
       const behind = (stage + 1) * width + start + l;
       const through = relaxed.throughMs[behind]!;
       if (through === Number.POSITIVE_INFINITY) continue;
-      let most = Math.min((slack - before) / m, slack - before - through);
-      if (schedule === "gpipe") most = Math.min(most, (slack - before - relaxed.roundMs[behind]!) / m);
+      let most = Math.min((slack - before) / m, slack - before - through + lead);
+      if (schedule === "gpipe") most = Math.min(most, (slack - before - relaxed.roundMs[behind]! + lead) / m);
       if (most - endPass > mostPass[l]!) mostPass[l] = most - endPass;
       if (most > endPass) longest = Math.max(longest, l);
     }

@@ -1,5 +1,5 @@
 import { inFlight } from "../cost/pipeline-time.js";
-import { bytesOf, passMs, rankOf } from "./candidate-bound.js";
+import { bytesOf, mostLead, passMs as passOf, rankOf } from "./candidate-bound.js";
 import { type Alternative, memoryPrice, type Part, priceHull } from "./memory-price.js";
 import type { Addend } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
@@ -10,6 +10,8 @@ export interface Floor {
   readonly backwardMs: number;
   /** Forward and backward together, within the budget. */
   readonly passMs: number;
+  /** The same for a micro-batch whose gradient finds the last layer's recompute done. */
+  readonly ledMs: number;
   /** The stage alone for a whole step, within the budget. */
   readonly rankMs: number;
 }
@@ -42,7 +44,7 @@ function leastAddend(list: readonly Addend[], m: number): LeastAddend {
   return {
     forwardMs: least(list, (one) => one.forwardMs),
     backwardMs: least(list, (one) => one.backwardMs),
-    passMs: least(list, passMs),
+    passMs: least(list, passOf),
     rankMs: least(list, (one) => rankOf(one, m)),
     bytes: (held) => state + held * activation,
   };
@@ -86,7 +88,7 @@ export function stageFloors(problem: Problem): Floors {
         return {
           forwardMs: least(list, (one) => one.forwardMs),
           backwardMs: least(list, (one) => one.backwardMs),
-          pass: hull(passMs),
+          pass: hull(passOf),
           rank: hull((one) => rankOf(one, m)),
         };
       });
@@ -94,6 +96,11 @@ export function stageFloors(problem: Problem): Floors {
     }
     return floors;
   };
+  const lead = mostLead(shape);
+  const leadGain = [...shape.choices.values()].reduce((gain, list) => {
+    const led = least(list, (one) => one.backwardMs - one.leadMs);
+    return Math.max(gain, least(list, (one) => one.backwardMs) - led);
+  }, 0);
   const width = kinds.length + 1;
   const oneKind = names.length === 1;
   const made = new Map<number, Floor>();
@@ -129,10 +136,12 @@ export function stageFloors(problem: Problem): Floors {
       endRank += part.rankMs;
       budget -= part.bytes(held);
     }
+    const passMs = memoryPrice(pass, budget).boundMs + endPass;
     const result = {
       forwardMs,
       backwardMs,
-      passMs: memoryPrice(pass, budget).boundMs + endPass,
+      passMs,
+      ledMs: isLast ? passMs : Math.max(passMs - lead, forwardMs + backwardMs - leadGain),
       rankMs: memoryPrice(rank, budget).boundMs + endRank,
     };
     made.set(key, result);

@@ -7,6 +7,7 @@ export interface StageOption {
   readonly layers: number;
   readonly forwardMs: number;
   readonly backwardMs: number;
+  readonly leadMs: number;
   readonly reduceMs: number;
   readonly afterMs: number;
   readonly rankMs: number;
@@ -64,6 +65,7 @@ export function stageOption(shape: ShapeTable, label: Label, layers: number, end
     layers,
     forwardMs: f,
     backwardMs: b,
+    leadMs: head ? 0 : label.leadMs,
     reduceMs: reduce,
     afterMs: after,
     rankMs: rank(microBatches, f, b, reduce, after),
@@ -96,6 +98,7 @@ export function optionFrontier(options: StageOption[]): StageOption[] {
       if (
         other.forwardMs <= option.forwardMs &&
         other.backwardMs <= option.backwardMs &&
+        other.leadMs >= option.leadMs &&
         other.reduceMs <= option.reduceMs &&
         other.afterMs <= option.afterMs
       )

@@ -49,6 +49,7 @@ function extend(
     rankMs: rank(query.microBatches, forwardMs, backwardMs, reduceMs, afterMs),
     forwardMs,
     backwardMs,
+    leadMs: choice.leadMs,
     reduceMs,
     afterMs,
     strategy: index,
