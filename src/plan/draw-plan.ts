@@ -97,7 +97,7 @@ export function allStrategies(stageRanks: number): readonly Strategy[] {
 
 /** Layers of each stage: at least one each. */
 function drawStages(layers: number, stages: number, pick: Pick): readonly number[] {
-  const sizes = new Array<number>(stages).fill(1);
+  const sizes = Array.from({ length: stages }, () => 1);
   for (let layer = stages; layer < layers; layer++) {
     const stage = pick(stages);
     sizes[stage] = sizes[stage]! + 1;

@@ -61,7 +61,7 @@ function operationText(program: Program, instruction: Instruction): string {
       return `exchange in group ${instruction.group}: sends {${list(instruction.sends)}} receives {${list(instruction.receives)}} bytes`;
     }
     case "copyBlock":
-      return `copyBlock [${instruction.extent}] of ${name(instruction.input)} at [${instruction.inputStart}] → ${name(instruction.output)} at [${instruction.outputStart}]`;
+      return `copyBlock [${instruction.extent.join()}] of ${name(instruction.input)} at [${instruction.inputStart.join()}] → ${name(instruction.output)} at [${instruction.outputStart.join()}]`;
     case "copy":
     case "accumulate":
       return `${instruction.op} ${name(instruction.input)} → ${name(instruction.output)}`;

@@ -1,7 +1,8 @@
 import { GalvatronError } from "../base/errors.js";
 import type { Dtype } from "../base/units.js";
+import type { FlatState } from "./flat-state.js";
 import type { InstructionLabel } from "./program.js";
-import type { FlatState, RankState, SiteState } from "./rank-state.js";
+import type { RankState, SiteState } from "./rank-state.js";
 import { declaredValue } from "./sites.js";
 
 /** Where one backward visit writes the gradients of its parameters. */

@@ -5,9 +5,9 @@ import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import { ArenaCache } from "./arena-cache.js";
+import type { GradientOrder } from "./flat-state.js";
 import { lowerRank } from "./lower-rank.js";
 import type { Program } from "./program.js";
-import type { GradientOrder } from "./rank-state.js";
 import { planSites, type Site } from "./sites.js";
 
 /** Choices of the compiler; none changes the training beyond the rounding of sums. */

@@ -1,4 +1,5 @@
-import type { FlatState, RankState, SiteState } from "./rank-state.js";
+import type { FlatState } from "./flat-state.js";
+import type { RankState, SiteState } from "./rank-state.js";
 import { stepInputs } from "./sites.js";
 
 /** Parameters as graphs read them, visit after visit: ZeRO-3 gathers each flat just ahead of its use. */

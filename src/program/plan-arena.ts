@@ -23,7 +23,7 @@ const MAX_BY_SIZE = 20_000;
  * Deterministic.
  */
 export function planArena(buffers: readonly ArenaRequest[]): ArenaLayout {
-  const offsets = new Array<number>(buffers.length).fill(0);
+  const offsets = buffers.map(() => 0);
   let floor = 0;
   const passing: number[] = [];
   for (const [index, buffer] of buffers.entries()) {

@@ -151,7 +151,7 @@ function addressTakeOvers(
     buffer.persistent || buffer.first < 0 || buffer.sizeBytes === 0 ? [] : [index],
   );
   order.sort((a, b) => buffers[a]!.first - buffers[b]!.first || a - b);
-  const takeOvers = new Array<readonly number[] | undefined>(buffers.length).fill(undefined);
+  const takeOvers: (readonly number[] | undefined)[] = buffers.map(() => undefined);
   const map: Segment[] = [];
   for (const index of order) {
     const start = offsets[index]!;

@@ -1,6 +1,7 @@
+import type { FlatState } from "./flat-state.js";
 import type { GradientSink } from "./gradients.js";
 import type { InstructionLabel } from "./program.js";
-import type { FlatState, RankState, SiteState } from "./rank-state.js";
+import type { RankState, SiteState } from "./rank-state.js";
 
 /** One contribution to a flat vector's gradient: what a backward visit wrote. */
 interface Contribution {

@@ -70,7 +70,7 @@ export function simulate(
 }
 
 /** @throws {GalvatronError} PROGRAM_INVALID when the programs wait for each other for ever. */
-export function requireComplete(programs: readonly Program[], execution: ExecutionOrder): void {
+function requireComplete(programs: readonly Program[], execution: ExecutionOrder): void {
   const first = execution.stuck[0];
   if (first === undefined) return;
   const [rank, index] = first;

@@ -1,5 +1,6 @@
+import type { FlatState } from "./flat-state.js";
 import type { InstructionLabel } from "./program.js";
-import { type FlatState, type RankState, stageRanks } from "./rank-state.js";
+import { type RankState, stageRanks } from "./rank-state.js";
 
 /**
  * The end of a step: gradients of tied parameters are added up between the first and the last stage, the global norm

@@ -83,7 +83,7 @@ function operandProblems(program: Program, instruction: Instruction): readonly s
           if (view === undefined) continue;
           if (view.dtype !== port.dtype || !sameShape(view.shape, port.shape)) {
             problems.push(
-              `${view.name} is ${view.dtype} [${view.shape}], port ${port.name} of ${graph.name} ${port.dtype} [${port.shape}]`,
+              `${view.name} is ${view.dtype} [${view.shape.join()}], port ${port.name} of ${graph.name} ${port.dtype} [${port.shape.join()}]`,
             );
           }
         }
@@ -120,7 +120,7 @@ function operandProblems(program: Program, instruction: Instruction): readonly s
           );
         expect(
           inside,
-          `block [${instruction.extent}] at [${start}] lies outside ${view.name} [${view.shape}]`,
+          `block [${instruction.extent.join()}] at [${start.join()}] lies outside ${view.name} [${view.shape.join()}]`,
         );
       }
       break;

@@ -5,7 +5,7 @@ import { drawPlan } from "../../src/plan/draw-plan.js";
 import type { Plan } from "../../src/plan/plan.js";
 import type { Strategy, TensorSplit } from "../../src/plan/strategy.js";
 import { canonicalStrategy, uniformPlan } from "../../src/plan/uniform.js";
-import type { GradientOrder } from "../../src/program/rank-state.js";
+import type { GradientOrder } from "../../src/program/flat-state.js";
 import { compilePlan } from "../../src/runtime/compile-plan.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";
 import { startTraining } from "../../src/runtime/coordinator/train.js";
