@@ -5,7 +5,16 @@
 //   node native/build.mjs [--force] [--verbose]
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -28,19 +37,19 @@ function findCompiler() {
     const asked = spawnSync(candidate, ["--version"], { encoding: "utf8" });
     if (asked.status === 0) return { command: candidate, version: asked.stdout.split("\n")[0] };
   }
-  console.error(
+  process.stderr.write(
     `No C++ compiler was found (tried ${candidates.join(", ")}). The native addon needs one that knows C++20, ` +
       "for example GCC 11 or newer:\n" +
       "  Debian, Ubuntu   apt-get install g++\n" +
       "  Fedora, RHEL     dnf install gcc-c++\n" +
       "  Alpine           apk add g++\n" +
-      "or name one in the environment variable CXX.",
+      "or name one in the environment variable CXX.\n",
   );
   process.exit(1);
 }
 
 if (process.platform !== "linux") {
-  console.error(`The native addon runs on Linux; this is ${process.platform}.`);
+  process.stderr.write(`The native addon runs on Linux; this is ${process.platform}.\n`);
   process.exit(1);
 }
 
@@ -90,16 +99,59 @@ const units = readdirSync(sourceFolder)
   );
 
 mkdirSync(objectFolder, { recursive: true });
+takeTurn(join(outputFolder, "build.lock"));
 
 // Another compiler or other flags: everything again.
-const stamp = JSON.stringify({ version: compiler.version, flags, units: units.map((unit) => [unit.source, unit.extra]) });
+const stamp = JSON.stringify({
+  version: compiler.version,
+  flags,
+  units: units.map((unit) => [unit.source, unit.extra]),
+});
 const stampFile = join(objectFolder, "stamp.json");
 if (force || !existsSync(stampFile) || readFileSync(stampFile, "utf8") !== stamp) {
   rmSync(objectFolder, { recursive: true, force: true });
   mkdirSync(objectFolder, { recursive: true });
 }
 
-const changedAt = (file) => (existsSync(file) ? statSync(file).mtimeMs : Number.POSITIVE_INFINITY);
+function changedAt(file) {
+  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? Number.POSITIVE_INFINITY;
+}
+
+/** Two builds at once would write the same objects: the second waits for the first to end. */
+function takeTurn(lock) {
+  for (;;) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: "wx" });
+      process.on("exit", () => rmSync(lock, { force: true }));
+      for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+      return;
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
+    }
+    const owner = Number(readText(lock));
+    // Empty for a moment while it is written, and for good where its writer died just then.
+    const abandoned = owner > 0 ? !isRunning(owner) : Date.now() - changedAt(lock) > 5000;
+    if (abandoned) rmSync(lock, { force: true });
+    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+  }
+}
+
+function readText(file) {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function isRunning(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 function isFresh(unit) {
   const dependencies = `${unit.object}.d`;
@@ -114,7 +166,7 @@ function isFresh(unit) {
 }
 
 function run(args) {
-  if (verbose) console.log([compiler.command, ...args].join(" "));
+  if (verbose) process.stdout.write(`${[compiler.command, ...args].join(" ")}\n`);
   return new Promise((done, failed) => {
     const child = spawn(compiler.command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
     child.on("error", failed);
@@ -126,7 +178,17 @@ async function compileAll(stale) {
   const queue = [...stale];
   const compileNext = async () => {
     for (let unit = queue.shift(); unit !== undefined; unit = queue.shift()) {
-      await run([...flags, ...unit.extra, "-MMD", "-MF", `${unit.object}.d`, "-c", unit.source, "-o", unit.object]);
+      await run([
+        ...flags,
+        ...unit.extra,
+        "-MMD",
+        "-MF",
+        `${unit.object}.d`,
+        "-c",
+        unit.source,
+        "-o",
+        unit.object,
+      ]);
     }
   };
   await Promise.all(Array.from({ length: Math.min(availableParallelism(), stale.length) }, compileNext));
@@ -136,16 +198,22 @@ const stale = units.filter((unit) => !isFresh(unit));
 try {
   await compileAll(stale);
   if (stale.length > 0 || !existsSync(addon)) {
-    const link = ["-shared", "-pthread", "-Wl,--build-id=none", "-Wl,--no-undefined-version", "-o", `${addon}.new`];
+    const link = [
+      "-shared",
+      "-pthread",
+      "-Wl,--build-id=none",
+      "-Wl,--no-undefined-version",
+      "-o",
+      `${addon}.new`,
+    ];
     await run([...link, ...units.map((unit) => unit.object), "-ldl", "-lrt"]);
     // Renamed into place: a process that has the old one open keeps it.
     renameSync(`${addon}.new`, addon);
   }
 } catch (error) {
-  console.error(`The native addon was not built: ${error.message} (${compiler.version}).`);
+  process.stderr.write(`The native addon was not built: ${error.message} (${compiler.version}).\n`);
   process.exit(1);
 }
 writeFileSync(stampFile, stamp);
-console.log(
-  stale.length === 0 ? "build/native/galvatron.node is up to date" : `build/native/galvatron.node: ${stale.length} of ${units.length} files compiled`,
-);
+const news = stale.length === 0 ? "up to date" : `${stale.length} of ${units.length} files compiled`;
+process.stdout.write(`build/native/galvatron.node: ${news}\n`);

@@ -54,7 +54,15 @@ void probeCuda(DeviceProbe& probe) {
   probe.libraries.push_back(self);
   if (handle == nullptr) return;
   auto ask = reinterpret_cast<GalvatronProbe>(dlsym(handle, "galvatronProbe"));
-  if (ask != nullptr) ask(kDeviceAbi, &probe);
+  if (ask == nullptr) return;
+  const size_t place = probe.libraries.size() - 1;
+  try {
+    ask(kDeviceAbi, &probe);
+  } catch (const Failure& failure) {
+    // Built for another version of the addon: as good as not there, and no reason for a probe to fail.
+    probe.libraries[place].found = false;
+    probe.libraries[place].searched[0] += ": " + std::string(failure.what());
+  }
 }
 
 }  // namespace galvatron

@@ -41,7 +41,8 @@ test("the addon finds ONNX Runtime of the pinned release, and says where it look
   expect(probe.onnxRuntime.version).toBe("1.29.0");
   expect(probe.onnxRuntime.providers).toContain("CPUExecutionProvider");
   const cuda = probe.libraries.find((library) => library.name === "libgalvatron_cuda.so");
-  expect(cuda?.searched).toEqual([join(packageRoot(), "build", "native", "libgalvatron_cuda.so")]);
+  const place = join(packageRoot(), "build", "native", "libgalvatron_cuda.so");
+  expect(cuda?.searched[0]?.startsWith(place)).toBe(true);
 });
 
 test("native failures are the SDK's own errors", () => {
