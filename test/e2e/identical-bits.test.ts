@@ -90,6 +90,16 @@ describe.each([
   });
 });
 
+it("gives the same bits in bfloat16, whose masters and copies ZeRO cuts differently", async () => {
+  const precision = "bfloat16" as const;
+  const options = { ranks: 1, globalBatch: BATCH, microBatches: BATCH, precision };
+  const reference = await norms(uniformPlan(model, options), "canonical");
+  for (const plan of plansAlike(1, "weights", 5)) {
+    const found = await norms({ ...plan, precision }, "canonical");
+    expect(found, describePlan(plan).join("\n")).toEqual(reference);
+  }
+});
+
 it("does not in the deferred order: the property says something", async () => {
   const one = await norms(
     uniformPlan(model, { ranks: 1, globalBatch: BATCH, microBatches: BATCH }),
