@@ -71,13 +71,13 @@ export interface InteractPage {
   readonly values: Readonly<Record<string, string | number>>;
 }
 
-/** The controls above their picture. Controls are disabled until a page has joined them with their kernel. */
+/** The controls above their picture; the arrow keys are theirs, not the notebook's. Controls are disabled until a page has joined them with their kernel. */
 export function interactHtml(page: InteractPage, state: InteractState): string {
   const controls = Object.entries(page.controls).map(([name, control]) =>
     controlHtml(name, control, page.values[name]!),
   );
   const argument = (value: unknown): string => JSON.stringify(value ?? null).replace(/</g, "\\u003c");
-  return `<div data-galvatron-interact="${page.id}"><div style="display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;padding:.3rem .2rem">${controls.join("")}</div><div data-view>${state.html}</div></div><script>${SCRIPT}(${argument(page.id)},${argument(page.kernelId)},${argument(INTERACT_TARGET)})</script>`;
+  return `<div data-galvatron-interact="${page.id}" data-lm-suppress-shortcuts="true"><div style="display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;padding:.3rem .2rem">${controls.join("")}</div><div data-view>${state.html}</div></div><script>${SCRIPT}(${argument(page.id)},${argument(page.kernelId)},${argument(INTERACT_TARGET)})</script>`;
 }
 
 function controlHtml(name: string, control: Control, value: string | number): string {
