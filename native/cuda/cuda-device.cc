@@ -202,7 +202,13 @@ class CudaDevice final : public Device {
   }
 
   DeviceMemory memory() const override {
-    return {arenaBytes_, (graphs_ ? graphs_->pool().bytesHeld() : 0) + gv_scratch_bytes()};
+    // Nothing is allocated once the step is captured and replayed; asking costs the time of some launches.
+    if (steps_ <= kStepsThatAllocate) {
+      size_t free = 0, total = 0;
+      use();
+      if (cudaMemGetInfo(&free, &total) == cudaSuccess) deviceBytes_ = total - free;
+    }
+    return {arenaBytes_, (graphs_ ? graphs_->pool().bytesHeld() : 0) + gv_scratch_bytes(), deviceBytes_};
   }
 
   bool beginStep() override {
@@ -557,7 +563,9 @@ class CudaDevice final : public Device {
 
   bool captures_ = true;
   bool capturing_ = false;
+  static constexpr int kStepsThatAllocate = 3;
   int steps_ = 0;
+  mutable size_t deviceBytes_ = 0;
   cudaGraphExec_t executable_ = nullptr;
 
   std::atomic<bool> cancelled_{false};

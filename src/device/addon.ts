@@ -17,6 +17,16 @@ export interface NativeAddon {
     readonly bytesPerRank: number;
   }): void;
   unlinkShared(name: string): void;
+  /** Elements of a stream of normal numbers, as `base/random.ts` draws them, over all cores. */
+  fillNormal(
+    target: Float32Array,
+    options: {
+      readonly key0: number;
+      readonly key1: number;
+      readonly start: number;
+      readonly standardDeviation: number;
+    },
+  ): void;
 }
 
 export interface NativeProbe {
@@ -72,4 +82,6 @@ export interface StepTimes {
   /** The arena's bytes, plus ONNX Runtime's own at their peak. */
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
+  /** In use on the device by its driver's count; 0 on the host. */
+  readonly deviceBytes: number;
 }

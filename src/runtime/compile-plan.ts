@@ -1,10 +1,16 @@
 import { GalvatronError } from "../base/errors.js";
+import type { Cluster } from "../cluster/cluster.js";
 import { layerGraphs } from "../graph/build-layer-graphs.js";
 import type { LayerGraphs, LayerRequest } from "../graph/layer-graphs.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { type LoweredPlan, type LowerOptions, lowerPlan } from "../program/lower-plan.js";
 import { verifyProgram } from "../program/verify-program.js";
+
+export interface CompileOptions extends Omit<LowerOptions, "graphsFor"> {
+  /** What will run it: graphs for CUDA hold our fused kernels as custom ops. "host" when left out. */
+  readonly device?: Cluster["device"];
+}
 
 /**
  * Programs and graphs of a plan, proven before anything runs. Layers alike share their graphs.
@@ -14,12 +20,13 @@ import { verifyProgram } from "../program/verify-program.js";
 export function compilePlan(
   model: ModelSpec,
   plan: Plan,
-  options: Omit<LowerOptions, "graphsFor"> = {},
+  options: CompileOptions = {},
 ): LoweredPlan {
+  const customOps = options.device === "cuda";
   const known = new Map<string, LayerGraphs>();
   const graphsFor = (request: LayerRequest): LayerGraphs => {
     const key = JSON.stringify(request);
-    const graphs = known.get(key) ?? layerGraphs(model, request);
+    const graphs = known.get(key) ?? layerGraphs(model, request, { customOps });
     known.set(key, graphs);
     return graphs;
   };

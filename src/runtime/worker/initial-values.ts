@@ -3,6 +3,18 @@ import { fillNormal } from "../../base/random.js";
 import type { Dtype } from "../../base/units.js";
 import type { ParameterSlice, Program } from "../../program/program.js";
 
+/** Draws elements of a parameter, from `start` on, into `target`. */
+export type FillNormal = (
+  target: Float32Array,
+  seed: number,
+  name: string,
+  start: number,
+  standardDeviation: number,
+) => void;
+
+const drawNormal: FillNormal = (target, seed, name, start, standardDeviation) =>
+  target.set(fillNormal(seed, name, start, target.length, standardDeviation));
+
 /** Bytes of one tensor. */
 export interface TensorWrite {
   readonly tensor: number;
@@ -15,7 +27,11 @@ export interface TensorWrite {
  *
  * @param seed - of the parameters; null writes zeros
  */
-export function* initialWrites(program: Program, seed: number | null): Generator<TensorWrite> {
+export function* initialWrites(
+  program: Program,
+  seed: number | null,
+  fill: FillNormal = drawNormal,
+): Generator<TensorWrite> {
   // One buffer for all flats, one after another: loading holds the longest flat once beside the arena.
   const tensors = program.flats.flatMap(({ parameter, moment1, moment2, computeCopy }) => [
     parameter,
@@ -30,7 +46,7 @@ export function* initialWrites(program: Program, seed: number | null): Generator
       const values = scratch.subarray(0, elementsOf(program, tensor)).fill(0);
       if (seed !== null)
         for (const slice of program.parameters)
-          if (slice.flat === index) fillSlice(values, start, slice, seed);
+          if (slice.flat === index) fillSlice(values, start, slice, seed, fill);
       return values;
     };
     yield { tensor: flat.parameter, bytes: bytesOf(drawn(flat.parameter, flat.parameterStart)) };
@@ -59,9 +75,15 @@ export function fillSlice(
   targetStart: number,
   slice: ParameterSlice,
   seed: number,
+  fill: FillNormal = drawNormal,
 ): void {
-  const { extent, start, fullShape, init } = slice;
+  const { init, fullShape } = slice;
   if (init.kind === "zeros") return;
+  // Axes behind the first that are whole make one run with it.
+  const whole = slice.extent.slice(1).every((size, i) => size === fullShape[i + 1]);
+  const inner = fullShape.slice(1).reduce((product, size) => product * size, 1);
+  const extent = whole && slice.extent.length > 1 ? [slice.extent[0]! * inner] : slice.extent;
+  const start = whole && slice.extent.length > 1 ? [slice.start[0]! * inner] : slice.start;
   const rank = extent.length;
   const row = rank === 0 ? 1 : extent[rank - 1]!;
   const rows = extent.slice(0, -1).reduce((product, size) => product * size, 1);
@@ -81,7 +103,7 @@ export function fillSlice(
     }
     const part = target.subarray(at + from, at + until);
     if (init.kind === "ones") part.fill(1);
-    else part.set(fillNormal(seed, slice.name, element + from, part.length, init.standardDeviation));
+    else fill(part, seed, slice.name, element + from, init.standardDeviation);
   }
 }
 

@@ -1,9 +1,10 @@
 import { type ErrorCode, GalvatronError, isGalvatronError } from "../../base/errors.js";
+import { streamKey } from "../../base/random.js";
 import type { NativeAddon, NativeWorker } from "../../device/addon.js";
 import type { Program } from "../../program/program.js";
-import type { FromWorker, ToWorker } from "../wire.js";
+import type { FromWorker, ProcessMemory, ToWorker } from "../wire.js";
 import { type Feeder, openFeeder, type StepInputs } from "./feeder.js";
-import { initialWrites } from "./initial-values.js";
+import { type FillNormal, initialWrites } from "./initial-values.js";
 import { processMemory } from "./process-memory.js";
 
 /** One rank: answers the coordinator's messages in order, and runs steps as far as it is granted. */
@@ -27,6 +28,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
   let worker: NativeWorker | null = null;
   let loaded: Loaded | null = null;
   let sharedName: string | null = null;
+  let fill: FillNormal | undefined;
   let aborted: string | null = null;
   // Requests and steps run one after another; abort alone jumps the queue.
   let queue: Promise<void> = Promise.resolve();
@@ -40,6 +42,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
       case "open":
         sharedName = message.options.sharedName;
         worker = addon.openWorker(message.options);
+        if (message.options.device === "cuda") fill = nativeFill(addon);
         send({ kind: "opened", id: message.id, pid: process.pid, memory: processMemory() });
         return;
       case "load": {
@@ -47,7 +50,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         await loaded?.feeder?.close();
         loaded = null;
         await native.load(message.program, message.graphs);
-        for (const write of initialWrites(message.program, message.seed))
+        for (const write of initialWrites(message.program, message.seed, fill))
           await native.write(write.tensor, write.bytes);
         // The list itself lives in the addon now; what loading needed goes before the first step comes.
         setImmediate(() => globalThis.gc?.());
@@ -162,8 +165,21 @@ async function runStep(
     instructionsMs: times.instructionsMs,
     arenaBytes: times.arenaBytes,
     onnxRuntimeBytes: times.onnxRuntimeBytes,
-    memory: processMemory(),
+    memory: times.deviceBytes > 0 ? deviceMemory(times.deviceBytes) : processMemory(),
   });
+}
+
+/** On a device the memory that counts is the device's: allocated at load, and the same ever after. */
+function deviceMemory(bytes: number): ProcessMemory {
+  return { residentBytes: bytes, peakBytes: bytes, sharedBytes: 0 };
+}
+
+/** Models for devices have billions of elements: drawn over all cores. */
+function nativeFill(addon: NativeAddon): FillNormal {
+  return (target, seed, name, start, standardDeviation) => {
+    const [key0, key1] = streamKey(seed, name);
+    addon.fillNormal(target, { key0, key1, start, standardDeviation });
+  };
 }
 
 async function readFloats(native: NativeWorker, tensor: number): Promise<Float32Array | null> {
