@@ -8,6 +8,7 @@ import {
   declaredNames,
   filterDeclarations,
   hasTopLevelAwait,
+  withoutShorthand,
 } from "./cell-syntax.js";
 import { resolveKnownModules } from "./module-names.js";
 import { SharedVariables } from "./shared-variables.js";
@@ -141,8 +142,9 @@ export class CellEngine {
   }
 
   #convert(code: string): ConvertResult {
-    const prefix = hasTopLevelAwait(this.#tslab.typescript, code) ? AWAIT_SIGNAL : "";
-    const result = this.#converter.convert(this.#scope, prefix + code);
+    const { typescript } = this.#tslab;
+    const prefix = hasTopLevelAwait(typescript, code) ? AWAIT_SIGNAL : "";
+    const result = this.#converter.convert(this.#scope, prefix + withoutShorthand(typescript, code));
     this.#converted = result;
     this.#diagnostics = result.diagnostics.map((diagnostic) => withoutPrefix(diagnostic, prefix.length));
     const maps = this.#tslab.lastMaps();

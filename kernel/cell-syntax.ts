@@ -50,6 +50,39 @@ export function hasTopLevelAwait(ts: TypeScriptLibrary, code: string): boolean {
   return waits(parse(ts, `${code}\nexport {}`));
 }
 
+/**
+ * The cell with `{ name }` written out as `{ name: name }`. tslab rebuilds a cell's declarations, and the compiler then no
+ * longer sees that a shorthand property reads a variable of an earlier cell: the variable would be unknown when the
+ * cell runs. Columns behind a shorthand shift within its line.
+ */
+export function withoutShorthand(ts: TypeScriptLibrary, code: string): string {
+  const names: TypeScript.Identifier[] = [];
+  const collect = (node: TypeScript.Node): void => {
+    if (
+      ts.isShorthandPropertyAssignment(node) &&
+      !node.objectAssignmentInitializer &&
+      !isTarget(ts, node.parent)
+    )
+      names.push(node.name);
+    ts.forEachChild(node, collect);
+  };
+  collect(parse(ts, `${code}\nexport {}`));
+  return names.reduceRight(
+    (text, name) => `${text.slice(0, name.end)}: ${name.text}${text.slice(name.end)}`,
+    code,
+  );
+}
+
+/** Whether an object literal stands where a value is taken apart: `({ a } = b)`. */
+function isTarget(ts: TypeScriptLibrary, literal: TypeScript.Node): boolean {
+  const { parent } = literal;
+  return (
+    ts.isBinaryExpression(parent) &&
+    parent.left === literal &&
+    parent.operatorToken.kind === ts.SyntaxKind.EqualsToken
+  );
+}
+
 /** Names of values that a cell declares at its top level. */
 export interface DeclaredNames {
   readonly all: ReadonlySet<string>;

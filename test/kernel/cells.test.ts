@@ -98,6 +98,14 @@ describe("scope", () => {
     expect(text((await client.run("size.toUpperCase()")).result)).toBe("'BIG'");
   });
 
+  it.each(["({ earlier })", "await Promise.resolve({ earlier })"])(
+    "is seen by shorthand properties of later cells: %s",
+    async (code) => {
+      await client.run("const earlier = 5");
+      expect(text((await client.run(code)).result)).toBe("{ earlier: 5 }");
+    },
+  );
+
   it("lets functions see what later cells declare", async () => {
     await client.run("let base = 1; function add(n: number) { return base + n }");
     await client.run("base = 10");
