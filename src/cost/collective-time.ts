@@ -12,7 +12,7 @@ import { interpolate } from "./interpolate.js";
 /** Answers given before, by shape: filled by {@link collectiveMs}, of one machine. */
 export interface CollectiveTimes {
   readonly curves: CollectiveCurves;
-  readonly nearest: Map<string, CollectiveCurve>;
+  readonly nearest: Map<Collective, WeakMap<GroupShape, CollectiveCurve>>;
 }
 
 export function collectiveTimes(curves: CollectiveCurves): CollectiveTimes {
@@ -32,11 +32,15 @@ export function collectiveMs(
   sizeBytes: number,
 ): number {
   if (shape.ranks <= 1 || sizeBytes <= 0) return 0;
-  const key = `${collective} ${shape.ranks} ${shape.stride} ${shape.nodes} ${shape.concurrentGroups}`;
-  let curve = times.nearest.get(key);
+  let known = times.nearest.get(collective);
+  if (!known) {
+    known = new WeakMap();
+    times.nearest.set(collective, known);
+  }
+  let curve = known.get(shape);
   if (!curve) {
     curve = nearestCurve(times.curves, collective, shape);
-    times.nearest.set(key, curve);
+    known.set(shape, curve);
   }
   const same = curve.collective === collective && curve.ranks === shape.ranks;
   if (same) return interpolate(curve.sizes, curve.timesMs, sizeBytes);

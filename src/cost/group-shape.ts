@@ -12,11 +12,30 @@ export interface GroupShape {
   readonly concurrentGroups: number;
 }
 
+const shapes = new WeakMap<Cluster, Map<number, GroupShape>>();
+/** Strides fit below this: ranks and stride make one number. */
+const STRIDES = 2 ** 20;
+
 /**
  * Shape of a group of `ranks` ranks `stride` apart that starts at the first rank of a node (or of an aligned part
  * of one), while every other rank of those nodes is busy in a group of the same shape.
  */
 export function groupShape(cluster: Cluster, ranks: number, stride: number): GroupShape {
+  let known = shapes.get(cluster);
+  if (!known) {
+    known = new Map();
+    shapes.set(cluster, known);
+  }
+  const key = ranks * STRIDES + stride;
+  let shape = known.get(key);
+  if (!shape) {
+    shape = findShape(cluster, ranks, stride);
+    known.set(key, shape);
+  }
+  return shape;
+}
+
+function findShape(cluster: Cluster, ranks: number, stride: number): GroupShape {
   const total = cluster.nodes * cluster.ranksPerNode;
   const nodes =
     stride >= cluster.ranksPerNode ? ranks : Math.ceil((ranks * stride) / cluster.ranksPerNode) || 1;

@@ -21,6 +21,8 @@ interface SampleRow {
 /** A model profile, sorted for lookup. */
 export interface LayerLookup {
   readonly rows: ReadonlyMap<string, readonly SampleRow[]>;
+  /** Answers given before. */
+  readonly known: Map<readonly SampleRow[], Map<number, LayerWork>>;
 }
 
 const rowKey = (kind: string, tensorDegree: number, tensorSplit: string): string =>
@@ -52,7 +54,7 @@ export function layerLookup(profile: ModelProfile): LayerLookup {
       }),
     );
   }
-  return { rows };
+  return { rows, known: new Map() };
 }
 
 const FIELDS = [
@@ -63,8 +65,6 @@ const FIELDS = [
   "parameterElements",
   "workspaceBytes",
 ] as const;
-
-type Fields = Record<(typeof FIELDS)[number], number>;
 
 /**
  * Work of one layer for `samples` samples, interpolated over the samples of the profile, and over its sequences
@@ -78,11 +78,31 @@ export function layerWork(
   samples: number,
   sequence: number,
 ): LayerWork | undefined {
-  const rows = lookup.rows.get(rowKey(kind, tensorDegree, tensorSplit));
+  const key = rowKey(kind, tensorDegree, tensorSplit);
+  const rows = lookup.rows.get(key);
   if (!rows) return undefined;
+  let known = lookup.known.get(rows);
+  if (!known) {
+    known = new Map();
+    lookup.known.set(rows, known);
+  }
+  const place = samples * SEQUENCES + sequence;
+  let work = known.get(place);
+  if (!work) {
+    work = interpolatedWork(rows, samples, sequence);
+    known.set(place, work);
+  }
+  return work;
+}
+
+/** Sequences fit below this: samples and sequence make one number. */
+const SEQUENCES = 2 ** 26;
+
+function interpolatedWork(rows: readonly SampleRow[], samples: number, sequence: number): LayerWork {
   const exact = rows.find((row) => row.sequence === sequence);
   const over = exact ? [exact] : rows;
-  const result: Fields = {
+  const sequences = over.map((row) => row.sequence);
+  const result: Record<(typeof FIELDS)[number], number> = {
     forwardMs: 0,
     backwardMs: 0,
     activationBytes: 0,
@@ -91,23 +111,19 @@ export function layerWork(
     workspaceBytes: 0,
   };
   for (const field of FIELDS) {
+    // Parameters depend on no batch; of other sequences the longest has the most positions.
+    if (field === "parameterElements") {
+      result[field] = over.at(-1)!.rows[0]![field];
+      continue;
+    }
     const values = over.map((row) =>
-      field === "parameterElements"
-        ? row.rows[0]![field]
-        : interpolate(
-            row.samples,
-            row.rows.map((sample) => sample[field]),
-            samples,
-          ),
+      interpolate(
+        row.samples,
+        row.rows.map((sample) => sample[field]),
+        samples,
+      ),
     );
-    if (exact) result[field] = values[0]!;
-    else if (field === "parameterElements") result[field] = values[values.length - 1]!;
-    else
-      result[field] = interpolate(
-        over.map((row) => row.sequence),
-        values,
-        sequence,
-      );
+    result[field] = exact ? values[0]! : interpolate(sequences, values, sequence);
   }
   return result;
 }

@@ -71,7 +71,67 @@ export function solveLayers(
       if (path.time < best.time) best = path;
     } else fast = path;
   }
+  for (const mixed of [
+    crossed(tables, layerKind, budget, fast, slim),
+    crossed(tables, layerKind, budget, slim, fast),
+  ]) {
+    if (mixed !== null && mixed.time < best.time) best = mixed;
+  }
   return refine(tables, layerKind, budget, price, completion, best);
+}
+
+/**
+ * The fastest assignment within the budget that starts as `head` and ends as `tail`; null where none fits. With equal
+ * layers the two paths at the best price differ in every layer, and the best crossing is nearly optimal.
+ */
+function crossed(
+  tables: LayerTables,
+  layerKind: Int32Array,
+  budget: number,
+  head: Path,
+  tail: Path,
+): Path | null {
+  const { strategies: count, time, memory, switchTime } = tables;
+  const layers = layerKind.length;
+  const enter = (layer: number, before: number, own: number): number =>
+    layer === 0 ? 0 : switchTime[(layerKind[layer]! * count + before) * count + own]!;
+  let headTime = 0;
+  let headMemory = 0;
+  let tailTime = tail.time;
+  let tailMemory = tail.memory;
+  let least = Infinity;
+  let cut = -1;
+  // the first `layer` layers are of `head`; `tailTime` counts layers from `layer` on, without entering the first of them
+  for (let layer = 0; layer < layers; layer++) {
+    const of = tail.strategies[layer]!;
+    const before = layer === 0 ? 0 : head.strategies[layer - 1]!;
+    if (headMemory + tailMemory <= budget) {
+      const total = headTime + enter(layer, before, of) + tailTime;
+      if (total < least) {
+        least = total;
+        cut = layer;
+      }
+    }
+    const row = layerKind[layer]! * count;
+    const own = head.strategies[layer]!;
+    headTime += enter(layer, before, own) + time[row + own]!;
+    headMemory += memory[row + own]!;
+    tailTime -= time[row + of]!;
+    if (layer + 1 < layers) tailTime -= enter(layer + 1, of, tail.strategies[layer + 1]!);
+    tailMemory -= memory[row + of]!;
+  }
+  if (cut < 0) return null;
+  const strategies = Int32Array.from(tail.strategies);
+  strategies.set(head.strategies.subarray(0, cut));
+  let total = 0;
+  let held = 0;
+  for (let layer = 0; layer < layers; layer++) {
+    const own = strategies[layer]!;
+    const row = layerKind[layer]! * count;
+    total = total + enter(layer, layer === 0 ? 0 : strategies[layer - 1]!, own) + time[row + own]!;
+    held += memory[row + own]!;
+  }
+  return { time: total, memory: held, strategies };
 }
 
 interface Path {
@@ -174,6 +234,7 @@ function refine(
   const layers = layerKind.length;
   const limit = known.time - TIE * Math.abs(known.time) + price * budget;
   const least = leastMemoryAfter(tables, layerKind);
+  const lead = switchLead(tables);
 
   const parents: number[] = [];
   const strategyOf: number[] = [];
@@ -203,12 +264,15 @@ function refine(
           front = merge(front, source, firstLabel[from]!, step, ownTime, ownMemory, room, price, ceiling);
         }
       }
+      nextFronts.push(front);
+    }
+    if (layer + 1 < layers) dropBeaten(nextFronts, lead, count);
+    for (let s = 0; s < count; s++) {
       nextFirst.push(parents.length);
-      for (const parent of front.parent) {
+      for (const parent of nextFronts[s]!.parent) {
         parents.push(parent);
         strategyOf.push(s);
       }
-      nextFronts.push(front);
     }
     fronts = nextFronts;
     firstLabel = nextFirst;
@@ -234,6 +298,55 @@ function refine(
     label = parents[label]!;
   }
   return { time: bestTime, memory: bestMemory, strategies };
+}
+
+/**
+ * `lead[a * S + b]`: by how much at most going on from strategy `a` is dearer than going on from `b`, whatever comes.
+ */
+function switchLead(tables: LayerTables): Float64Array {
+  const { strategies: count, switchTime } = tables;
+  const lead = new Float64Array(count * count).fill(-Infinity);
+  for (let table = 0; table < switchTime.length; table += count * count) {
+    for (let a = 0; a < count; a++) {
+      for (let b = 0; b < count; b++) {
+        let most = lead[a * count + b]!;
+        for (let to = 0; to < count; to++) {
+          const more = switchTime[table + a * count + to]! - switchTime[table + b * count + to]!;
+          if (more > most) most = more;
+        }
+        lead[a * count + b] = most;
+      }
+    }
+  }
+  return lead;
+}
+
+/** Drops labels that end in one strategy and are no better than one that ends in another and then switches at worst. */
+function dropBeaten(fronts: readonly Front[], lead: Float64Array, count: number): void {
+  for (let b = 0; b < count; b++) {
+    const front = fronts[b]!;
+    for (let a = 0; a < count && front.memory.length > 0; a++) {
+      const other = fronts[a]!;
+      if (a === b || other.memory.length === 0) continue;
+      const more = lead[a * count + b]!;
+      let kept = 0;
+      let j = -1;
+      for (let i = 0; i < front.memory.length; i++) {
+        const memory = front.memory[i]!;
+        while (j + 1 < other.memory.length && other.memory[j + 1]! <= memory) j++;
+        const arrives = j < 0 ? Infinity : other.time[j]! + more;
+        const beaten = arrives < front.time[i]! || (arrives === front.time[i]! && a < b);
+        if (beaten) continue;
+        front.memory[kept] = memory;
+        front.time[kept] = front.time[i]!;
+        front.parent[kept] = front.parent[i]!;
+        kept++;
+      }
+      front.memory.length = kept;
+      front.time.length = kept;
+      front.parent.length = kept;
+    }
+  }
 }
 
 /** Least memory of all layers after each layer. */

@@ -1,12 +1,72 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import type { OuterChoice } from "./outer-choice.js";
-import type { ShapeTable, VocabularyChoice } from "./shape-table.js";
+import type { Addend, ShapeTable, VocabularyChoice } from "./shape-table.js";
 
-/** Least bytes of one kind's layer, by the peak that is allowed. */
-interface Lean {
-  readonly peakBytes: number;
-  readonly stateBytes: number;
-  readonly activationBytes: number;
+/** Least bytes that a layer adds, by the peak that its strategy may have. */
+interface LeanTable {
+  /** Ascending. */
+  readonly peaks: readonly number[];
+  /** Kind → entry i: among strategies whose own peak is at most `peaks[i]`. */
+  readonly byKind: ReadonlyMap<string, Float64Array>;
+}
+
+/** What of a shape matters to memory alone. */
+interface LeanShape {
+  readonly vocabulary: readonly VocabularyChoice[];
+  readonly byHeld: Map<number, LeanTable>;
+}
+
+const leanShapes = new WeakMap<ShapeTable, LeanShape>();
+
+const leaner = (a: Addend, b: Addend): boolean =>
+  a.stateBytes <= b.stateBytes && a.activationBytes <= b.activationBytes && a.peakBytes <= b.peakBytes;
+
+function leanShape(shape: ShapeTable): LeanShape {
+  let lean = leanShapes.get(shape);
+  if (!lean) {
+    const vocabulary: VocabularyChoice[] = [];
+    for (const one of shape.vocabulary) {
+      const beaten = (other: VocabularyChoice): boolean =>
+        leaner(other.embedding, one.embedding) && leaner(other.head, one.head);
+      if (vocabulary.some(beaten)) continue;
+      vocabulary.push(one);
+    }
+    lean = { vocabulary, byHeld: new Map() };
+    leanShapes.set(shape, lean);
+  }
+  return lean;
+}
+
+function leanTable(shape: ShapeTable, held: number): LeanTable {
+  const { byHeld } = leanShape(shape);
+  let table = byHeld.get(held);
+  if (!table) {
+    const all = new Set<number>();
+    for (const list of shape.choices.values()) for (const { peakBytes } of list) all.add(peakBytes);
+    const peaks = [...all].sort((a, b) => a - b);
+    const place = new Map(peaks.map((peak, index) => [peak, index]));
+    const byKind = new Map(
+      [...shape.choices].map(([kind, list]) => {
+        const least = new Float64Array(peaks.length).fill(Number.POSITIVE_INFINITY);
+        for (const one of list) {
+          const at = place.get(one.peakBytes)!;
+          least[at] = Math.min(least[at]!, one.stateBytes + held * one.activationBytes);
+        }
+        for (let i = 1; i < least.length; i++) least[i] = Math.min(least[i]!, least[i - 1]!);
+        return [kind, least] as const;
+      }),
+    );
+    table = { peaks, byKind };
+    byHeld.set(held, table);
+  }
+  return table;
+}
+
+/** Whether there is any strategy at all for every kind, and for the vocabulary. */
+export function hasStrategies(shape: ShapeTable): boolean {
+  if (shape.vocabulary.length === 0) return false;
+  for (const list of shape.choices.values()) if (list.length === 0) return false;
+  return true;
 }
 
 /**
@@ -20,7 +80,9 @@ export function fitsWithin(
   even: number,
   bytes: number,
 ): boolean {
-  return shape.vocabulary.some((vocabulary) => fitsWith(shape, outer, kinds, even, bytes, vocabulary));
+  for (const vocabulary of leanShape(shape).vocabulary)
+    if (fitsWith(shape, outer, kinds, even, bytes, vocabulary)) return true;
+  return false;
 }
 
 function fitsWith(
@@ -36,76 +98,39 @@ function fitsWith(
   for (let stage = 0; stage < stages; stage++) {
     const held = inFlight(schedule, stage, stages, microBatches);
     const most = kinds.length - start - (stages - 1 - stage);
-    const ends = [
-      ...(stage === 0 ? [vocabulary.embedding] : []),
-      ...(stage === stages - 1 ? [vocabulary.head] : []),
-    ];
-    const endPeak = ends.reduce((peak, part) => Math.max(peak, part.peakBytes), 0);
-    const endSum = ends.reduce((sum, part) => sum + part.stateBytes + held * part.activationBytes, 0);
+    const { peaks, byKind } = leanTable(shape, held);
+    let endPeak = 0;
+    let endSum = 0;
+    if (stage === 0) {
+      const { stateBytes, activationBytes, peakBytes } = vocabulary.embedding;
+      endPeak = peakBytes;
+      endSum = stateBytes + held * activationBytes;
+    }
+    if (stage === stages - 1) {
+      const { stateBytes, activationBytes, peakBytes } = vocabulary.head;
+      endPeak = Math.max(endPeak, peakBytes);
+      endSum += stateBytes + held * activationBytes;
+    }
+    const wanted = even || most;
     let best = 0;
-    for (const peak of peaksOf(shape, endPeak)) {
+    for (let at = peaks.length - 1; at >= 0 && best < wanted; at--) {
+      // A peak below the ends' own allows no more than the next one above it.
+      const peak = Math.max(peaks[at]!, endPeak);
       let sum = endSum + peak;
       let count = 0;
       while (count < most) {
-        const least = leastBytes(shape, kinds[start + count]!, peak, held);
-        if (sum + least > bytes) break;
-        sum += least;
+        sum += byKind.get(kinds[start + count]!)![at]!;
+        if (sum > bytes) break;
         count++;
       }
       best = Math.max(best, count);
-      if (best === most) break;
+      if (peaks[at]! <= endPeak) break;
     }
     const take = even || (stage === stages - 1 ? most : best);
     if (best < take || take < 1) return false;
     start += take;
   }
   return start === kinds.length;
-}
-
-const peakLists = new WeakMap<ShapeTable, readonly number[]>();
-
-function peaksOf(shape: ShapeTable, atLeast: number): readonly number[] {
-  let list = peakLists.get(shape);
-  if (!list) {
-    const all = new Set<number>([0]);
-    for (const choices of shape.choices.values()) for (const { peakBytes } of choices) all.add(peakBytes);
-    list = [...all].sort((a, b) => a - b);
-    peakLists.set(shape, list);
-  }
-  return [atLeast, ...list.filter((peak) => peak > atLeast)];
-}
-
-const leanLists = new WeakMap<ShapeTable, Map<string, readonly Lean[]>>();
-
-/** Least bytes that a layer of this kind adds, among strategies whose own peak is allowed. */
-function leastBytes(shape: ShapeTable, kind: string, peakBytes: number, held: number): number {
-  let byKind = leanLists.get(shape);
-  if (!byKind) {
-    byKind = new Map();
-    leanLists.set(shape, byKind);
-  }
-  let list = byKind.get(kind);
-  if (!list) {
-    const all = shape.choices.get(kind)!;
-    list = all.filter(
-      (one, index) =>
-        !all.some(
-          (other, at) =>
-            other.peakBytes <= one.peakBytes &&
-            other.stateBytes <= one.stateBytes &&
-            other.activationBytes <= one.activationBytes &&
-            (at < index ||
-              other.peakBytes < one.peakBytes ||
-              other.stateBytes < one.stateBytes ||
-              other.activationBytes < one.activationBytes),
-        ),
-    );
-    byKind.set(kind, list);
-  }
-  let least = Number.POSITIVE_INFINITY;
-  for (const one of list)
-    if (one.peakBytes <= peakBytes) least = Math.min(least, one.stateBytes + held * one.activationBytes);
-  return least;
 }
 
 /** Least bytes, to the byte, under which `fits` holds, given that it holds at `enough`. */

@@ -10,7 +10,7 @@ import type { Strategy } from "../plan/strategy.js";
 import { candidateBound } from "./candidate-bound.js";
 import { suffixStages } from "./division.js";
 import { labelStrategies } from "./label.js";
-import { fitsWithin, leastBudget } from "./memory-floor.js";
+import { fitsWithin, hasStrategies, leastBudget } from "./memory-floor.js";
 import { type BatchRange, type OuterChoice, outerChoices } from "./outer-choice.js";
 import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import type { Candidate, SearchReport } from "./search-report.js";
@@ -162,7 +162,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
     const even = space.evenStages ? kinds.length / outer.stages : 0;
     const whole = shapeOf(outer);
     const fits = (bytes: number): boolean => fitsWithin(whole, outer, kinds, even, bytes);
-    if (!fits(Number.MAX_VALUE)) {
+    if (!hasStrategies(whole)) {
       const samples = outer.globalBatch / outer.microBatches;
       const reason = `no strategy of the space divides ${samples} samples over the ${whole.stageRanks} ranks of a stage`;
       candidates[order] = { ...blank, status: "invalid", reason };
