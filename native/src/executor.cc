@@ -192,8 +192,9 @@ void Executor::fail(int index, const Failure& failure) {
   std::string told;
   {
     const std::lock_guard lock(failureMutex_);
-    const bool placed = failure_ && failure_->context().count("instruction") != 0;
-    if (!failure_ || (failureIsCancelled_ && (!cancelled || !placed))) {
+    // What went wrong counts, before what was cut short because of it; of those, what the others waited for.
+    const bool earlier = index >= 0 && (failureInstruction_ < 0 || index < failureInstruction_);
+    if (!failure_ || (failureIsCancelled_ && (!cancelled || earlier))) {
       Failure::Context context = failure.context();
       context["rank"] = std::to_string(options_.rank);
       std::string where = "rank " + std::to_string(options_.rank);
@@ -209,6 +210,7 @@ void Executor::fail(int index, const Failure& failure) {
       }
       failure_ = Failure(failure.code(), where + ": " + failure.what(), context);
       failureIsCancelled_ = cancelled;
+      failureInstruction_ = index;
     }
     told = failure_->what();
   }

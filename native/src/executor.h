@@ -80,6 +80,7 @@ class Executor {
   std::mutex failureMutex_;
   std::optional<Failure> failure_;
   bool failureIsCancelled_ = false;
+  int failureInstruction_ = -1;
 };
 
 }  // namespace galvatron
