@@ -14,7 +14,11 @@ test("kernels give the same bits under every instruction set of this machine", (
     const built = spawnSync(
       "g++",
       [
-        ...["-std=c++20", "-O1", "-I", join(packageRoot(), "native", "src"), "-o", program],
+        "-std=c++20",
+        "-O1",
+        `-I${join(packageRoot(), "native", "src")}`,
+        "-o",
+        program,
         join(__dirname, "instruction-sets.cc"),
         ...kernels.map((file) => join(objects, file)),
       ],
