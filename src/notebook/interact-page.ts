@@ -9,10 +9,13 @@ export const INTERACT_TARGET: string = "galvatron.interact";
  * Joins the controls of a page with the kernel that drew them. A stock JupyterLab needs nothing more: a trusted
  * output may open a WebSocket to its own server, which knows the person by its cookie. At most one request is under
  * way; what was moved meanwhile goes next. Elsewhere the controls stay disabled and the picture says it all.
+ * Keys pressed on a control are the control's: the notebook, which would take the arrows, does not hear them.
  */
 const SCRIPT = `(function(id,kernel,target){
 var root=document.querySelector('[data-galvatron-interact="'+id+'"]:not([data-joined])');if(!root||!kernel)return;
 root.setAttribute("data-joined","");
+if(!window.galvatronKeys){window.galvatronKeys=true;window.addEventListener("keydown",function(e){
+if(e.target.closest&&e.target.closest("[data-galvatron-interact]"))e.stopPropagation();},true);}
 var config=document.getElementById("jupyter-config-data"),base;
 try{base=config?JSON.parse(config.textContent).baseUrl:document.body.getAttribute("data-base-url")}catch(e){}
 if(!base)return;
@@ -71,13 +74,13 @@ export interface InteractPage {
   readonly values: Readonly<Record<string, string | number>>;
 }
 
-/** The controls above their picture; the arrow keys are theirs, not the notebook's. Controls are disabled until a page has joined them with their kernel. */
+/** The controls above their picture. Controls are disabled until a page has joined them with their kernel. */
 export function interactHtml(page: InteractPage, state: InteractState): string {
   const controls = Object.entries(page.controls).map(([name, control]) =>
     controlHtml(name, control, page.values[name]!),
   );
   const argument = (value: unknown): string => JSON.stringify(value ?? null).replace(/</g, "\\u003c");
-  return `<div data-galvatron-interact="${page.id}" data-lm-suppress-shortcuts="true"><div style="display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;padding:.3rem .2rem">${controls.join("")}</div><div data-view>${state.html}</div></div><script>${SCRIPT}(${argument(page.id)},${argument(page.kernelId)},${argument(INTERACT_TARGET)})</script>`;
+  return `<div data-galvatron-interact="${page.id}"><div style="display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;padding:.3rem .2rem">${controls.join("")}</div><div data-view>${state.html}</div></div><script>${SCRIPT}(${argument(page.id)},${argument(page.kernelId)},${argument(INTERACT_TARGET)})</script>`;
 }
 
 function controlHtml(name: string, control: Control, value: string | number): string {

@@ -111,6 +111,11 @@ try {
   );
   await page.waitForTimeout(1500);
   tell("the slider lives on after the notebook's copy followed", await range.isEnabled());
+  await range.click({ position: { x: box.width / 2, y: box.height / 2 } });
+  const middle = Number(await range.inputValue());
+  await page.keyboard.press("ArrowRight");
+  await page.waitForTimeout(500);
+  tell("the arrow keys move the slider", Number(await range.inputValue()) === middle + 1, `${middle} → ${await range.inputValue()}; focus on ${await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 120))}`);
 
   await page.locator(".jp-CodeCell").nth(4).locator(".cm-content").click();
   await page.keyboard.insertText("await null; while (true) {}");
