@@ -24,6 +24,10 @@ const COMMANDS: Readonly<Record<string, { readonly help: string; readonly load: 
     help: "show profile | plan | program FILE",
     load: async () => (await import("./show.js")).showCommand,
   },
+  verify: {
+    help: "verify --model gpt --plans 10 --ranks 4: random plans against one rank; --plan FILE: that plan",
+    load: async () => (await import("./verify.js")).verifyCommand,
+  },
   notebook: {
     help: "notebook run FILE | check FILE…: execute without a browser, compare with what is committed",
     load: async () => (await import("./notebook.js")).notebookCommand,

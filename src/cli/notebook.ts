@@ -32,10 +32,13 @@ async function run(words: readonly string[], flags: FlagValues, terminal: Termin
   const stem = source.replace(/\.ipynb$/, "");
   const place = (flag: string, otherwise: string): string =>
     path.resolve(terminal.folder, textFlag(flags, flag) ?? otherwise);
+  const outputPath = flags["in-place"] ? source : place("output", `${stem}.executed.ipynb`);
+  // What a run leaves lies together, wherever the notebook itself is.
+  const beside = flags["in-place"] || !textFlag(flags, "output") ? stem : outputPath.replace(/\.ipynb$/, "");
   const outputs = {
-    outputPath: flags["in-place"] ? source : place("output", `${stem}.executed.ipynb`),
-    htmlPath: place("html", `${stem}.html`),
-    manifestPath: place("manifest", `${stem}.manifest.json`),
+    outputPath,
+    htmlPath: place("html", `${beside}.html`),
+    manifestPath: place("manifest", `${beside}.manifest.json`),
   };
   const parameters = { ...parametersFile(flags), ...parametersOf(assignments) };
   const result = await runNotebook({ ...commonOptions(source, flags, terminal), ...outputs, parameters });

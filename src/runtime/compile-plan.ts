@@ -17,11 +17,7 @@ export interface CompileOptions extends Omit<LowerOptions, "graphsFor"> {
  *
  * @throws GalvatronError PLAN_INVALID; PROGRAM_INVALID, which is our own mistake
  */
-export function compilePlan(
-  model: ModelSpec,
-  plan: Plan,
-  options: CompileOptions = {},
-): LoweredPlan {
+export function compilePlan(model: ModelSpec, plan: Plan, options: CompileOptions = {}): LoweredPlan {
   const customOps = options.device === "cuda";
   const known = new Map<string, LayerGraphs>();
   const graphsFor = (request: LayerRequest): LayerGraphs => {

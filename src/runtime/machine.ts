@@ -1,8 +1,15 @@
+import { existsSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import { GalvatronError } from "../base/errors.js";
 import type { Cluster } from "../cluster/cluster.js";
+import type { NativeProbe } from "../device/addon.js";
 
 /** Ranks by default: one per core, but two at least (one would train nothing in parallel) and not more than this. */
 const MOST_DEFAULT_RANKS = 4;
+
+/** ONNX Runtime opens it from beside its core. */
+const CUDA_PROVIDER = "libonnxruntime_providers_cuda.so";
 
 /** The host as a cluster of one node. */
 export interface Machine {
@@ -10,6 +17,35 @@ export interface Machine {
   readonly cores: number;
   /** Threads of a graph run in each rank. */
   readonly threadsPerRank: number;
+}
+
+/**
+ * The GPUs of this host as a cluster of one node, or null where there are none.
+ *
+ * @param ranks - GPUs to use, all when left out
+ * @throws GalvatronError ARGUMENT_INVALID: more than there are
+ */
+export function cudaMachine(probe: NativeProbe, ranks: number = probe.devices.length): Machine | null {
+  const [first] = probe.devices;
+  if (!first || !existsSync(join(dirname(probe.onnxRuntime.path), CUDA_PROVIDER))) return null;
+  if (ranks > probe.devices.length)
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      `Expected at most ${probe.devices.length} GPUs, which this machine has; got ${ranks}.`,
+      { ranks },
+    );
+  return {
+    cluster: {
+      name: "this machine",
+      device: "cuda",
+      deviceName: first.name,
+      nodes: 1,
+      ranksPerNode: ranks,
+      memoryBytesPerRank: Math.min(...probe.devices.slice(0, ranks).map((device) => device.memoryBytes)),
+    },
+    cores: availableParallelism(),
+    threadsPerRank: 1,
+  };
 }
 
 /** This machine with its cores dealt out to ranks. */

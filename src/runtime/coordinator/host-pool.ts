@@ -1,13 +1,25 @@
 import { BYTES_PER_MB } from "../../base/units.js";
 import { loadAddon } from "../../device/load-addon.js";
 import { onnxRuntimePath } from "../../device/onnx-runtime-path.js";
-import { threadsPerRank } from "../machine.js";
+import { type Machine, threadsPerRank } from "../machine.js";
 import { openWorkerPool, type PoolOptions, type WorkerPool } from "./worker-pool.js";
 
 /** A step may wait this long for another rank; a rank that died is noticed at once in another way. */
 const DEADLINE_MS = 120_000;
 /** Room for the messages between ranks. */
 const SHARED_BYTES_PER_RANK = 8 * BYTES_PER_MB;
+
+/** Workers on what a machine trains with. */
+export function machinePoolOptions(
+  machine: Machine,
+  ranks: number = machine.cluster.ranksPerNode,
+): PoolOptions {
+  return { ...hostPoolOptions(ranks, machine.threadsPerRank), device: machine.cluster.device };
+}
+
+export function openMachinePool(machine: Machine): Promise<WorkerPool> {
+  return openWorkerPool(machinePoolOptions(machine));
+}
 
 /** Options for ranks on this machine, its cores dealt out evenly. */
 export function hostPoolOptions(ranks: number, threads: number = threadsPerRank(ranks)): PoolOptions {

@@ -1,0 +1,97 @@
+import { resolve } from "node:path";
+import { GalvatronError } from "../base/errors.js";
+import type { Family, ModelSpec } from "../model/model-spec.js";
+import { describePlan } from "../plan/describe-plan.js";
+import { drawPlan } from "../plan/draw-plan.js";
+import type { Plan } from "../plan/plan.js";
+import { openHostPool } from "../runtime/coordinator/host-pool.js";
+import { hashNumbers } from "../runtime/data/sample-order.js";
+import { coverageOf } from "../runtime/verify/coverage.js";
+import { smallModel } from "../runtime/verify/small-models.js";
+import { verifyPlans } from "../runtime/verify/verify-plans.js";
+import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
+import { sessionOf } from "./model-flags.js";
+import { readPlanFile } from "./plan-file.js";
+import { type Command, printJson, type Terminal } from "./terminal.js";
+
+const FAMILIES: readonly Family[] = ["gpt", "llama", "bert", "t5", "vit", "swin"];
+const GLOBAL_BATCH = 8;
+/** Largest difference in float32 that rounding explains. */
+const TOLERANCE = 1e-5;
+
+/**
+ * `galvatron verify --model gpt --plans 20 --seed 1 --ranks 4`: trains a small model under random plans and on one
+ * rank, and compares. `--plan FILE` checks that plan on its own model.
+ */
+export const verifyCommand: Command = async (args, terminal) => {
+  const { flags } = readArguments(args, {
+    values: ["model", "plans", "seed", "ranks", "plan", "tolerance", "folder"],
+    switches: ["json", "quiet"],
+  });
+  const seed = wholeFlag(flags, "seed") ?? 0;
+  const tolerance = realFlag(flags, "tolerance") ?? TOLERANCE;
+  const { model, plans } = plansOf(flags, terminal, seed);
+  const ranks = Math.max(...plans.map((plan) => plan.ranks));
+  const bar = sessionOf(flags, terminal).reporter.progress(`Verifying ${model.name}`);
+  const pool = await openHostPool(ranks, 1);
+  try {
+    const report = await verifyPlans(pool, model, plans, seed, bar.update);
+    bar.end();
+    const worst = report.differences.reduce((a, b) => (b.largest > a.largest ? b : a));
+    const moved = report.referenceMoved >= 1e-2;
+    const result = {
+      model: model.family,
+      plans: plans.length,
+      seed,
+      ranks,
+      maxRelativeDifference: worst.largest,
+      worstPlan: worst.plan,
+      worst: {
+        loss: worst.loss,
+        gradient: worst.gradient,
+        weights: worst.weights,
+        tensor: worst.worstTensor,
+      },
+      referenceMoved: report.referenceMoved,
+      drawn: coverageOf(plans),
+    };
+    if (flags["json"]) printJson(terminal, result);
+    else
+      terminal.out(
+        `${plans.length} plan(s) of ${model.name} on ${ranks} ranks: largest relative difference ${worst.largest.toExponential(2)} (losses ${worst.loss.toExponential(2)}, gradients ${worst.gradient.toExponential(2)} in ${worst.worstTensor}, weights ${worst.weights.toExponential(2)}) under\n${describePlan(worst.plan).join("\n")}\n`,
+      );
+    if (!moved) terminal.error("The reference hardly moved: nothing was proven.\n");
+    return worst.largest <= tolerance && moved ? 0 : 1;
+  } finally {
+    await pool.close();
+  }
+};
+
+function plansOf(
+  flags: FlagValues,
+  terminal: Terminal,
+  seed: number,
+): { readonly model: ModelSpec; readonly plans: readonly Plan[] } {
+  const file = textFlag(flags, "plan");
+  if (file !== undefined) {
+    const { model, plan } = readPlanFile(resolve(terminal.folder, file));
+    return { model, plans: [plan] };
+  }
+  const name = neededFlag(flags, "model", "gpt");
+  const family = FAMILIES.find((known) => known === name);
+  if (!family)
+    throw new GalvatronError(
+      "MODEL_UNKNOWN",
+      `No family is called "${name}"; known: ${FAMILIES.join(", ")}.`,
+      { name },
+    );
+  const ranks = wholeFlag(flags, "ranks") ?? 4;
+  const model = smallModel(family);
+  let drawn = 0;
+  const pick = (count: number): number => hashNumbers(seed, drawn++) % count;
+  const count = wholeFlag(flags, "plans") ?? 10;
+  const plans = Array.from({ length: Math.max(1, count) }, () =>
+    drawPlan(model, { ranks, globalBatch: GLOBAL_BATCH }, pick),
+  );
+  return { model, plans };
+}
