@@ -2,13 +2,14 @@ import type { Converter, ConvertResult, Diagnostic } from "tslab/dist/converter.
 import type { Executor } from "tslab/dist/executor.js";
 import { printQuickInfo } from "tslab/dist/inspect.js";
 import type { CellPositions } from "./cell-positions.js";
+import { CellRewrite } from "./cell-rewrite.js";
 import {
   type Completeness,
   completenessOf,
   declaredNames,
   filterDeclarations,
   hasTopLevelAwait,
-  withoutShorthand,
+  shorthandInsertions,
 } from "./cell-syntax.js";
 import { resolveKnownModules } from "./module-names.js";
 import { SharedVariables } from "./shared-variables.js";
@@ -143,16 +144,17 @@ export class CellEngine {
 
   #convert(code: string): ConvertResult {
     const { typescript } = this.#tslab;
-    const prefix = hasTopLevelAwait(typescript, code) ? AWAIT_SIGNAL : "";
-    const result = this.#converter.convert(this.#scope, prefix + withoutShorthand(typescript, code));
+    const signal = hasTopLevelAwait(typescript, code) ? [{ at: 0, text: AWAIT_SIGNAL }] : [];
+    const rewrite = new CellRewrite(code, [...signal, ...shorthandInsertions(typescript, code)]);
+    const result = this.#converter.convert(this.#scope, rewrite.text);
     this.#converted = result;
-    this.#diagnostics = result.diagnostics.map((diagnostic) => withoutPrefix(diagnostic, prefix.length));
+    this.#diagnostics = result.diagnostics.map((diagnostic) => asTyped(diagnostic, rewrite));
     const maps = this.#tslab.lastMaps();
     if (maps && result.diagnostics.length === 0) {
       const wrapper = result.hasToplevelAwait ? ASYNC_WRAPPER_COLUMNS : SYNC_WRAPPER_COLUMNS;
       this.#positions.remember(this.#cellName, maps, {
         wrapperColumns: wrapper,
-        prefixColumns: prefix.length,
+        rewrite,
         lines: (result.output ?? "").trimEnd().split("\n").length,
       });
     }
@@ -184,15 +186,14 @@ export class CellEngine {
   }
 }
 
-function withoutPrefix(diagnostic: Diagnostic, columns: number): Diagnostic {
-  const shift = (position: Diagnostic["start"]): Diagnostic["start"] => ({
-    ...position,
-    offset: position.offset - columns,
-    character: position.character - (position.line === 0 ? columns : 0),
-  });
-  return diagnostic.fileName === undefined
-    ? { ...diagnostic, start: shift(diagnostic.start), end: shift(diagnostic.end) }
-    : diagnostic;
+function asTyped(diagnostic: Diagnostic, rewrite: CellRewrite): Diagnostic {
+  if (diagnostic.fileName !== undefined) return diagnostic;
+  const { start, end } = diagnostic;
+  return {
+    ...diagnostic,
+    start: rewrite.typedPlace(start.line, start.character),
+    end: rewrite.typedPlace(end.line, end.character),
+  };
 }
 
 /** The indent of the line after `code`: two more where a bracket is open. */

@@ -1,4 +1,5 @@
 import { SourceMap, type SourceMapPayload } from "node:module";
+import type { CellRewrite } from "./cell-rewrite.js";
 
 /** The two steps by which tslab turns a cell into JavaScript: TypeScript to modern modules, those to CommonJS. */
 export interface EmittedMaps {
@@ -16,8 +17,8 @@ export interface Position {
 export interface CellWrapping {
   /** Columns that run-time wrapping puts before the first line. */
   readonly wrapperColumns: number;
-  /** Columns that we put before the cell's own first line. */
-  readonly prefixColumns: number;
+  /** What we put into the cell before it was compiled. */
+  readonly rewrite: CellRewrite;
   /** Lines of JavaScript that the cell became; what lies below is the wrapping around it. */
   readonly lines: number;
 }
@@ -47,8 +48,8 @@ export class CellPositions {
     const modern = originOf(cell.second, ran.line - 1, Math.max(0, column));
     const typed = modern && originOf(cell.first, modern.line, modern.column);
     if (!typed) return undefined;
-    const line = typed.line - MODULE_LINES;
-    return { line: line + 1, column: typed.column - (line === 0 ? cell.prefixColumns : 0) + 1 };
+    const { line, character } = cell.rewrite.typedPlace(typed.line - MODULE_LINES, typed.column);
+    return { line: line + 1, column: character + 1 };
   }
 }
 

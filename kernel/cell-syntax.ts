@@ -1,4 +1,5 @@
 import type TypeScript from "@tslab/typescript-for-tslab";
+import type { Insertion } from "./cell-rewrite.js";
 import type { TypeScriptLibrary } from "./tslab-typescript.js";
 
 /** What a front end wants to know when someone presses Enter. */
@@ -51,26 +52,23 @@ export function hasTopLevelAwait(ts: TypeScriptLibrary, code: string): boolean {
 }
 
 /**
- * The cell with `{ name }` written out as `{ name: name }`. tslab rebuilds a cell's declarations, and the compiler then no
+ * What writes `{ name }` out as `{ name: name }`. tslab rebuilds a cell's declarations, and the compiler then no
  * longer sees that a shorthand property reads a variable of an earlier cell: the variable would be unknown when the
- * cell runs. Columns behind a shorthand shift within its line.
+ * cell runs.
  */
-export function withoutShorthand(ts: TypeScriptLibrary, code: string): string {
-  const names: TypeScript.Identifier[] = [];
+export function shorthandInsertions(ts: TypeScriptLibrary, code: string): Insertion[] {
+  const insertions: Insertion[] = [];
   const collect = (node: TypeScript.Node): void => {
     if (
       ts.isShorthandPropertyAssignment(node) &&
       !node.objectAssignmentInitializer &&
       !isTarget(ts, node.parent)
     )
-      names.push(node.name);
+      insertions.push({ at: node.name.end, text: `: ${node.name.text}` });
     ts.forEachChild(node, collect);
   };
   collect(parse(ts, `${code}\nexport {}`));
-  return names.reduceRight(
-    (text, name) => `${text.slice(0, name.end)}: ${name.text}${text.slice(name.end)}`,
-    code,
-  );
+  return insertions;
 }
 
 /** Whether an object literal stands where a value is taken apart: `({ a } = b)`. */
