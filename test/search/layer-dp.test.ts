@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type LayerSolution, type LayerTables, solveLayers } from "../../src/search/layer-dp.js";
+import { solveLayers } from "../../src/search/layer-dp.js";
+import type { LayerSolution, LayerTables } from "../../src/search/layer-problem.js";
 
 const shared = process.env.GALVATRON_SHARED ?? join(__dirname, "../../../shared");
 const golden = join(shared, "oracle/golden-dp.json");
