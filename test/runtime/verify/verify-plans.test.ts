@@ -1,0 +1,92 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Family } from "../../../src/model/model-spec.js";
+import { drawPlan } from "../../../src/plan/draw-plan.js";
+import { uniformPlan } from "../../../src/plan/uniform.js";
+import type { LoweredPlan } from "../../../src/program/lower-plan.js";
+import type { Instruction } from "../../../src/program/program.js";
+import { openHostPool } from "../../../src/runtime/coordinator/host-pool.js";
+import type { WorkerPool } from "../../../src/runtime/coordinator/worker-pool.js";
+import { hashNumbers } from "../../../src/runtime/data/sample-order.js";
+import { coverageOf } from "../../../src/runtime/verify/coverage.js";
+import { smallModel } from "../../../src/runtime/verify/small-models.js";
+import { verifyPlans } from "../../../src/runtime/verify/verify-plans.js";
+
+let pool: WorkerPool;
+beforeAll(async () => {
+  pool = await openHostPool(4, 1);
+});
+afterAll(() => pool.close());
+
+const silent = (): void => {};
+
+describe("random plans", { timeout: 240_000 }, () => {
+  it.each<Family>(["gpt", "llama", "bert", "t5", "vit", "swin"])(
+    "%s trains alike under each",
+    async (family) => {
+      const model = smallModel(family);
+      let drawn = 0;
+      const pick = (count: number): number => hashNumbers(7, drawn++) % count;
+      const plans = Array.from({ length: 3 }, () => drawPlan(model, { ranks: 4, globalBatch: 8 }, pick));
+      const report = await verifyPlans(pool, model, plans, 7, silent);
+      expect(report.referenceMoved).toBeGreaterThan(1e-2);
+      for (const { largest } of report.differences) expect(largest).toBeLessThanOrEqual(1e-5);
+    },
+  );
+});
+
+describe("a fault", () => {
+  const model = smallModel("gpt");
+
+  it("of a reduction left out is found", async () => {
+    const withoutReduction = (lowered: LoweredPlan): LoweredPlan => ({
+      ...lowered,
+      programs: lowered.programs.map((program) => {
+        const fault = program.instructions.findIndex(
+          ({ op, label }) => op === "allReduce" && label.phase === "reduce",
+        );
+        expect(fault).toBeGreaterThanOrEqual(0);
+        const instructions = program.instructions.map((instruction, index): Instruction => {
+          if (index !== fault || instruction.op !== "allReduce") return instruction;
+          const { stream, waits, label, input, output } = instruction;
+          return { op: "copy", stream, waits, label, input, output };
+        });
+        return { ...program, instructions };
+      }),
+    });
+    const plan = uniformPlan(model, { ranks: 2, globalBatch: 8 });
+    const honest = await verifyPlans(pool, model, [plan], 1, silent);
+    expect(honest.differences[0]!.largest).toBeLessThanOrEqual(1e-5);
+    const report = await verifyPlans(pool, model, [plan], 1, silent, withoutReduction);
+    expect(report.differences[0]!.largest).toBeGreaterThan(1e-3);
+  });
+
+  it("of a micro-batch dropped is found", async () => {
+    const onlyFirst = (lowered: LoweredPlan): LoweredPlan => ({
+      ...lowered,
+      programs: lowered.programs.map((program) => ({
+        ...program,
+        io: {
+          ...program.io,
+          inputs: Object.fromEntries(
+            Object.entries(program.io.inputs).map(([key, tensors]) => [key, tensors.slice(0, 1)]),
+          ),
+        },
+      })),
+    });
+    const plan = uniformPlan(model, { ranks: 1, globalBatch: 8, microBatches: 4 });
+    const report = await verifyPlans(pool, model, [plan], 1, silent, onlyFirst);
+    expect(report.differences[0]!.largest).toBeGreaterThan(1e-3);
+  });
+});
+
+describe("coverage", () => {
+  it("counts what plans use and what they use together", () => {
+    const model = smallModel("gpt");
+    const { dimensions, pairs } = coverageOf([
+      uniformPlan(model, { ranks: 2, globalBatch: 8, tensorDegree: 2, recompute: true }),
+      uniformPlan(model, { ranks: 2, globalBatch: 8, dataParallel: "zero3", recompute: true }),
+    ]);
+    expect(dimensions).toEqual({ recompute: 2, "tensor parallel": 1, zero3: 1 });
+    expect(pairs).toEqual({ "recompute × tensor parallel": 1, "recompute × zero3": 1 });
+  });
+});
