@@ -15,7 +15,7 @@ import { type BatchRange, type OuterChoice, outerChoices } from "./outer-choice.
 import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import type { Candidate, SearchReport } from "./search-report.js";
 import { type ShapeTable, shapeTable } from "./shape-table.js";
-import { type Found, type Problem, type Solved, solveCandidate } from "./solve-candidate.js";
+import { type ExactDivision, type Found, type Problem, type Solved, solveCandidate } from "./solve-candidate.js";
 import type { SpaceOptions } from "./space.js";
 import { stageFloors } from "./stage-floor.js";
 
@@ -36,8 +36,9 @@ interface Entry {
   readonly order: number;
   /** Per sample, so that batches compare. */
   readonly bound: number;
-  /** The nearer bound, once it was asked for. */
+  /** The nearer bounds, once they were asked for: first by hulls, then by whole-number floors. */
   readonly relaxed: RelaxedDivision | null;
+  readonly exact: ExactDivision | null;
 }
 
 /** Entries by their bound, best first: a binary heap, ties by order. */
@@ -74,6 +75,25 @@ class EntryQueue {
     return top;
   }
 }
+
+function withHullFloors(entry: Entry): Entry {
+  const { problem, bound } = entry;
+  const relaxed = relaxDivision(problem, stageFloors(problem, null));
+  return { ...entry, relaxed, bound: Math.max(bound, relaxed.boundMs / problem.outer.globalBatch) };
+}
+
+/** Nothing is known of what lies beyond the limit of the floors: there the limit is the bound. */
+function withExactFloors(entry: Entry, withinPerSample: number): Entry {
+  const { problem, bound } = entry;
+  const { globalBatch } = problem.outer;
+  const withinMs = withinPerSample * globalBatch;
+  const relaxed = relaxDivision(problem, stageFloors(problem, withinMs));
+  const nearer = Math.min(relaxed.boundMs, withinMs) / globalBatch;
+  return { ...entry, exact: { relaxed, withinMs }, bound: Math.max(bound, nearer) };
+}
+
+/** How far above its bound a sub-search's whole-number floors are worked out while no plan is known. */
+const EXACT_WITHIN = 1.5;
 
 const before = (a: Entry, b: Entry): boolean =>
   a.bound < b.bound || (a.bound === b.bound && a.order < b.order);
@@ -184,29 +204,29 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       const problem = { shape, outer, kinds, budgetBytes, even };
       const boundMs = candidateBound(shape, outer, kinds, budgetBytes);
       if (boundMs < Number.POSITIVE_INFINITY)
-        queue.push({ problem, order, bound: boundMs / outer.globalBatch, relaxed: null });
+        queue.push({ problem, order, bound: boundMs / outer.globalBatch, relaxed: null, exact: null });
     }
   }
   let best: Found | null = null;
   let lowerBound = Number.POSITIVE_INFINITY;
   for (let entry = queue.pop(); entry; entry = queue.pop()) {
-    const { problem, order, bound } = entry;
-    let { relaxed } = entry;
+    const { problem, order, bound, relaxed } = entry;
     const { outer } = problem;
     const bestPerSample: number = best
       ? best.stepMs / best.problem.outer.globalBatch
       : Number.POSITIVE_INFINITY;
-    if (outer.stages > 1 && !relaxed && bound < bestPerSample) {
-      relaxed = relaxDivision(problem, stageFloors(problem));
-      const nearer = Math.max(bound, relaxed.boundMs / outer.globalBatch);
-      if (nearer < Number.POSITIVE_INFINITY) queue.push({ problem, order, bound: nearer, relaxed });
+    if (outer.stages > 1 && bound < bestPerSample && !entry.exact) {
+      const nearer = relaxed
+        ? withExactFloors(entry, Math.min(bestPerSample, bound * EXACT_WITHIN))
+        : withHullFloors(entry);
+      if (nearer.bound < Number.POSITIVE_INFINITY) queue.push(nearer);
       continue;
     }
     const blank = { ...outer, stepMs: null, samplesPerSecond: null, memoryBytes: null };
     const capMs = bestPerSample * outer.globalBatch;
     const solved: Solved =
       bound < bestPerSample
-        ? solveCandidate(problem, relaxed, capMs)
+        ? solveCandidate(problem, bound * outer.globalBatch, relaxed, entry.exact, capMs)
         : { best: null, lowerBoundMs: bound * outer.globalBatch };
     lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
     const found = solved.best;

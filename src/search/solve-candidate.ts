@@ -3,7 +3,6 @@ import { inFlight, pipelineTime, type StageWork } from "../cost/pipeline-time.js
 import { HEAD_KIND } from "../model/model-profile.js";
 import {
   bytesOf,
-  candidateBound,
   kindCounts,
   mostLead,
   passMs,
@@ -73,15 +72,25 @@ export function suffixWorks(suffix: Suffix): StageWork[] {
   }));
 }
 
+/** A relaxed division by whole-number floors, which are worked out up to some step time only. */
+export interface ExactDivision {
+  readonly relaxed: RelaxedDivision;
+  readonly withinMs: number;
+}
+
 /** Best plan of one sub-search that is faster than `capMs`, with a bound that none of its plans is below. */
-export function solveCandidate(problem: Problem, relaxed: RelaxedDivision | null, capMs: number): Solved {
-  const { shape, outer, kinds, budgetBytes } = problem;
-  const bound =
-    problem.outer.stages === 1 ? candidateBound(shape, outer, kinds, budgetBytes) : relaxed!.boundMs;
+export function solveCandidate(
+  problem: Problem,
+  bound: number,
+  relaxed: RelaxedDivision | null,
+  exact: ExactDivision | null,
+  capMs: number,
+): Solved {
   if (!(bound < capMs)) return { best: null, lowerBoundMs: bound };
   for (const widening of [...WIDENINGS, Number.POSITIVE_INFINITY]) {
     const limitMs = Math.min(capMs, bound * (1 + widening));
-    const solved = attempt(problem, relaxed, limitMs, false);
+    const nearest = exact && limitMs <= exact.withinMs ? exact.relaxed : relaxed;
+    const solved = attempt(problem, nearest, limitMs, false);
     if (solved.overgrown) {
       // Ranking by one weighted time keeps tables small; the plan may miss the optimum by what the bound tells.
       const ranked = attempt(problem, relaxed, capMs, true);

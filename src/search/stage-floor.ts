@@ -1,6 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import { bytesOf, mostLead, passMs as passOf, rankOf } from "./candidate-bound.js";
 import { type Alternative, memoryPrice, type Part, priceHull } from "./memory-price.js";
+import { scalarFloor } from "./scalar-floor.js";
 import type { Addend } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
 
@@ -51,10 +52,11 @@ function leastAddend(list: readonly Addend[], m: number): LeastAddend {
 }
 
 /**
- * Floors of a sub-search: layers priced by the hull of their alternatives under the stage's own memory, embedding and
- * head by their least terms over all vocabulary choices.
+ * Floors of a sub-search: layers priced under the stage's own memory, embedding and head by their least terms over
+ * all vocabulary choices. Layers are priced by the hull of their alternatives, or with `exactWithinMs` by the best
+ * whole-number choice, as far as a stage's step time stays within that.
  */
-export function stageFloors(problem: Problem): Floors {
+export function stageFloors(problem: Problem, exactWithinMs: number | null): Floors {
   const { shape, outer, kinds, budgetBytes } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const names = [...shape.choices.keys()];
@@ -101,6 +103,27 @@ export function stageFloors(problem: Problem): Floors {
     const led = least(list, (one) => one.backwardMs - one.leadMs);
     return Math.max(gain, least(list, (one) => one.backwardMs) - led);
   }, 0);
+  // Exact floors by held micro-batches, ends and kinds ahead.
+  const exact = new Map<string, { readonly pass: Float64Array; readonly rank: Float64Array }>();
+  const exactFloor = (
+    stage: number,
+    start: number,
+    held: number,
+    budget: number,
+    limitMs: number,
+  ): { readonly pass: Float64Array; readonly rank: Float64Array } => {
+    const key = `${held} ${budget} ${oneKind ? "" : start}`;
+    let found = exact.get(key);
+    if (!found) {
+      const ahead = kinds.slice(oneKind ? 0 : start, kinds.length - (stages - 1 - (oneKind ? 0 : stage)));
+      found = {
+        pass: scalarFloor(shape.choices, ahead, held, budget, limitMs / m, passOf),
+        rank: scalarFloor(shape.choices, ahead, held, budget, limitMs, (one) => rankOf(one, m)),
+      };
+      exact.set(key, found);
+    }
+    return found;
+  };
   const width = kinds.length + 1;
   const oneKind = names.length === 1;
   const made = new Map<number, Floor>();
@@ -136,13 +159,19 @@ export function stageFloors(problem: Problem): Floors {
       endRank += part.rankMs;
       budget -= part.bytes(held);
     }
-    const passMs = memoryPrice(pass, budget).boundMs + endPass;
+    let passMs = memoryPrice(pass, budget).boundMs + endPass;
+    let rankMs = memoryPrice(rank, budget).boundMs + endRank;
+    if (exactWithinMs !== null && rankMs <= exactWithinMs) {
+      const { pass: passes, rank: ranks } = exactFloor(stage, start, held, budget + leastPeak, exactWithinMs);
+      passMs = Math.max(passMs, passes[layers]! + endPass);
+      rankMs = Math.max(rankMs, ranks[layers]! + endRank);
+    }
     const result = {
       forwardMs,
       backwardMs,
       passMs,
       ledMs: isLast ? passMs : Math.max(passMs - lead, forwardMs + backwardMs - leadGain),
-      rankMs: memoryPrice(rank, budget).boundMs + endRank,
+      rankMs,
     };
     made.set(key, result);
     return result;
