@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import { emitOnnx } from "../graph/emit-onnx.js";
 import { GraphBuilder } from "../graph/graph-builder.js";
-import type { MatmulGraph } from "./measure-matmul.js";
+import type { MatmulDtype, MatmulGraph } from "./measure-matmul.js";
 
-/** `[m, k] × [k, n]` in float32. */
-export function matmulGraph(m: number, k: number, n: number): MatmulGraph {
+/** `[m, k] × [k, n]`. */
+export function matmulGraph(m: number, k: number, n: number, dtype: MatmulDtype = "float32"): MatmulGraph {
   const builder = new GraphBuilder();
-  const a = builder.input("float32", [m, k]);
-  const b = builder.input("float32", [k, n]);
+  const a = builder.input(dtype, [m, k]);
+  const b = builder.input(dtype, [k, n]);
   const bytes = emitOnnx(
     builder,
     "matmul",
@@ -22,10 +22,10 @@ export function matmulGraph(m: number, k: number, n: number): MatmulGraph {
       id: createHash("sha256").update(bytes).digest("hex"),
       name: `matmul ${m}×${k}×${n}`,
       inputs: [
-        { name: "a", dtype: "float32", shape: [m, k] },
-        { name: "b", dtype: "float32", shape: [k, n] },
+        { name: "a", dtype, shape: [m, k] },
+        { name: "b", dtype, shape: [k, n] },
       ],
-      outputs: [{ name: "c", dtype: "float32", shape: [m, n] }],
+      outputs: [{ name: "c", dtype, shape: [m, n] }],
       flops: 2 * m * k * n,
     },
     bytes,

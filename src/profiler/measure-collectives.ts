@@ -10,6 +10,18 @@ const COLLECTIVES = ["allReduce", "allGather", "reduceScatter", "allToAll", "bro
 
 /** Message sizes, small enough to be quick and large enough to show the bandwidth. */
 export const COLLECTIVE_SIZES: readonly number[] = [4096, 65_536, BYTES_PER_MB, 8 * BYTES_PER_MB];
+/** Between GPUs bandwidth is reached late. */
+const DEVICE_COLLECTIVE_SIZES: readonly number[] = [
+  65_536,
+  BYTES_PER_MB,
+  16 * BYTES_PER_MB,
+  64 * BYTES_PER_MB,
+  256 * BYTES_PER_MB,
+];
+
+function sizesFor(pool: WorkerPool): readonly number[] {
+  return pool.options.device === "cuda" ? DEVICE_COLLECTIVE_SIZES : COLLECTIVE_SIZES;
+}
 
 /** A way to divide all ranks into equal groups. */
 export interface GroupDivision {
@@ -42,7 +54,7 @@ export async function measureCollective(
   options: MeasureOptions,
 ): Promise<readonly CollectiveSample[]> {
   const ranks = pool.options.ranks;
-  const runs = COLLECTIVE_SIZES.map((sizeBytes) => ({
+  const runs = sizesFor(pool).map((sizeBytes) => ({
     sizeBytes,
     count: sizeBytes >= BYTES_PER_MB ? 2 : 8,
   }));
@@ -77,6 +89,7 @@ export async function measureCollectives(
       onOne(`${collective} over ${division.ranks} ranks`);
       samples.push(...(await measureCollective(pool, collective, division, options)));
     }
+  if (pool.options.ranks < 2) return samples;
   onOne("send and receive");
   samples.push(...(await measureSendReceive(pool, options)));
   return samples;
@@ -131,9 +144,9 @@ async function measureSendReceive(
 ): Promise<readonly CollectiveSample[]> {
   const ranks = pool.options.ranks;
   const rounds = 4;
-  const programs = Array.from({ length: ranks }, (_, rank) => pingPong(rank, ranks, rounds));
+  const programs = Array.from({ length: ranks }, (_, rank) => pingPong(rank, ranks, rounds, sizesFor(pool)));
   const steps = await measureSteps(pool, programs, new Map(), options);
-  return COLLECTIVE_SIZES.map((sizeBytes, index) => {
+  return sizesFor(pool).map((sizeBytes, index) => {
     const first = 1 + index * 2 * rounds;
     const last = first + 2 * rounds - 1;
     return {
@@ -150,7 +163,7 @@ async function measureSendReceive(
   });
 }
 
-function pingPong(rank: number, ranks: number, rounds: number): Program {
+function pingPong(rank: number, ranks: number, rounds: number, sizes: readonly number[]): Program {
   const tensors: MicroTensor[] = [{ name: "barrier", dtype: "float32", shape: [1] }];
   const instructions: Instruction[] = [
     {
@@ -165,7 +178,7 @@ function pingPong(rank: number, ranks: number, rounds: number): Program {
     },
   ];
   if (rank < 2)
-    for (const sizeBytes of COLLECTIVE_SIZES) {
+    for (const sizeBytes of sizes) {
       const tensor = tensors.length;
       tensors.push({ name: `ball${sizeBytes}`, dtype: "float32", shape: [sizeBytes / 4] });
       for (let half = 0; half < 2 * rounds; half++) {

@@ -6,16 +6,18 @@ import { type MicroTensor, microProgram } from "./micro-program.js";
 
 /** Elements of the vector that the optimizer is timed on: beyond every cache. */
 const OPTIMIZER_ELEMENTS = 4 * 2 ** 20;
+const DEVICE_OPTIMIZER_ELEMENTS = 64 * 2 ** 20;
 /** Bytes that AdamW moves per element: reads parameter, gradient and two moments, writes all but the gradient. */
 const ADAMW_BYTES_PER_ELEMENT = 7 * 4;
 const LAUNCHES = 200;
 
 /** AdamW's rate over its own traffic, all ranks at once, in 10^9 bytes per second. */
 export async function measureOptimizer(pool: WorkerPool, options: MeasureOptions): Promise<number> {
+  const elements = pool.options.device === "cuda" ? DEVICE_OPTIMIZER_ELEMENTS : OPTIMIZER_ELEMENTS;
   const tensors: MicroTensor[] = ["parameter", "gradient", "moment1", "moment2"].map((name) => ({
     name,
     dtype: "float32",
-    shape: [OPTIMIZER_ELEMENTS],
+    shape: [elements],
   }));
   tensors.push(
     { name: "hyper", dtype: "float32", shape: [8] },
@@ -31,7 +33,7 @@ export async function measureOptimizer(pool: WorkerPool, options: MeasureOptions
       gradient: 1,
       moment1: 2,
       moment2: 3,
-      decayElements: OPTIMIZER_ELEMENTS,
+      decayElements: elements,
       hyper: 4,
       clip: 5,
       computeCopy: -1,
@@ -41,7 +43,7 @@ export async function measureOptimizer(pool: WorkerPool, options: MeasureOptions
   const hyper = Float32Array.of(0, 0.9, 0.95, 1, 0, 1, 1, 0);
   const steps = await measureOnAllRanks(pool, tensors, instructions, options, [{ tensor: 4, values: hyper }]);
   const timeMs = typicalOfSlowest(steps, (step) => endOf(step, 0) - startOf(step, 0));
-  return (OPTIMIZER_ELEMENTS * ADAMW_BYTES_PER_ELEMENT) / (timeMs * 1e6);
+  return (elements * ADAMW_BYTES_PER_ELEMENT) / (timeMs * 1e6);
 }
 
 /** Time from one small instruction's start to the next one's, in ms. */

@@ -13,7 +13,8 @@ export interface MatmulGraph {
   readonly bytes: Uint8Array;
 }
 
-export type MatmulGraphOf = (m: number, k: number, n: number) => MatmulGraph;
+export type MatmulDtype = "float32" | "bfloat16";
+export type MatmulGraphOf = (m: number, k: number, n: number, dtype?: MatmulDtype) => MatmulGraph;
 
 /** Shapes as the layers of small and middle models have them: few and many rows, narrow and wide. */
 export const MATMUL_SHAPES: readonly (readonly [number, number, number])[] = [
@@ -25,18 +26,33 @@ export const MATMUL_SHAPES: readonly (readonly [number, number, number])[] = [
   [1024, 1024, 1024],
 ];
 
+/** Shapes of models for GPUs. */
+const DEVICE_MATMUL_SHAPES: readonly (readonly [number, number, number])[] = [
+  [512, 512, 512],
+  [2048, 2048, 2048],
+  [8192, 2048, 2048],
+  [8192, 4096, 4096],
+  [16384, 2048, 8192],
+  [16384, 8192, 2048],
+];
+
 /** Times matrix products while every rank computes: cores and memory are shared as in training. */
 export async function measureMatmuls(
   pool: WorkerPool,
   graphOf: MatmulGraphOf,
   options: MeasureOptions,
 ): Promise<readonly MatmulSample[]> {
-  const graphs = MATMUL_SHAPES.map(([m, k, n]) => graphOf(m, k, n));
+  const device = pool.options.device === "cuda";
+  const dtypes: readonly MatmulDtype[] = device ? ["bfloat16", "float32"] : ["float32"];
+  const shapes = dtypes.flatMap((dtype) =>
+    (device ? DEVICE_MATMUL_SHAPES : MATMUL_SHAPES).map(([m, k, n]) => ({ m, k, n, dtype })),
+  );
+  const graphs = shapes.map(({ m, k, n, dtype }) => graphOf(m, k, n, dtype));
   const tensors: MicroTensor[] = [];
-  const instructions: Instruction[] = MATMUL_SHAPES.map(([m, k, n], graph) => {
-    const first = tensors.push({ name: `a${graph}`, dtype: "float32", shape: [m, k] }) - 1;
-    tensors.push({ name: `b${graph}`, dtype: "float32", shape: [k, n] });
-    tensors.push({ name: `c${graph}`, dtype: "float32", shape: [m, n] });
+  const instructions: Instruction[] = shapes.map(({ m, k, n, dtype }, graph) => {
+    const first = tensors.push({ name: `a${graph}`, dtype, shape: [m, k] }) - 1;
+    tensors.push({ name: `b${graph}`, dtype, shape: [k, n] });
+    tensors.push({ name: `c${graph}`, dtype, shape: [m, n] });
     return runMatmul(graph, first);
   });
   const { ranks } = pool.options;
@@ -44,11 +60,8 @@ export async function measureMatmuls(
     microProgram({ rank, ranks, tensors, instructions, graphs: graphs.map((graph) => graph.ref) }),
   );
   const steps = await measureSteps(pool, programs, storeOf(graphs), options);
-  return MATMUL_SHAPES.map(([m, k, n], index) => ({
-    m,
-    k,
-    n,
-    dtype: "float32" as const,
+  return shapes.map((shape, index) => ({
+    ...shape,
     timeMs: typicalOfSlowest(steps, (step) => endOf(step, index) - startOf(step, index)),
   }));
 }
@@ -64,11 +77,33 @@ export async function measureReserve(pool: WorkerPool, graphOf: MatmulGraphOf): 
   const graph = graphOf(16, 16, 16);
   const tensors = ["a", "b", "c"].map((name) => ({ name, dtype: "float32" as const, shape: [16, 16] }));
   const { ranks } = pool.options;
+  const onDevice = pool.options.device === "cuda";
   const programs = Array.from({ length: ranks }, (_, rank) =>
-    microProgram({ rank, ranks, tensors, instructions: [runMatmul(0, 0)], graphs: [graph.ref] }),
+    microProgram({
+      rank,
+      ranks,
+      tensors: [...tensors, { name: "reduced", dtype: "float32", shape: [2 ** 20] }],
+      instructions: [runMatmul(0, 0), ...(onDevice && ranks > 1 ? communicators(3) : [])],
+      groups: [Array.from({ length: ranks }, (_, other) => other)],
+      graphs: [graph.ref],
+    }),
   );
   const steps = await measureSteps(pool, programs, storeOf([graph]), { warmup: 1, repeats: 1 });
-  return Math.max(...steps.flat().map((step) => step.memory.residentBytes)) + GROWTH_BYTES;
+  return Math.max(...steps.flat().map((step) => step.memory.residentBytes)) + (onDevice ? 0 : GROWTH_BYTES);
+}
+
+/** What a plan of several ranks opens on a device at least: gathers, reductions, and the sum of squares. */
+function communicators(tensor: number): readonly CollectiveInstruction[] {
+  return (["gather", "reduce", "compute"] as const).map((stream) => ({
+    op: "allReduce",
+    stream,
+    waits: [],
+    label: { phase: "reduce" },
+    group: 0,
+    reduction: "sum",
+    input: tensor,
+    output: tensor,
+  }));
 }
 
 /** How much computing and communication slow each other down: each alone, then both at once. */
@@ -80,13 +115,18 @@ export interface Overlap {
 const OVERLAP_MATMULS = 8;
 const OVERLAP_EDGE = 512;
 const OVERLAP_REDUCE_ELEMENTS = 2 ** 20;
+const DEVICE_OVERLAP_EDGE = 4096;
+const DEVICE_OVERLAP_REDUCE_ELEMENTS = 2 ** 24;
 
 export async function measureOverlap(
   pool: WorkerPool,
   graphOf: MatmulGraphOf,
   options: MeasureOptions,
 ): Promise<Overlap> {
-  const graph = graphOf(OVERLAP_EDGE, OVERLAP_EDGE, OVERLAP_EDGE);
+  if (pool.options.ranks < 2) return { computeSlowdown: 1, communicationSlowdown: 1 };
+  const onDevice = pool.options.device === "cuda";
+  const edge = onDevice ? DEVICE_OVERLAP_EDGE : OVERLAP_EDGE;
+  const graph = graphOf(edge, edge, edge, onDevice ? "bfloat16" : "float32");
   const alone = await overlapTimes(pool, graph, OVERLAP_MATMULS, 0, options);
   const single = await overlapTimes(pool, graph, 0, 1, options);
   // As many reductions as fit beside the computing, so that both are busy all the time.
@@ -107,10 +147,10 @@ async function overlapTimes(
   options: MeasureOptions,
 ): Promise<{ readonly computeMs: number; readonly communicationMs: number }> {
   const { ranks } = pool.options;
-  const square = [OVERLAP_EDGE, OVERLAP_EDGE];
+  const reduced = pool.options.device === "cuda" ? DEVICE_OVERLAP_REDUCE_ELEMENTS : OVERLAP_REDUCE_ELEMENTS;
   const tensors: MicroTensor[] = [
-    ...["a", "b", "c"].map((name) => ({ name, dtype: "float32" as const, shape: square })),
-    { name: "gradient", dtype: "float32", shape: [OVERLAP_REDUCE_ELEMENTS] },
+    ...[...graph.ref.inputs, ...graph.ref.outputs].map(({ name, dtype, shape }) => ({ name, dtype, shape })),
+    { name: "gradient", dtype: "float32", shape: [reduced] },
     { name: "barrier", dtype: "float32", shape: [1] },
   ];
   const reduce = (tensor: number, waits: readonly number[]): CollectiveInstruction => ({

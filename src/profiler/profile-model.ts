@@ -4,7 +4,7 @@ import { layerGraphs } from "../graph/build-layer-graphs.js";
 import type { LayerGraphs } from "../graph/layer-graphs.js";
 import { EMBEDDING_KIND, HEAD_KIND, type LayerSample, type ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
-import type { Plan } from "../plan/plan.js";
+import type { Plan, Precision } from "../plan/plan.js";
 import type { TensorSplit } from "../plan/strategy.js";
 import { uniformPlan } from "../plan/uniform.js";
 import { verifyPlan } from "../plan/verify-plan.js";
@@ -21,9 +21,17 @@ export const DEFAULT_SAMPLES: readonly number[] = [1, 2, 4, 8];
 
 export interface ModelMeasureOptions extends MeasureOptions {
   readonly samples: readonly number[];
+  readonly precision: Precision;
 }
 
-const DEFAULT_MEASURE: ModelMeasureOptions = { warmup: 1, repeats: 3, samples: DEFAULT_SAMPLES };
+const DEFAULT_MEASURE: ModelMeasureOptions = {
+  warmup: 1,
+  repeats: 3,
+  samples: DEFAULT_SAMPLES,
+  precision: "float32",
+};
+/** A captured step needs one more: the second is the one that is captured. */
+const DEVICE_WARMUP = 3;
 
 /** Layer counts whose difference is the time of one layer, without what surrounds it. */
 const FEW_LAYERS = 1;
@@ -53,8 +61,13 @@ export async function profileModel(
   model: ModelSpec,
   device: string,
   onProgress: OnProgress,
-  options: ModelMeasureOptions = DEFAULT_MEASURE,
+  chosen: Partial<ModelMeasureOptions> = {},
 ): Promise<ModelProfile> {
+  const options: ModelMeasureOptions = {
+    ...DEFAULT_MEASURE,
+    ...(pool.options.device === "cuda" && { warmup: DEVICE_WARMUP }),
+    ...chosen,
+  };
   const kinds = [...new Set(model.layers)];
   // What the search compares is measured one right after the other, so that a disturbance meets all of it.
   const jobs = options.samples.flatMap((samples) =>
@@ -67,7 +80,7 @@ export async function profileModel(
     layers.push(...(await measureKind(pool, model, kind, split, samples, options, first)));
   }
   onProgress({ label: model.name, done: jobs.length, total: jobs.length });
-  return { model, precision: "float32", device, source: "measured", layers };
+  return { model, precision: options.precision, device, source: "measured", layers };
 }
 
 /** Tensor degrees by powers of two, both ways of splitting. */
@@ -98,7 +111,12 @@ async function measureKind(
 ): Promise<readonly LayerSample[]> {
   const sliced = (count: number): ModelSpec => ({ ...model, layers: new Array<string>(count).fill(kind) });
   const plan = (spec: ModelSpec): Plan =>
-    uniformPlan(spec, { ranks: split.tensorDegree, globalBatch: samples, ...split });
+    uniformPlan(spec, {
+      ranks: split.tensorDegree,
+      globalBatch: samples,
+      precision: options.precision,
+      ...split,
+    });
   // A split that the model does not allow (heads that do not divide) has no cost: no plan may use it.
   if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0) return [];
   const few = await measureSlice(pool, sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS)), options);
@@ -106,13 +124,17 @@ async function measureKind(
   const between = MORE_LAYERS - FEW_LAYERS;
   const shape = { ...split, samples, workspaceBytes: more.workspaceBytes };
   const request = (name: string): LayerGraphs =>
-    layerGraphs(model, {
-      kind: name,
-      strategy: plan(sliced(FEW_LAYERS)).vocabulary,
-      samples,
-      precision: "float32",
-      lossTokens: samples * model.sequence,
-    });
+    layerGraphs(
+      model,
+      {
+        kind: name,
+        strategy: plan(sliced(FEW_LAYERS)).vocabulary,
+        samples,
+        precision: options.precision,
+        lossTokens: samples * model.sequence,
+      },
+      { customOps: pool.options.device === "cuda" },
+    );
   const body: LayerSample = {
     kind,
     ...shape,
@@ -143,7 +165,7 @@ async function measureSlice(
   readonly head: PlaceTimes;
   readonly workspaceBytes: number;
 }> {
-  const { programs, graphs } = compilePlan(model, plan);
+  const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
   const local = Array.from({ length: pool.options.ranks }, (_, rank) => localProgram(programs[0]!, rank));
   await pool.load({ programs: local, graphs, seed: 1, feed: null, firstStep: 0 });
   let steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);

@@ -147,7 +147,7 @@ function compiled(
   known: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
   report: SearchReport,
 ): FoundPlan {
-  const lowered = compilePlan(known.model, report.plan);
+  const lowered = compilePlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
   const perStage = report.plan.ranks / report.plan.stageLayers.length;
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
     const { workspaceBytes, reservedBytes } = report.prediction.stages[Math.floor(rank / perStage)]!.memory;

@@ -5,9 +5,9 @@ import type { MimeBundle } from "../display/mime.js";
 import { modelProfileFigure } from "../display/model-figure.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
-import type { Plan } from "../plan/plan.js";
+import type { Plan, Precision } from "../plan/plan.js";
 import { modelTable } from "../profiler/model-table.js";
-import { hostMachine } from "../runtime/machine.js";
+import { hostMachine, type Machine } from "../runtime/machine.js";
 import { type BatchRange, DEFAULT_GLOBAL_BATCH } from "../search/outer-choice.js";
 import type { SpaceOptions } from "../search/space.js";
 import { ClusterHandle } from "./cluster-handle.js";
@@ -22,6 +22,8 @@ export interface SearchOptions {
   readonly on?: ClusterHandle;
   /** Samples per step over all ranks (8 when left out), or a range to choose from. */
   readonly globalBatch?: number | BatchRange;
+  /** Of products and activations; bfloat16 on GPUs, float32 on the host when left out. */
+  readonly precision?: Precision;
   /** Restricts the plans considered. */
   readonly space?: SpaceOptions;
 }
@@ -47,13 +49,14 @@ export class ModelHandle extends Shown {
    * model, machine and versions. Resolves to this handle.
    */
   async profile(
-    options: { readonly on?: ClusterHandle; readonly again?: boolean } = {},
+    options: { readonly on?: ClusterHandle; readonly again?: boolean; readonly precision?: Precision } = {},
   ): Promise<ModelHandle> {
     const machine = options.on?.machine ?? this.session.lastProfiled?.machine ?? hostMachine();
-    const stored = await modelProfile(this.session, machine, this.spec, options.again ?? false);
+    const precision = options.precision ?? defaultPrecision(machine);
+    const stored = await modelProfile(this.session, machine, this.spec, options.again ?? false, precision);
     if (!stored.fresh)
       this.session.reporter.notice(`Using the profile of ${this.spec.name} in ${stored.path}.`);
-    this.measured.set(JSON.stringify(machine), stored.profile);
+    this.measured.set(measuredKey(machine, precision), stored.profile);
     this.shown = stored.profile;
     this.path = stored.path;
     return this;
@@ -85,7 +88,7 @@ export class ModelHandle extends Shown {
    */
   async search(memory: MemorySize, options: SearchOptions = {}): Promise<PlanHandle> {
     const budgetBytes = memoryBytes(memory);
-    const { machine, profile } = await this.prepared(options.on);
+    const { machine, profile } = await this.prepared(options.on, options.precision);
     if (options.globalBatch === undefined)
       this.session.reporter.notice(
         `No global batch given: planning for ${DEFAULT_GLOBAL_BATCH} samples a step ({ globalBatch: … } changes it).`,
@@ -101,7 +104,7 @@ export class ModelHandle extends Shown {
    * @throws GalvatronError PLAN_INVALID with every rule it breaks
    */
   async plan(plan: Plan, options: { readonly on?: ClusterHandle } = {}): Promise<PlanHandle> {
-    const { machine, profile } = await this.prepared(options.on ?? this.fitting(plan.ranks));
+    const { machine, profile } = await this.prepared(options.on ?? this.fitting(plan.ranks), plan.precision);
     return new PlanHandle(
       this.session,
       planByHand({ model: this.spec, modelProfile: profile, machine, plan }),
@@ -110,20 +113,28 @@ export class ModelHandle extends Shown {
 
   /** A machine of as many ranks, when the one profiled last has another number. */
   private fitting(ranks: number): ClusterHandle | undefined {
-    const last = this.session.lastProfiled?.machine.cluster.ranksPerNode;
-    return last === ranks ? undefined : new ClusterHandle(this.session, hostMachine(ranks));
+    const last = this.session.lastProfiled?.machine;
+    if (last?.cluster.ranksPerNode === ranks) return undefined;
+    const machine =
+      last?.cluster.device === "cuda"
+        ? { ...last, cluster: { ...last.cluster, ranksPerNode: ranks } }
+        : hostMachine(ranks);
+    return new ClusterHandle(this.session, machine);
   }
 
   private async prepared(
     on: ClusterHandle | undefined,
+    asked: Precision | undefined,
   ): Promise<{ readonly machine: ProfiledMachine; readonly profile: ModelProfile }> {
     if (on ? !on.hardware : !this.session.lastProfiled)
       await (on ?? new ClusterHandle(this.session, hostMachine())).profile();
     const machine = on ? on.profiled() : this.session.lastProfiled!;
-    const known = this.measured.get(JSON.stringify(machine.machine));
+    const precision = asked ?? defaultPrecision(machine.machine);
+    const key = measuredKey(machine.machine, precision);
+    const known = this.measured.get(key);
     if (known) return { machine, profile: known };
-    await this.profile({ on: new ClusterHandle(this.session, machine.machine) });
-    return { machine, profile: this.measured.get(JSON.stringify(machine.machine))! };
+    await this.profile({ on: new ClusterHandle(this.session, machine.machine), precision });
+    return { machine, profile: this.measured.get(key)! };
   }
 
   override toString(): string {
@@ -136,4 +147,12 @@ export class ModelHandle extends Shown {
   override bundle(): MimeBundle {
     return figuresBundle(this.toString(), this.shown ? [modelProfileFigure(this.shown)] : []);
   }
+}
+
+function defaultPrecision(machine: Machine): Precision {
+  return machine.cluster.device === "cuda" ? "bfloat16" : "float32";
+}
+
+function measuredKey(machine: Machine, precision: Precision): string {
+  return JSON.stringify([machine, precision]);
 }

@@ -17,7 +17,7 @@ import type { Program } from "../program/program.js";
 import { programDurations } from "../program/program-durations.js";
 import { simulate } from "../program/simulate.js";
 import type { Timeline } from "../program/timeline.js";
-import { hostPoolOptions } from "../runtime/coordinator/host-pool.js";
+import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
 import { startTraining } from "../runtime/coordinator/train.js";
 import type { DataDescription } from "../runtime/data/data-description.js";
 import { resolveDataset } from "../runtime/data/resolve-dataset.js";
@@ -150,7 +150,7 @@ export class PlanHandle extends Shown {
     return new Run(this, steps, (onStep) =>
       startTraining(
         { programs, graphs, seed, feed: { dataset, optimizer, steps }, tokensPerStep, firstStep: 0 },
-        { options: hostPoolOptions(this.data.ranks, this.found.machine.machine.threadsPerRank) },
+        { options: machinePoolOptions(this.found.machine.machine, this.data.ranks) },
         onStep,
       ),
     );

@@ -1,13 +1,14 @@
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
+import type { Precision } from "../plan/plan.js";
 import { readHardwareTable, writeHardwareTable } from "../profiler/hardware-table.js";
 import { matmulGraph } from "../profiler/matmul-graph.js";
 import { readModelTable, writeModelTable } from "../profiler/model-table.js";
 import { profileHardware } from "../profiler/profile-hardware.js";
 import { DEFAULT_SAMPLES, profileModel } from "../profiler/profile-model.js";
 import { type ProfileKey, profilePath, readProfile, writeProfile } from "../profiler/profile-store.js";
-import { openHostPool } from "../runtime/coordinator/host-pool.js";
+import { openMachinePool } from "../runtime/coordinator/host-pool.js";
 import type { Machine } from "../runtime/machine.js";
 import { noteProfile } from "./notes.js";
 import { profileVersions, type Session } from "./session.js";
@@ -36,7 +37,7 @@ export async function hardwareProfile(
   }
   if (!again) session.reporter.notice("This machine is not profiled yet: profiling it first.");
   const bar = session.reporter.progress("Profiling this machine");
-  const pool = await openHostPool(machine.cluster.ranksPerNode);
+  const pool = await openMachinePool(machine);
   try {
     const profile = await profileHardware(pool, machine.cluster, matmulGraph, bar.update);
     const bytes = writeHardwareTable(profile);
@@ -55,6 +56,7 @@ export async function modelProfile(
   machine: Machine,
   model: ModelSpec,
   again: boolean,
+  precision: Precision = "float32",
 ): Promise<StoredProfile<ModelProfile>> {
   const key: ProfileKey = {
     ...machineKey(machine),
@@ -62,6 +64,7 @@ export async function modelProfile(
     // Layers alike cost alike: a model of another depth shares the profile.
     model: { ...model, name: "", layers: [...new Set(model.layers)] },
     samples: DEFAULT_SAMPLES,
+    ...(precision !== "float32" && { precision }),
   };
   const path = profilePath(session.projectFolder, "model", key);
   const stored = again ? null : readProfile(path);
@@ -72,9 +75,9 @@ export async function modelProfile(
   if (!again)
     session.reporter.notice(`${model.name} is not profiled yet on this machine: profiling it first.`);
   const bar = session.reporter.progress(`Profiling ${model.name}`);
-  const pool = await openHostPool(machine.cluster.ranksPerNode);
+  const pool = await openMachinePool(machine);
   try {
-    const profile = await profileModel(pool, model, machine.cluster.deviceName, bar.update);
+    const profile = await profileModel(pool, model, machine.cluster.deviceName, bar.update, { precision });
     const bytes = writeModelTable(profile);
     writeProfile(path, bytes);
     noteProfile(model.name, bytes);

@@ -1,7 +1,10 @@
 import { GalvatronError } from "../base/errors.js";
+import type { Cluster } from "../cluster/cluster.js";
+import { loadAddon } from "../device/load-addon.js";
+import { onnxRuntimePath } from "../device/onnx-runtime-path.js";
 import type { ModelOptions } from "../model/model-options.js";
 import { modelSpec } from "../model/model-spec-from.js";
-import { hostMachine } from "../runtime/machine.js";
+import { cudaMachine, hostMachine, type Machine } from "../runtime/machine.js";
 import { ClusterHandle } from "./cluster-handle.js";
 import { ModelHandle } from "./model-handle.js";
 import { newSession, type Session } from "./session.js";
@@ -15,14 +18,16 @@ function currentSession(): Session {
 }
 
 export interface ClusterOptions {
-  /** Worker processes; one per core when left out, two at least and four at most. */
+  /** What computes; the GPUs of this machine when left out, and the host where there are none. */
+  readonly device?: Cluster["device"];
+  /** Worker processes. When left out: one per GPU; on the host one per core, two at least and four at most. */
   readonly ranks?: number;
 }
 
 /**
  * The machine to train on: this one.
  *
- * @throws GalvatronError ARGUMENT_INVALID
+ * @throws GalvatronError ARGUMENT_INVALID, DEVICE_UNAVAILABLE
  */
 export function cluster(options: ClusterOptions = {}): ClusterHandle {
   return clusterIn(currentSession(), options);
@@ -45,7 +50,20 @@ export function clusterIn(session: Session, options: ClusterOptions = {}): Clust
     throw new GalvatronError("ARGUMENT_INVALID", `Expected 1 to 64 ranks on one host, got ${ranks}.`, {
       ranks,
     });
-  return new ClusterHandle(session, hostMachine(ranks));
+  return new ClusterHandle(session, machineOf(options.device, ranks));
+}
+
+/** @throws GalvatronError DEVICE_UNAVAILABLE when GPUs are asked for and none can be used */
+function machineOf(device: Cluster["device"] | undefined, ranks: number | undefined): Machine {
+  if (device === "host") return hostMachine(ranks);
+  const found = cudaMachine(loadAddon().probe({ onnxRuntimePath: onnxRuntimePath() }), ranks);
+  if (found) return found;
+  if (device === "cuda")
+    throw new GalvatronError(
+      "DEVICE_UNAVAILABLE",
+      "No GPU can be used here: `galvatron doctor` says what is missing (docs/gpu.md).",
+    );
+  return hostMachine(ranks);
 }
 
 /** {@link model} within a session of one's own. */
