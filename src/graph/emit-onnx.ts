@@ -249,12 +249,6 @@ function emitStandard(emission: Emission, node: GraphNode, outputs: readonly str
         { name: "approximate", string: String(attributes.approximate) },
       ]);
       break;
-    case "StandardLayerNormalization":
-      emission.emit("LayerNormalization", inputs, outputs, [
-        { name: "axis", int: -1 },
-        { name: "epsilon", float: integer("epsilon") },
-      ]);
-      break;
     default:
       emission.emit(node.op, inputs, outputs);
       break;

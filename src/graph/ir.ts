@@ -47,7 +47,6 @@ export type StandardOp =
   | "Gemm"
   | "Softmax"
   | "StandardGelu"
-  | "StandardLayerNormalization"
   | "Gather"
   | "GatherElements"
   | "ScatterElements"

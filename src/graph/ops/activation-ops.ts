@@ -33,6 +33,40 @@ function tanhArgument(g: GraphBuilder, x: Value): readonly [Value, Value] {
   return [g.mul(x, factor), square];
 }
 
+/** Elements of a piece that stays in a core's cache through all passes over it. */
+const PIECE_ELEMENTS = 2 ** 17;
+const MOST_PIECES = 32;
+
+/**
+ * Applies an elementwise function of many passes piece by piece along axis 0, so that all but the first pass find
+ * their operands in the cache (measured: 19 to 12 ms for the gradient of GELU on 2 million elements).
+ */
+function inPieces(
+  g: GraphBuilder,
+  inputs: readonly Value[],
+  apply: (pieces: readonly Value[]) => readonly Value[],
+): readonly Value[] {
+  const rows = inputs[0]!.shape[0] ?? 1;
+  let pieces = 1;
+  while (
+    pieces < MOST_PIECES &&
+    rows % (2 * pieces) === 0 &&
+    elementCount(inputs[0]!.shape) / pieces > PIECE_ELEMENTS
+  ) {
+    pieces *= 2;
+  }
+  const size = rows / pieces;
+  const results = Array.from({ length: pieces }, (_, i) =>
+    apply(inputs.map((input) => g.slice(input, 0, i * size, (i + 1) * size))),
+  );
+  return results[0]!.map((_, output) =>
+    g.concat(
+      results.map((result) => result[output]!),
+      0,
+    ),
+  );
+}
+
 function geluGradient(g: GraphBuilder, dy: Value, x: Value, approximate: string): Value {
   const one = g.scalar(1, x.dtype);
   if (approximate === "tanh") {
@@ -66,9 +100,10 @@ export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
   },
   GeluGradient: {
     infer: like,
-    decompose: (g, inputs, attributes) => [
-      geluGradient(g, required(inputs, 0), required(inputs, 1), String(attributes.approximate)),
-    ],
+    decompose: (g, inputs, attributes) =>
+      inPieces(g, [required(inputs, 0), required(inputs, 1)], ([dy, x]) => [
+        geluGradient(g, dy!, x!, String(attributes.approximate)),
+      ]),
     flops: flops(13),
   },
   /** Shazeer 2020. */
@@ -85,12 +120,14 @@ export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
   SwiGluGradient: {
     infer: (inputs) => [...like(inputs, {}), ...like(inputs, {})],
     decompose: (g, inputs) => {
-      const [dy, gate, up] = [required(inputs, 0), required(inputs, 1), required(inputs, 2)];
-      const sigmoid = g.sigmoid(gate);
-      const silu = g.mul(gate, sigmoid);
-      // silu' = s + silu (1 − s)
-      const slope = g.add(sigmoid, g.mul(silu, g.sub(g.scalar(1, gate.dtype), sigmoid)));
-      return [g.mul(g.mul(dy, up), slope), g.mul(dy, silu)];
+      const whole = [required(inputs, 0), required(inputs, 1), required(inputs, 2)];
+      return inPieces(g, whole, ([dy, gate, up]) => {
+        const sigmoid = g.sigmoid(gate!);
+        const silu = g.mul(gate!, sigmoid);
+        // silu' = s + silu (1 − s)
+        const slope = g.add(sigmoid, g.mul(silu, g.sub(g.scalar(1, gate!.dtype), sigmoid)));
+        return [g.mul(g.mul(dy!, up!), slope), g.mul(dy!, silu)];
+      });
     },
     flops: flops(12),
   },

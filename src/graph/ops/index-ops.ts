@@ -11,7 +11,7 @@ type IndexOp = Extract<
   | "StandardLayerNormalization"
 >;
 
-/** Indexing, and the two ops that ONNX Runtime has in a fused form for forward only. */
+/** Indexing, and the activation that ONNX Runtime has in a fused form for forward only. */
 export const INDEX_OPS: Readonly<Record<IndexOp, OpDefinition>> = {
   /** Rows of `x` along axis 0. */
   Gather: {
@@ -45,11 +45,4 @@ export const INDEX_OPS: Readonly<Record<IndexOp, OpDefinition>> = {
   ScatterND: { infer: ([x]) => [{ dtype: x!.dtype, shape: x!.shape }] },
   /** ONNX Gelu (opset 20). */
   StandardGelu: { infer: ([x]) => [{ dtype: x!.dtype, shape: x!.shape }] },
-  /** ONNX LayerNormalization (opset 17) over the last axis with its Mean and InvStdDev. */
-  StandardLayerNormalization: {
-    infer: ([x]) => {
-      const statistics = { dtype: x!.dtype, shape: [...x!.shape.slice(0, -1), 1] };
-      return [{ dtype: x!.dtype, shape: x!.shape }, statistics, statistics];
-    },
-  },
 };
