@@ -135,12 +135,12 @@ export class Kernel {
     const host: NotebookHost = {
       kernelId: this.#options.kernelId,
       display: (bundle) => {
-        const parent = this.#parent;
         const transient = { display_id: freshId() };
-        this.#publish("display_data", { data: bundle, metadata: {}, transient }, parent);
+        this.#publish("display_data", { data: bundle, metadata: {}, transient });
+        // Front ends find the display by its id. Runners hear only what belongs to the cell that runs, so that is
+        // the parent, as it is for Python's kernel.
         return {
-          update: (next) =>
-            this.#publish("update_display_data", { data: next, metadata: {}, transient }, parent),
+          update: (next) => this.#publish("update_display_data", { data: next, metadata: {}, transient }),
         };
       },
       onInterrupt: (listener) => {

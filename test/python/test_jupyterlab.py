@@ -8,13 +8,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-NODE = shutil.which("node")
+from jupyter_place import NODE, ROOT, JupyterPlace, notebook
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 FIGURE = """const drawn = { data: [{ type: "bar", name: "a", orientation: "v", x: ["p", "q"], y: [1, 2],
@@ -33,21 +32,6 @@ SLIDER = """slider({ min: 1, max: 10, value: 2 }, (value) => ({ data: [{ type: "
 CELLS = [FIGURE, '[{ name: "<user>", n: 1 }]', LIVE, SLIDER, "", "`still here: ${kept}`"]
 
 
-def notebook() -> dict:
-    cells = [
-        {
-            "cell_type": "code",
-            "id": f"c{index}",
-            "metadata": {},
-            "execution_count": None,
-            "outputs": [],
-            "source": source,
-        }
-        for index, source in enumerate(CELLS)
-    ]
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,42 +41,24 @@ def free_port() -> int:
 class JupyterLab(unittest.TestCase):
     @unittest.skipIf(CHROMIUM is None, "there is no Chromium on this machine")
     def test_walk(self) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            prefix = pathlib.Path(scratch, "prefix")
-            work = pathlib.Path(scratch, "work")
-            work.mkdir()
-            subprocess.run(
-                [NODE, "dist/src/cli/main.js", "kernel", "install", "--prefix", str(prefix)],
-                cwd=ROOT,
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-            (work / "small.ipynb").write_text(json.dumps(notebook()))
-            self.walk(scratch, work, prefix)
+        with JupyterPlace() as place:
+            (place.work / "small.ipynb").write_text(json.dumps(notebook(CELLS)))
+            self.walk(place)
 
-    def walk(self, scratch: str, work: pathlib.Path, prefix: pathlib.Path) -> None:
+    def walk(self, place: JupyterPlace) -> None:
         token, port = secrets.token_hex(16), free_port()
-        environment = {
-            **os.environ,
-            "JUPYTER_PATH": str(prefix / "share" / "jupyter"),
-            "JUPYTER_CONFIG_DIR": f"{scratch}/config",
-            "JUPYTER_DATA_DIR": f"{scratch}/data",
-            "JUPYTER_RUNTIME_DIR": f"{scratch}/runtime",
-            "JUPYTERLAB_SETTINGS_DIR": f"{scratch}/settings",
-            "JUPYTERLAB_WORKSPACES_DIR": f"{scratch}/workspaces",
-        }
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-        command += [f"--port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={work}"]
+        command += [f"--port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={place.work}"]
         command += [f"--IdentityProvider.token={token}", "--LabApp.extension_manager=readonly"]
         command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
         command += ["--LabApp.news_url=", "--ServerApp.terminals_enabled=False"]
-        log = pathlib.Path(scratch, "server.log")
+        log = place.folder / "server.log"
         with log.open("w") as out:
-            server = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+            server = subprocess.Popen(command, env=place.environment, stdout=out, stderr=out)
         try:
             url = f"http://127.0.0.1:{port}/"
             self.wait_for(f"{url}api?token={token}", server, log)
-            shots = os.environ.get("GALVATRON_SCREENSHOTS", f"{scratch}/shots")
+            shots = os.environ.get("GALVATRON_SCREENSHOTS", str(place.folder / "shots"))
             driver = subprocess.run(
                 [NODE, "test/python/jupyterlab.mjs", url, token, shots, CHROMIUM],
                 cwd=ROOT,
