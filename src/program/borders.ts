@@ -2,7 +2,8 @@ import { GalvatronError } from "../base/errors.js";
 import { arrivalTensor, type Crossing, copyBlock, openTarget, packed, unpackBlock } from "./border-pieces.js";
 import type { ExchangePiece, InstructionLabel } from "./program.js";
 import { type RankState, stageRanks } from "./rank-state.js";
-import { relayoutPieces, sameLayout } from "./relayout.js";
+import { sameLayout } from "./relayout.js";
+import type { RelayoutMoves } from "./relayout-cache.js";
 import type { Site } from "./sites.js";
 
 /** Which way a border is crossed: activations go forward, their gradients back. */
@@ -58,6 +59,11 @@ function crossingsOf(
   });
 }
 
+function movesOf(state: RankState, crossing: Crossing): RelayoutMoves {
+  const { source, target, sequence, samples } = crossing;
+  return state.shared.relayouts.find(source, target, sequence, samples);
+}
+
 function gradientFlows(before: Site, output: string, after: Site, input: string): boolean {
   const wanted = before.gradientOf.get(output);
   return wanted !== undefined && before.reads.has(wanted) && after.gradientOf.has(input);
@@ -82,20 +88,19 @@ export function crossInStage(
   const outputs = crossingsOf(state, from, to, direction).map((crossing, index) => {
     const input = tensors[index];
     if (crossing === undefined || input === undefined) return undefined;
-    const pieces = relayoutPieces(crossing.source, crossing.target, crossing.sequence, crossing.samples);
-    moves ||= pieces.some((piece) => piece.from !== piece.to);
+    const { bySender, byReceiver, moves: some } = movesOf(state, crossing);
+    moves ||= some;
     const output = openTarget(state, crossing, microBatch);
-    for (const piece of pieces) {
-      if (piece.from === rank && piece.to === rank) {
-        copyBlock(state, crossing, piece, input, output, label);
-      } else if (piece.from === rank) {
-        sends.push({ peer: piece.to, tensor: packed(state, crossing, piece, input, label) });
-      } else if (piece.to === rank) {
-        const arrival = arrivalTensor(state, crossing, piece, output);
-        receives.push({ peer: piece.from, tensor: arrival.tensor });
-        if (!arrival.inPlace) {
-          unpack.push(() => unpackBlock(state, crossing, piece, arrival.tensor, output, label));
-        }
+    for (const piece of bySender.get(rank) ?? []) {
+      if (piece.to === rank) copyBlock(state, crossing, piece, input, output, label);
+      else sends.push({ peer: piece.to, tensor: packed(state, crossing, piece, input, label) });
+    }
+    for (const piece of byReceiver.get(rank) ?? []) {
+      if (piece.from === rank) continue;
+      const arrival = arrivalTensor(state, crossing, piece, output);
+      receives.push({ peer: piece.from, tensor: arrival.tensor });
+      if (!arrival.inPlace) {
+        unpack.push(() => unpackBlock(state, crossing, piece, arrival.tensor, output, label));
       }
     }
     return output;
@@ -123,13 +128,7 @@ export function sendAcross(
   for (const [index, crossing] of crossingsOf(state, from, to, direction).entries()) {
     const input = tensors[index];
     if (crossing === undefined || input === undefined) continue;
-    for (const piece of relayoutPieces(
-      crossing.source,
-      crossing.target,
-      crossing.sequence,
-      crossing.samples,
-    )) {
-      if (piece.from !== state.rank) continue;
+    for (const piece of movesOf(state, crossing).bySender.get(state.rank) ?? []) {
       parcels.push({ peer: piece.to, tensor: packed(state, crossing, piece, input, relayout) });
     }
   }
@@ -159,13 +158,7 @@ export function receiveAcross(
   const outputs = crossingsOf(state, from, to, direction).map((crossing) => {
     if (crossing === undefined) return undefined;
     const output = openTarget(state, crossing, microBatch);
-    for (const piece of relayoutPieces(
-      crossing.source,
-      crossing.target,
-      crossing.sequence,
-      crossing.samples,
-    )) {
-      if (piece.to !== rank) continue;
+    for (const piece of movesOf(state, crossing).byReceiver.get(rank) ?? []) {
       const arrival = arrivalTensor(state, crossing, piece, output);
       builder.reserveFrom(arrival.tensor, reservedFrom);
       builder.emit({ op: "receive", stream, label, peer: piece.from, tensor: arrival.tensor });

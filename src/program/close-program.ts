@@ -1,12 +1,11 @@
-import type { ArenaCache } from "./arena-cache.js";
 import { planWaits } from "./plan-waits.js";
 import type { FlatParameters, Program } from "./program.js";
 import type { RankState } from "./rank-state.js";
 
-/** Decides addresses and waits, and closes the program. `arenas` remembers layouts of ranks alike. */
-export function closeProgram(state: RankState, arenas: ArenaCache): Program {
+/** Decides addresses and waits, and closes the program. */
+export function closeProgram(state: RankState): Program {
   const { builder } = state;
-  const { offsets, arenaBytes } = arenas.plan(builder.buffers);
+  const { offsets, arenaBytes } = state.shared.arenas.plan(builder.buffers);
   for (const [index, buffer] of builder.buffers.entries()) buffer.offsetBytes = offsets[index]!;
   const waits = planWaits(builder.instructions, builder.tensors, builder.buffers, offsets);
   for (const [index, instruction] of builder.instructions.entries()) {

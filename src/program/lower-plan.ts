@@ -8,6 +8,8 @@ import { ArenaCache } from "./arena-cache.js";
 import type { GradientOrder } from "./flat-state.js";
 import { lowerRank } from "./lower-rank.js";
 import type { Program } from "./program.js";
+import type { Shared } from "./rank-state.js";
+import { RelayoutCache } from "./relayout-cache.js";
 import { planSites, type Site } from "./sites.js";
 
 /** Choices of the compiler; none changes the training beyond the rounding of sums. */
@@ -40,9 +42,13 @@ export function lowerPlan(model: ModelSpec, plan: Plan, options: LowerOptions): 
     });
   }
   const sites = planSites(model, plan, options.graphsFor, options.lossTokens ?? lossTokens(model, plan));
-  const arenas = new ArenaCache();
+  const shared: Shared = {
+    gradientOrder: options.gradientOrder ?? "deferred",
+    arenas: new ArenaCache(),
+    relayouts: new RelayoutCache(),
+  };
   const programs = Array.from({ length: plan.ranks }, (_, rank) =>
-    lowerRank(model, plan, sites, rank, options.gradientOrder ?? "deferred", arenas),
+    lowerRank(model, plan, sites, rank, shared),
   );
   return { programs, graphs: storeOf(sites) };
 }

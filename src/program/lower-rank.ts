@@ -1,14 +1,12 @@
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { stageOfRank } from "../plan/stages.js";
-import type { ArenaCache } from "./arena-cache.js";
 import { crossInStage, type Direction, receiveAcross, sendAcross } from "./borders.js";
 import { closeProgram } from "./close-program.js";
-import type { GradientOrder } from "./flat-state.js";
 import { type Environment, emitBackward, emitForward } from "./layer-passes.js";
 import { ParameterViews } from "./parameter-views.js";
 import type { Program } from "./program.js";
-import { openRank, type RankState, type SiteState } from "./rank-state.js";
+import { openRank, type RankState, type Shared, type SiteState } from "./rank-state.js";
 import { type StageOperation, stageOperations } from "./schedule.js";
 import type { Site } from "./sites.js";
 import { emitUpdate } from "./update.js";
@@ -28,14 +26,13 @@ export function lowerRank(
   plan: Plan,
   sites: readonly (readonly Site[])[],
   rank: number,
-  gradientOrder: GradientOrder,
-  arenas: ArenaCache,
+  shared: Shared,
 ): Program {
   const stage = stageOfRank(plan, rank);
-  const state = openRank(model, plan, sites[stage]!, rank, gradientOrder);
+  const state = openRank(model, plan, sites[stage]!, rank, shared);
   new StageWriter(state, sites).emitOperations();
   emitUpdate(state);
-  return closeProgram(state, arenas);
+  return closeProgram(state);
 }
 
 /**
@@ -47,6 +44,8 @@ class StageWriter {
   readonly #views: ParameterViews;
   readonly #sites: readonly (readonly Site[])[];
   readonly #operations: readonly StageOperation[];
+  /** Places of the next stage's operations in its list; empty on the last stage. */
+  readonly #next: ReadonlyMap<string, number>;
   readonly #visits: readonly Visit[];
   #visit = 0;
   /** By micro-batch: what each site's forward left for its backward. */
@@ -62,7 +61,10 @@ class StageWriter {
     this.#state = state;
     this.#views = new ParameterViews(state);
     this.#sites = sites;
-    this.#operations = stageOperations(state.plan, state.stage);
+    const { plan, stage } = state;
+    this.#operations = stageOperations(plan, stage);
+    const next = stage + 1 < plan.stageLayers.length ? stageOperations(plan, stage + 1) : [];
+    this.#next = new Map(next.map(({ pass, microBatch }, index) => [`${pass} ${microBatch}`, index]));
     this.#visits = this.#operations.flatMap(({ pass }) => {
       const order = pass === "forward" ? state.sites : [...state.sites].reverse();
       return order.map((site) => ({ site, pass }));
@@ -94,15 +96,12 @@ class StageWriter {
    * runs backward j before forward m; then the gradient must be received here before the activation is sent.
    */
   #receiveFirst(index: number): boolean {
-    const { plan, stage } = this.#state;
     const before = this.#operations[index - 1];
     const now = this.#operations[index]!;
     if (before?.pass !== "forward" || now.pass !== "backward") return false;
-    if (stage + 1 >= plan.stageLayers.length) return false;
-    const next = stageOperations(plan, stage + 1);
-    const at = (wanted: StageOperation): number =>
-      next.findIndex(({ pass, microBatch }) => pass === wanted.pass && microBatch === wanted.microBatch);
-    return at(now) < at(before);
+    const at = ({ pass, microBatch }: StageOperation): number | undefined =>
+      this.#next.get(`${pass} ${microBatch}`);
+    return this.#next.size > 0 && at(now)! < at(before)!;
   }
 
   #receive(operation: StageOperation, reservedFrom: number): Border {

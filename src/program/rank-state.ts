@@ -2,9 +2,11 @@ import { placeOf, type RankPlace, tensorGroup } from "../cluster/rank-groups.js"
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { ranksPerStage, samplesPerRank, stageOfRank } from "../plan/stages.js";
+import type { ArenaCache } from "./arena-cache.js";
 import { type FlatState, flatSlices, type GradientOrder, openFlat, openGradient } from "./flat-state.js";
 import type { ConstantTensor, InputPlace, ParameterSlice } from "./program.js";
 import { ProgramBuilder } from "./program-builder.js";
+import type { RelayoutCache } from "./relayout-cache.js";
 import type { Site } from "./sites.js";
 
 /** A site on one rank. */
@@ -25,6 +27,13 @@ export interface SiteState {
   readonly saved: ReadonlySet<string>;
 }
 
+/** What the ranks of a plan have in common while their programs are written. */
+export interface Shared {
+  readonly gradientOrder: GradientOrder;
+  readonly arenas: ArenaCache;
+  readonly relayouts: RelayoutCache;
+}
+
 /** Everything about one rank while its program is written. */
 export interface RankState {
   readonly model: ModelSpec;
@@ -39,7 +48,7 @@ export interface RankState {
    * summed apart, as if it were on another stage.
    */
   readonly tiedApart: FlatState | undefined;
-  readonly gradientOrder: GradientOrder;
+  readonly shared: Shared;
   readonly slices: readonly ParameterSlice[];
   readonly constants: readonly ConstantTensor[];
   readonly inputs: Readonly<Record<string, readonly number[]>>;
@@ -57,8 +66,9 @@ export function openRank(
   plan: Plan,
   sites: readonly Site[],
   rank: number,
-  gradientOrder: GradientOrder,
+  shared: Shared,
 ): RankState {
+  const { gradientOrder } = shared;
   const builder = new ProgramBuilder();
   const hyper = builder.tensor("hyper", "io", "float32", [8], true);
   const clip = builder.tensor("clip", "io", "float32", [2], true);
@@ -145,7 +155,7 @@ export function openRank(
     sites: siteStates,
     flats,
     tiedApart,
-    gradientOrder,
+    shared,
     slices,
     constants,
     inputs,

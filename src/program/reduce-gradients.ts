@@ -30,7 +30,7 @@ export function contributeGradients(
     const first = flat.contributions === 0;
     flat.contributions++;
     const contribution: Contribution = { flat, whole, first, name, layer, microBatch };
-    const canonical = state.gradientOrder === "canonical" && flat.shareRanks > 1;
+    const canonical = state.shared.gradientOrder === "canonical" && flat.shareRanks > 1;
     if (flat.keepsWholeGradient) {
       if (canonical) allReduceInOrder(state, contribution, direct);
       else if (!direct) {
