@@ -1,97 +1,74 @@
-import type { Addend } from "./shape-table.js";
+import { rankFrontier, rankStandIns } from "./label.js";
+import type { Choice, ShapeTable } from "./shape-table.js";
+import { stageTable } from "./stage-table.js";
+import { standIns } from "./stand-ins.js";
 
-/** Strategies of one kind by one cost: what of them no other beats. */
-interface Item {
-  readonly ms: number;
-  readonly bytes: number;
-  readonly peakBytes: number;
-}
+/** One cost to be made least: the step of a stage alone, or one micro-batch of it. */
+export type FloorCost = "rank" | "pass";
 
-/** Some layers by their cost: bytes that add up, with and without the peak. */
-interface Point {
-  readonly ms: number;
-  readonly sumBytes: number;
-  readonly totalBytes: number;
-}
+const scalarShapes = new WeakMap<ShapeTable, ShapeTable>();
 
-function undominatedItems(items: readonly Item[]): Item[] {
-  return items.filter(
-    (one, index) =>
-      !items.some(
-        (other, at) =>
-          other.ms <= one.ms &&
-          other.bytes <= one.bytes &&
-          other.peakBytes <= one.peakBytes &&
-          (at < index || other.ms < one.ms || other.bytes < one.bytes || other.peakBytes < one.peakBytes),
-      ),
-  );
-}
-
-function frontier(points: Point[]): Point[] {
-  points.sort((a, b) => a.ms - b.ms || a.totalBytes - b.totalBytes || a.sumBytes - b.sumBytes);
-  const kept: Point[] = [];
-  // Staircase of what was kept: sums ascending, totals descending.
-  const sums: number[] = [];
-  const totals: number[] = [];
-  for (const point of points) {
-    let low = 0;
-    let high = sums.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sums[middle]! <= point.sumBytes) low = middle + 1;
-      else high = middle;
+/** What of a layer's strategies matters to one micro-batch: of those that equal in it, the leanest stay. */
+function passShape(shape: ShapeTable): ShapeTable {
+  let made = scalarShapes.get(shape);
+  if (!made) {
+    const choices = new Map<string, readonly Choice[]>();
+    for (const [kind, list] of shape.choices) {
+      const bare = list.map(
+        (one): Choice => ({ ...one, reduceMs: 0, reduceAloneMs: 0, afterMs: 0, leadMs: 0 }),
+      );
+      const better = (a: Choice, b: Choice): boolean =>
+        a.layout === b.layout &&
+        a.forwardMs + a.backwardMs <= b.forwardMs + b.backwardMs &&
+        a.stateBytes <= b.stateBytes &&
+        a.activationBytes <= b.activationBytes &&
+        a.peakBytes <= b.peakBytes;
+      choices.set(
+        kind,
+        bare.filter(
+          (one, index) =>
+            !bare.some(
+              (other, at) => at !== index && better(other, one) && (at < index || !better(one, other)),
+            ),
+        ),
+      );
     }
-    if (low > 0 && totals[low - 1]! <= point.totalBytes) continue;
-    let end = low;
-    while (end < sums.length && totals[end]! >= point.totalBytes) end++;
-    sums.splice(low, end - low, point.sumBytes);
-    totals.splice(low, end - low, point.totalBytes);
-    kept.push(point);
+    made = { ...shape, choices };
+    scalarShapes.set(shape, made);
   }
-  return kept;
+  return made;
 }
 
 /**
- * Exact least cost of the first ℓ layers of `kinds` within a budget, whatever the layouts: entry ℓ. Infinite where
+ * Exact least cost of the first ℓ layers of `kinds` within a budget, layout changes counted: entry ℓ. Infinite where
  * they do not fit, and from the first length on whose cost is beyond `limitMs`.
  */
 export function scalarFloor(
-  choices: ReadonlyMap<string, readonly Addend[]>,
+  shape: ShapeTable,
   kinds: readonly string[],
   held: number,
+  microBatches: number,
   budgetBytes: number,
   limitMs: number,
-  cost: (one: Addend) => number,
+  cost: FloorCost,
 ): Float64Array {
-  const items = new Map(
-    [...choices].map(([kind, list]) => [
-      kind,
-      undominatedItems(
-        list.map((one) => ({
-          ms: cost(one),
-          bytes: one.stateBytes + held * one.activationBytes,
-          peakBytes: one.peakBytes,
-        })),
-      ),
-    ]),
-  );
+  const own = cost === "pass" ? passShape(shape) : shape;
+  const weight = cost === "pass" ? 1 : microBatches;
+  const table = stageTable(own, {
+    kinds,
+    inFlight: held,
+    microBatches: weight,
+    budgetBytes,
+    // The least of both: a reduction that something may hide.
+    afterEmbedding: true,
+    frontier: rankFrontier,
+    continuing: (labels, nextKind) => rankStandIns(labels, standIns(shape, "free", nextKind), weight),
+    mostLabels: Number.POSITIVE_INFINITY,
+    worth: (label) => label.rankMs <= limitMs,
+  })!;
   const floor = new Float64Array(kinds.length + 1).fill(Number.POSITIVE_INFINITY);
   floor[0] = 0;
-  let points: Point[] = [{ ms: 0, sumBytes: 0, totalBytes: 0 }];
-  for (const [index, kind] of kinds.entries()) {
-    const next: Point[] = [];
-    for (const { ms, sumBytes, totalBytes } of points) {
-      const peak = totalBytes - sumBytes;
-      for (const item of items.get(kind)!) {
-        const sum = sumBytes + item.bytes;
-        const total = sum + Math.max(peak, item.peakBytes);
-        if (total <= budgetBytes && ms + item.ms <= limitMs)
-          next.push({ ms: ms + item.ms, sumBytes: sum, totalBytes: total });
-      }
-    }
-    points = frontier(next);
-    if (points.length === 0) break;
-    floor[index + 1] = points[0]!.ms;
-  }
+  for (const [index, labels] of table.entries())
+    for (const { rankMs } of labels) floor[index + 1] = Math.min(floor[index + 1]!, rankMs);
   return floor;
 }

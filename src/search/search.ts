@@ -15,7 +15,13 @@ import { type BatchRange, type OuterChoice, outerChoices } from "./outer-choice.
 import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import type { Candidate, SearchReport } from "./search-report.js";
 import { type ShapeTable, shapeTable } from "./shape-table.js";
-import { type ExactDivision, type Found, type Problem, type Solved, solveCandidate } from "./solve-candidate.js";
+import {
+  type ExactDivision,
+  type Found,
+  type Problem,
+  type Solved,
+  solveCandidate,
+} from "./solve-candidate.js";
 import type { SpaceOptions } from "./space.js";
 import { stageFloors } from "./stage-floor.js";
 

@@ -1,16 +1,9 @@
 import { criticalPath } from "../cost/critical-path.js";
 import { inFlight, pipelineTime, type StageWork } from "../cost/pipeline-time.js";
 import { HEAD_KIND } from "../model/model-profile.js";
-import {
-  bytesOf,
-  kindCounts,
-  mostLead,
-  passMs,
-  peakedPrice,
-  rankOf,
-} from "./candidate-bound.js";
+import { bytesOf, kindCounts, mostLead, passMs, peakedPrice, rankOf } from "./candidate-bound.js";
 import { divide, type Suffix, suffixStages } from "./division.js";
-import { fullFrontier, fullStandIns, type Label, rankFrontier, rankStandIns, type StandIn } from "./label.js";
+import { fullFrontier, fullStandIns, type Label, rankFrontier, rankStandIns } from "./label.js";
 import { memoryPrice } from "./memory-price.js";
 import type { OuterChoice } from "./outer-choice.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
@@ -18,6 +11,7 @@ import type { SchedulePath } from "./schedule-bound.js";
 import type { Addend, Choice, ShapeTable, VocabularyChoice } from "./shape-table.js";
 import { optionFrontier, type StageOption, stageOption } from "./stage-option.js";
 import { stageTable } from "./stage-table.js";
+import { standIns } from "./stand-ins.js";
 
 /** One sub-search. */
 export interface Problem {
@@ -87,6 +81,7 @@ export function solveCandidate(
   capMs: number,
 ): Solved {
   if (!(bound < capMs)) return { best: null, lowerBoundMs: bound };
+  let provenMs = bound;
   for (const widening of [...WIDENINGS, Number.POSITIVE_INFINITY]) {
     const limitMs = Math.min(capMs, bound * (1 + widening));
     const nearest = exact && limitMs <= exact.withinMs ? exact.relaxed : relaxed;
@@ -94,9 +89,10 @@ export function solveCandidate(
     if (solved.overgrown) {
       // Ranking by one weighted time keeps tables small; the plan may miss the optimum by what the bound tells.
       const ranked = attempt(problem, relaxed, capMs, true);
-      return { best: ranked.best, lowerBoundMs: Math.min(bound, capMs) };
+      return { best: ranked.best, lowerBoundMs: Math.min(provenMs, capMs) };
     }
     if (solved.best || limitMs >= capMs) return solved;
+    provenMs = limitMs;
   }
   return { best: null, lowerBoundMs: capMs };
 }
@@ -215,40 +211,8 @@ function optionsOf(
 
 /** Labels on one layer beyond which a sub-search gives up its exactness and keeps its bound. */
 const MOST_LABELS = 1500;
-
-const standInCache = new WeakMap<ShapeTable, Map<string, StandIn>>();
-
-/**
- * Stand-in costs in front of a layer of `nextKind`, and behind an embedding where `firstKind` is told. In a pipeline
- * the first layout is what the stage before sends, so only equal ones stand in for each other.
- */
-function standIns(shape: ShapeTable, firstKind: string | null, nextKind: string): StandIn {
-  let cache = standInCache.get(shape);
-  if (!cache) {
-    cache = new Map();
-    standInCache.set(shape, cache);
-  }
-  const key = `${firstKind} ${nextKind}`;
-  let result = cache.get(key);
-  if (!result) {
-    const numbers = shape.layouts.map((_, index) => index);
-    const last = shape.relayouts.get(nextKind)!;
-    const first = firstKind === null ? null : shape.relayouts.get(firstKind)!;
-    const most = (gaps: number[]): number => gaps.reduce((a, b) => Math.max(a, b), 0);
-    result = {
-      first: numbers.map((a) =>
-        numbers.map((b) => {
-          if (a === b) return 0;
-          if (!first) return Number.POSITIVE_INFINITY;
-          return most(shape.vocabulary.map(({ layout }) => first[layout]![a]! - first[layout]![b]!));
-        }),
-      ),
-      last: numbers.map((a) => numbers.map((b) => most(numbers.map((to) => last[a]![to]! - last[b]![to]!)))),
-    };
-    cache.set(key, result);
-  }
-  return result;
-}
+/** Short stages may have more. */
+const LABELS_IN_ALL = 30_000;
 
 interface SignedTable {
   /** `null` where it would have grown too large. */
@@ -298,10 +262,10 @@ function stageTables(
       afterEmbedding: stage === 0,
       frontier: byRank ? rankFrontier : fullFrontier,
       continuing: (labels, nextKind) => {
-        const standIn = standIns(shape, stages === 1 ? kinds[0]! : null, nextKind);
+        const standIn = standIns(shape, stages === 1 ? "embedding" : "stage", nextKind, kinds[0]!);
         return byRank ? rankStandIns(labels, standIn, m) : fullStandIns(labels, standIn);
       },
-      mostLabels: byRank ? Number.POSITIVE_INFINITY : MOST_LABELS,
+      mostLabels: byRank ? Number.POSITIVE_INFINITY : Math.max(MOST_LABELS, LABELS_IN_ALL / ahead.length),
       worth:
         stages === 1
           ? worthAlone(problem, limitMs)
@@ -359,7 +323,7 @@ function restBetween(rest: Rest, layout: number, from: number, to: number): numb
   const stay = row[to]! - row[from]!;
   const any = rest.any[to]! - rest.any[from]! + rest.change[layout]!;
   // Infinite sums have no difference: then nothing can stay.
-  return stay < any ? stay : any;
+  return Math.min(stay, any);
 }
 
 /** One stage: time so far, plus what the rest takes at the best price on memory, must stay within the limit. */

@@ -117,8 +117,8 @@ export function stageFloors(problem: Problem, exactWithinMs: number | null): Flo
     if (!found) {
       const ahead = kinds.slice(oneKind ? 0 : start, kinds.length - (stages - 1 - (oneKind ? 0 : stage)));
       found = {
-        pass: scalarFloor(shape.choices, ahead, held, budget, limitMs / m, passOf),
-        rank: scalarFloor(shape.choices, ahead, held, budget, limitMs, (one) => rankOf(one, m)),
+        pass: scalarFloor(shape, ahead, held, m, budget, limitMs / m, "pass"),
+        rank: scalarFloor(shape, ahead, held, m, budget, limitMs, "rank"),
       };
       exact.set(key, found);
     }

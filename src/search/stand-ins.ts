@@ -1,0 +1,44 @@
+import type { StandIn } from "./label.js";
+import type { ShapeTable } from "./shape-table.js";
+
+const standInCache = new WeakMap<ShapeTable, Map<string, StandIn>>();
+
+/** What stands in front of a stage: the embedding, another stage that sends in the first layout, or nobody cares. */
+export type Front = "embedding" | "stage" | "free";
+
+/**
+ * Stand-in costs of labels in front of a layer of `nextKind`. In a pipeline the first layout is what the stage before
+ * sends, so only equal ones stand in for each other.
+ */
+export function standIns(
+  shape: ShapeTable,
+  front: Front,
+  nextKind: string,
+  firstKind: string = nextKind,
+): StandIn {
+  let cache = standInCache.get(shape);
+  if (!cache) {
+    cache = new Map();
+    standInCache.set(shape, cache);
+  }
+  const key = `${front} ${firstKind} ${nextKind}`;
+  let result = cache.get(key);
+  if (!result) {
+    const numbers = shape.layouts.map((_, index) => index);
+    const last = shape.relayouts.get(nextKind)!;
+    const first = shape.relayouts.get(firstKind)!;
+    const most = (gaps: number[]): number => gaps.reduce((a, b) => Math.max(a, b), 0);
+    result = {
+      first: numbers.map((a) =>
+        numbers.map((b) => {
+          if (a === b || front === "free") return 0;
+          if (front === "stage") return Number.POSITIVE_INFINITY;
+          return most(shape.vocabulary.map(({ layout }) => first[layout]![a]! - first[layout]![b]!));
+        }),
+      ),
+      last: numbers.map((a) => numbers.map((b) => most(numbers.map((to) => last[a]![to]! - last[b]![to]!)))),
+    };
+    cache.set(key, result);
+  }
+  return result;
+}
