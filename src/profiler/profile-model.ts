@@ -109,7 +109,13 @@ async function measureKind(
   options: ModelMeasureOptions,
   withEnds: boolean,
 ): Promise<readonly LayerSample[]> {
-  const sliced = (count: number): ModelSpec => ({ ...model, layers: new Array<string>(count).fill(kind) });
+  // Every kind once, in order, so that each layer finds before and after it what it expects; this one `count` times.
+  const kinds = [...new Set(model.layers)];
+  const first = kinds.indexOf(kind);
+  const sliced = (count: number): ModelSpec => ({
+    ...model,
+    layers: kinds.flatMap((name) => (name === kind ? new Array<string>(count).fill(name) : [name])),
+  });
   const plan = (spec: ModelSpec): Plan =>
     uniformPlan(spec, {
       ranks: split.tensorDegree,
@@ -119,9 +125,19 @@ async function measureKind(
     });
   // A split that the model does not allow (heads that do not divide) has no cost: no plan may use it.
   if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0) return [];
-  const few = await measureSlice(pool, sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS)), options);
-  const more = await measureSlice(pool, sliced(MORE_LAYERS), plan(sliced(MORE_LAYERS)), options);
+  const measure = (count: number): ReturnType<typeof measureSlice> =>
+    measureSlice(pool, sliced(count), plan(sliced(count)), options, { first, count });
+  const few = await measure(FEW_LAYERS);
+  // A kind that never follows itself (a merge between stages) cannot be repeated: its own instructions are its time.
+  const repeats = model.layers.some((name, layer) => name === kind && model.layers[layer + 1] === kind);
+  const more = repeats ? await measure(MORE_LAYERS) : few;
   const between = MORE_LAYERS - FEW_LAYERS;
+  const body = repeats
+    ? {
+        forwardMs: Math.max(0, (more.body.forwardMs - few.body.forwardMs) / between),
+        backwardMs: Math.max(0, (more.body.backwardMs - few.body.backwardMs) / between),
+      }
+    : few.body;
   const shape = { ...split, samples, workspaceBytes: more.workspaceBytes };
   const request = (name: string): LayerGraphs =>
     layerGraphs(
@@ -135,15 +151,14 @@ async function measureKind(
       },
       { customOps: pool.options.device === "cuda" },
     );
-  const body: LayerSample = {
+  const layer: LayerSample = {
     kind,
     ...shape,
     sequence: model.kinds[kind]!.sequence,
-    forwardMs: Math.max(0, (more.body.forwardMs - few.body.forwardMs) / between),
-    backwardMs: Math.max(0, (more.body.backwardMs - few.body.backwardMs) / between),
+    ...body,
     ...sizesOf(request(kind)),
   };
-  if (!withEnds) return [body];
+  if (!withEnds) return [layer];
   const end = (name: string, times: PlaceTimes): LayerSample => ({
     kind: name,
     ...shape,
@@ -151,7 +166,7 @@ async function measureKind(
     ...times,
     ...sizesOf(request(name)),
   });
-  return [body, end(EMBEDDING_KIND, more.embedding), end(HEAD_KIND, more.head)];
+  return [layer, end(EMBEDDING_KIND, more.embedding), end(HEAD_KIND, more.head)];
 }
 
 async function measureSlice(
@@ -159,6 +174,7 @@ async function measureSlice(
   model: ModelSpec,
   plan: Plan,
   options: MeasureOptions,
+  run: { readonly first: number; readonly count: number },
 ): Promise<{
   readonly body: PlaceTimes;
   readonly embedding: PlaceTimes;
@@ -179,7 +195,7 @@ async function measureSlice(
     backwardMs: phaseMs(program, steps, "backward", inPlace),
   });
   return {
-    body: place((layer) => layer >= 0 && layer < count),
+    body: place((layer) => layer >= run.first && layer < run.first + run.count),
     embedding: place((layer) => layer === -1),
     head: place((layer) => layer === count),
     workspaceBytes: Math.max(...steps.flat().map((step) => step.onnxRuntimeBytes)),

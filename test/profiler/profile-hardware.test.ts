@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Family } from "../../src/model/model-spec.js";
 import { modelSpec } from "../../src/model/model-spec-from.js";
 import { matmulGraph } from "../../src/profiler/matmul-graph.js";
 import { groupDivisions, groupOf } from "../../src/profiler/measure-collectives.js";
@@ -7,6 +8,7 @@ import { profileModel } from "../../src/profiler/profile-model.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
 import { hostMachine } from "../../src/runtime/machine.js";
+import { smallModel } from "../../src/runtime/verify/small-models.js";
 
 let pool: WorkerPool;
 beforeAll(async () => {
@@ -93,5 +95,21 @@ describe("model profile", () => {
     // Activations are proportional to the samples.
     expect(whole.activationBytes).toBe(4 * find("decoder", 1, "weights", 1).activationBytes);
     expect(half.activationBytes).toBeLessThan(0.75 * whole.activationBytes);
+  });
+
+  it.each<Family>(["llama", "bert", "t5", "vit", "swin"])("measures every kind of %s", async (family) => {
+    const model = smallModel(family);
+    const profile = await profileModel(pool, model, "host", () => {}, {
+      warmup: 1,
+      repeats: 1,
+      samples: [2],
+    });
+    const kinds = new Set([...model.layers, "embedding", "head"]);
+    expect(new Set(profile.layers.map((row) => row.kind))).toEqual(kinds);
+    for (const kind of new Set(model.layers)) {
+      const row = profile.layers.find((layer) => layer.kind === kind && layer.tensorDegree === 1)!;
+      expect(row.parameterElements).toBe(model.kinds[kind]!.parameters);
+      expect(row.sequence).toBe(model.kinds[kind]!.sequence);
+    }
   });
 });
