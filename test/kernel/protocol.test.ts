@@ -104,9 +104,15 @@ describe("display", () => {
     const made = await client.run(show('const live = host.display({ "text/plain": "0" })'));
     const { transient } = made.messages.find(({ type }) => type === "display_data")!.content;
     expect(made.messages.map(({ type }) => type)).not.toContain("update_display_data");
-    const other = await client.run('live.update({ "text/plain": "1" })');
-    const update = other.messages.find(({ type }) => type === "update_display_data");
-    expect(update?.content).toEqual({ data: { "text/plain": "1" }, metadata: {}, transient });
+    const updates: unknown[] = [];
+    const listen = (_: unknown, message: { header: { msg_type: string }; content: unknown }): void => {
+      if (message.header.msg_type === "update_display_data") updates.push(message.content);
+    };
+    client.kernel.iopubMessage.connect(listen as never);
+    await client.run('live.update({ "text/plain": "1" })');
+    await until(() => updates.length > 0);
+    client.kernel.iopubMessage.disconnect(listen as never);
+    expect(updates).toEqual([{ data: { "text/plain": "1" }, metadata: {}, transient }]);
   });
 
   it("clears what the cell has shown", async () => {
