@@ -534,7 +534,10 @@ class CudaDevice final : public Device {
   void unload() {
     if (executable_) cudaGraphExecDestroy(executable_);
     executable_ = nullptr;
-    if (graphs_) graphs_->clear();
+    if (graphs_) {
+      graphs_->clear();
+      graphs_->pool().release();
+    }
     sessions_.clear();
     warmups_.clear();
     groups_.close();

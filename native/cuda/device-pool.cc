@@ -119,6 +119,16 @@ bool DevicePool::consolidate() {
   return grow(std::min(total, rounded(peak_ + peak_ / 8)));
 }
 
+void DevicePool::release() {
+  const std::lock_guard lock(mutex_);
+  peak_ = inUse_;
+  if (inUse_ > 0) return;
+  for (const Region& region : regions_) cudaFree(region.start);
+  regions_.clear();
+  bySize_.clear();
+  byAddress_.clear();
+}
+
 size_t DevicePool::bytesHeld() const {
   const std::lock_guard lock(mutex_);
   size_t total = reservedBytes_;

