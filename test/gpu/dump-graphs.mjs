@@ -23,7 +23,7 @@ const model = (family, { hidden, heads, feedForward, sequence, vocabulary }) => 
   embedding: { parameters: 0 },
   head: { parameters: 0, forwardFlops: 0, tied: family === "gpt" },
   options: {
-    epsilon: 1e-5, initializerRange: 0.02, positions: sequence, activation: "gelu_tanh", rotaryBase: 10000, ropeTheta: 10000,
+    epsilon: 1e-5, initializerRange: 0.02, positions: sequence, activation: "gelu_tanh", theta: 10000, headWidth: hidden / heads,
   },
 });
 const cases = [
