@@ -49,7 +49,7 @@ programs() {
     --runtime "$runtime" --json "$out/programs.json"
 }
 # Benchmarks (test/bench/gpu): ours and the peer of a ratio in one part.
-bench() { timeout "$1" node "test/bench/gpu/$2.mjs" "${@:3}" --results "$out/gpu.json"; }
+bench() { timeout "$1" node "test/bench/gpu/$2.mjs" "${@:3}" --results "${RESULTS:-docs/benchmarks/gpu.json}"; }
 verify() { bench 200 verify --plans 8 --seconds "${VERIFY_SECONDS:-110}" --json "$out/verify.json"; }
 collectives() { bench 120 collectives --json "$out/collectives.json"; }
 gpt() { bench 420 whole gpt --plans "${GPT_PLANS:-searched,zero2,ddp}" --json "$out/gpt.json"; }
