@@ -61,7 +61,7 @@ function checkPrerequisites() {
   const compiler = process.env.CXX ?? "g++";
   if (spawnSync(compiler, ["--version"], { stdio: "ignore" }).status !== 0) {
     fail(
-      `A C++17 compiler is needed to build the native addon, and "${compiler}" does not run.\n  On Debian or Ubuntu: sudo apt-get install g++\n  Elsewhere: install GCC 11 or newer, or set CXX.`,
+      `A C++20 compiler is needed to build the native addon, and "${compiler}" does not run.\n  On Debian or Ubuntu: sudo apt-get install g++\n  Elsewhere: install GCC 11 or newer, or set CXX.`,
     );
   }
 }

@@ -28,7 +28,9 @@ export class GalvatronError extends Error {
   override readonly name: string = "GalvatronError";
   /** Tells the error across two loaded copies of the package, where `instanceof` does not. */
   readonly isGalvatronError: true = true;
+  /** Which of the ways to fail it was. */
   readonly code: ErrorCode;
+  /** The values in the message, by name. */
   readonly context: ErrorContext;
 
   constructor(code: ErrorCode, message: string, context: ErrorContext = {}, options?: ErrorOptions) {
@@ -38,6 +40,7 @@ export class GalvatronError extends Error {
   }
 }
 
+/** Whether a value is an error of this package, whichever loaded copy of it made the error. */
 export function isGalvatronError(value: unknown): value is GalvatronError {
   return value instanceof Error && "isGalvatronError" in value;
 }

@@ -8,7 +8,12 @@ export function readPlanFile(path: string): PlanDocument {
   try {
     text = readFileSync(path, "utf8");
   } catch (cause) {
-    throw new GalvatronError("FILE_UNREADABLE", `Cannot read the plan file ${path}.`, { path }, { cause });
+    throw new GalvatronError(
+      "FILE_UNREADABLE",
+      `Cannot read the plan file ${path}. Check the path; "galvatron search … --output FILE" writes one.`,
+      { path },
+      { cause },
+    );
   }
   return parsePlanJson(text);
 }

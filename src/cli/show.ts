@@ -59,7 +59,7 @@ function bytesOf(path: string): Uint8Array {
   try {
     return readFileSync(path);
   } catch (cause) {
-    throw new GalvatronError("FILE_UNREADABLE", `Cannot read ${path}.`, { path }, { cause });
+    throw new GalvatronError("FILE_UNREADABLE", `Cannot read ${path}. Check the path.`, { path }, { cause });
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Dtype } from "../base/units.js";
 import type { Cluster } from "./cluster.js";
 
+/** What ranks do together. */
 export type Collective =
   | "allReduce"
   | "allGather"

@@ -18,13 +18,17 @@ export interface ChoiceControl<Value extends string | number = string | number> 
   readonly value: Value;
 }
 
+/** Something that a person may move or choose. */
 export type Control = SliderControl | ChoiceControl;
+/** Controls by the name that stands beside them. */
 export type Controls = Readonly<Record<string, Control>>;
 
 /** The value that a control gives. */
 export type ControlValue<C extends Control> = C extends ChoiceControl<infer Value> ? Value : number;
+/** The values of controls, by their names. */
 export type ControlValues<C extends Controls> = { readonly [Name in keyof C]: ControlValue<C[Name]> };
 
+/** Where a slider may go. */
 export interface SliderRange {
   readonly min: number;
   readonly max: number;

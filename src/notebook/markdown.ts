@@ -23,7 +23,10 @@ const renderer: Marked = new Marked({
   },
 });
 
+/** Browsers skip these when they look for the scheme: "java\tscript:" is one. */
+const IGNORED = /[\s\p{Cc}]/gu;
+
 function isPageLink(href: string): boolean {
-  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(href.trim())?.[1]?.toLowerCase();
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(href.replace(IGNORED, ""))?.[1]?.toLowerCase();
   return scheme === undefined || scheme === "http" || scheme === "https" || scheme === "mailto";
 }

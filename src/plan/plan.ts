@@ -1,5 +1,6 @@
 import type { Strategy } from "./strategy.js";
 
+/** Order of micro-batches in a pipeline: all forward passes first (GPipe, Huang et al. 2019), or one forward, one backward (PipeDream-Flush, Narayanan et al. 2021). */
 export type Schedule = "gpipe" | "1f1b";
 
 /** Arithmetic of a run: `bfloat16` computes in bfloat16 with float32 master weights, moments and loss. */

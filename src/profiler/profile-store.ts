@@ -7,7 +7,7 @@ import { GalvatronError } from "../base/errors.js";
 export type ProfileKey = Readonly<Record<string, unknown>>;
 
 /** Where profiles lie under a project folder. */
-export function profileFolder(folder: string): string {
+function profileFolder(folder: string): string {
   return join(folder, ".galvatron", "profiles");
 }
 
@@ -25,7 +25,7 @@ export function readProfile(path: string): Uint8Array | null {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw new GalvatronError(
       "FILE_UNREADABLE",
-      `Cannot read the profile ${path}.`,
+      `Cannot read the profile ${path}. Make it readable, or remove it: then it is measured again.`,
       { path },
       { cause: error },
     );
@@ -45,7 +45,7 @@ export function writeProfile(path: string, bytes: Uint8Array): void {
   } catch (cause) {
     throw new GalvatronError(
       "FILE_UNWRITABLE",
-      `Cannot write the profile ${path}. Choose a folder that can be written: cluster({ folder }) or --folder.`,
+      `Cannot write the profile ${path}. Profiles lie beside the nearest package.json, or in --folder: work where that folder can be written.`,
       { path },
       { cause },
     );

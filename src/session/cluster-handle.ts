@@ -13,6 +13,7 @@ import { figuresBundle, Shown } from "./show.js";
 
 /** The machine that trains. `profile()` measures it; searches then use what was measured. */
 export class ClusterHandle extends Shown {
+  /** The machine with its cores and threads per rank, as plain data. */
   readonly machine: Machine;
   private readonly session: Session;
   private measured: HardwareProfile | null = null;

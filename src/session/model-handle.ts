@@ -5,6 +5,7 @@ import type { MimeBundle } from "../display/mime.js";
 import { modelProfileFigure } from "../display/model-figure.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
+import { parameterCount } from "../model/model-spec-from.js";
 import type { Plan, Precision } from "../plan/plan.js";
 import { modelTable } from "../profiler/model-table.js";
 import { hostMachine, type Machine } from "../runtime/machine.js";
@@ -17,6 +18,7 @@ import { modelProfile } from "./profiles.js";
 import type { ProfiledMachine, Session } from "./session.js";
 import { figuresBundle, Shown } from "./show.js";
 
+/** What to search for besides the memory budget. */
 export interface SearchOptions {
   /** Machine to plan for; the one profiled last when left out. */
   readonly on?: ClusterHandle;
@@ -138,9 +140,8 @@ export class ModelHandle extends Shown {
   }
 
   override toString(): string {
-    const { name, layers, sequence, vocabulary, kinds, embedding, head } = this.spec;
-    const parameters =
-      layers.reduce((sum, kind) => sum + kinds[kind]!.parameters, 0) + embedding.parameters + head.parameters;
+    const { name, layers, sequence, vocabulary } = this.spec;
+    const parameters = parameterCount(this.spec);
     return `${name}: ${layers.length} layers, sequence ${sequence}, vocabulary ${vocabulary}, ${(parameters / 1e6).toPrecision(3)} million parameters (${this.shown ? "profiled" : "not profiled yet"})`;
   }
 

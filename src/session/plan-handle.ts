@@ -30,6 +30,7 @@ import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
 
+/** What to train on, how long, and how. */
 export interface TrainOptions extends OptimizerOptions {
   /** What to train on: `text("…")` or `synthetic()`. */
   readonly data: DataDescription;
@@ -58,6 +59,7 @@ export class PlanHandle extends Shown {
     return this.found.report.plan;
   }
 
+  /** The model that the plan is for, as plain data. */
   get model(): ModelSpec {
     return this.found.model;
   }
@@ -178,7 +180,12 @@ export class PlanHandle extends Shown {
         }),
       );
     } catch (cause) {
-      throw new GalvatronError("FILE_UNWRITABLE", `Cannot write the plan to ${path}.`, { path }, { cause });
+      throw new GalvatronError(
+        "FILE_UNWRITABLE",
+        `Cannot write the plan to ${path}. Choose a folder that exists and can be written.`,
+        { path },
+        { cause },
+      );
     }
   }
 

@@ -28,7 +28,9 @@ export type StartTraining = (
 export class Run extends Shown implements AsyncIterable<StepRecord> {
   /** Settles when the training ends: finished, stopped, or with the error that ended it. */
   readonly done: Promise<RunReport>;
+  /** What it trains under. */
   readonly plan: PlanHandle;
+  /** Steps it was asked for. */
   readonly steps: number;
   private readonly training: Training;
   private readonly all: StepRecord[] = [];
@@ -92,6 +94,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
     this.draw();
   }
 
+  /** Goes on after {@link pause}. */
   resume(): void {
     if (this.state !== "paused") return;
     this.state = "running";

@@ -17,6 +17,7 @@ function currentSession(): Session {
   return current;
 }
 
+/** Which part of this machine trains. */
 export interface ClusterOptions {
   /** What computes; the GPUs of this machine when left out, and the host where there are none. */
   readonly device?: Cluster["device"];
@@ -36,7 +37,7 @@ export function cluster(options: ClusterOptions = {}): ClusterHandle {
 /**
  * A model by family or preset, with what differs from its defaults.
  *
- * @param name - "gpt", or a preset such as "gpt2-small"
+ * @param name - a family ("gpt", "llama", "bert", "t5", "vit", "swin") or a preset such as "gpt2-small"
  * @throws GalvatronError MODEL_UNKNOWN, MODEL_INVALID
  */
 export function model(name: string, options: ModelOptions = {}): ModelHandle {
