@@ -5,7 +5,7 @@ import type { ParameterViews } from "./parameter-views.js";
 import type { InstructionLabel } from "./program.js";
 import type { RankState, SiteState } from "./rank-state.js";
 import { contributeGradients } from "./reduce-gradients.js";
-import { declaredValue, stepInputs, stepOutputs } from "./sites.js";
+import { declaredValue } from "./sites.js";
 
 /** Value name → tensor, for one visit of one micro-batch. */
 export type Environment = Map<string, number>;
@@ -21,6 +21,8 @@ interface Visit {
   readonly sink?: GradientSink;
   /** The loss goes where it counts (not when forward is only repeated). */
   readonly countLoss: boolean;
+  /** Losses of the step being emitted that are still to be added to the rank's. */
+  readonly lossScratch: number[];
 }
 
 /** Runs a site forward. Returns its border outputs, and what backward will find. */
@@ -39,7 +41,16 @@ export function emitForward(
   }
   const kept = strategy.recompute ? new Map(environment) : environment;
   const label: InstructionLabel = { phase: "forward", layer, microBatch };
-  const visit: Visit = { state, views, site, microBatch, environment, label, countLoss: true };
+  const visit: Visit = {
+    state,
+    views,
+    site,
+    microBatch,
+    environment,
+    label,
+    countLoss: true,
+    lossScratch: [],
+  };
   for (const step of graphs.forward) emitStep(visit, step);
   return { outputs: graphs.borderOutputs.map((name) => read(visit, name)), kept };
 }
@@ -61,7 +72,7 @@ export function emitBackward(
   const environment = new Map(kept);
   if (strategy.recompute) {
     const label: InstructionLabel = { phase: "recompute", layer, microBatch };
-    const visit: Visit = { ...base, environment, label, countLoss: false };
+    const visit: Visit = { ...base, environment, label, countLoss: false, lossScratch: [] };
     for (const index of recomputeSteps) emitStep(visit, graphs.forward[index]!);
   }
   for (const [index, name] of graphs.borderOutputs.entries()) {
@@ -71,7 +82,7 @@ export function emitBackward(
   }
   const label: InstructionLabel = { phase: "backward", layer, microBatch };
   const sink = openGradientSink(state, site, microBatch);
-  const visit: Visit = { ...base, environment, label, sink, countLoss: false };
+  const visit: Visit = { ...base, environment, label, sink, countLoss: false, lossScratch: [] };
   for (const step of graphs.backward) emitStep(visit, step);
   contributeGradients(state, site, sink, microBatch);
   return graphs.borderInputs.map((name) => {
@@ -81,25 +92,22 @@ export function emitBackward(
 }
 
 function emitStep(visit: Visit, step: LayerStep): void {
-  const { builder } = visit.state;
-  const inputs = stepInputs(step).map((name) => read(visit, name));
-  const lossScratch: number[] = [];
-  const outputs = stepOutputs(step).map((name) => write(visit, name, lossScratch));
-  const base = { stream: "compute", label: visit.label } as const;
+  const { state, label } = visit;
+  const { builder } = state;
+  const stream = "compute";
+  visit.lossScratch.length = 0;
   if (step.op === "run") {
-    builder.emit({ ...base, op: "run", graph: builder.graph(step.graph), inputs, outputs });
+    const inputs = step.inputs.map((name) => read(visit, name));
+    const outputs = step.outputs.map((name) => write(visit, name));
+    builder.emit({ op: "run", stream, label, graph: builder.graph(step.graph), inputs, outputs });
   } else {
-    builder.emit({
-      ...base,
-      op: step.op,
-      group: visit.site.tensorGroup,
-      reduction: step.reduction,
-      input: inputs[0]!,
-      output: outputs[0]!,
-    });
+    const { op, reduction } = step;
+    const input = read(visit, step.input);
+    const output = write(visit, step.output);
+    builder.emit({ op, stream, label, group: visit.site.tensorGroup, reduction, input, output });
   }
-  for (const input of lossScratch) {
-    builder.emit({ ...base, op: "accumulate", input, output: visit.state.loss });
+  for (const input of visit.lossScratch) {
+    builder.emit({ op: "accumulate", stream, label, input, output: state.loss });
   }
 }
 
@@ -131,7 +139,7 @@ function read(visit: Visit, name: string): number {
 }
 
 /** The tensor that a step writes a value to: a new one, unless the value has its place already. */
-function write(visit: Visit, name: string, lossScratch: number[]): number {
+function write(visit: Visit, name: string): number {
   const { state, site, environment, microBatch, sink } = visit;
   const value = declaredValue(site.site, name);
   if (value.role === "parameterGradient") {
@@ -150,7 +158,7 @@ function write(visit: Visit, name: string, lossScratch: number[]): number {
     value.dtype,
     value.shape,
   );
-  if (value.role === "loss" && visit.countLoss) lossScratch.push(tensor);
+  if (value.role === "loss" && visit.countLoss) visit.lossScratch.push(tensor);
   environment.set(name, tensor);
   return tensor;
 }

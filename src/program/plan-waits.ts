@@ -4,6 +4,8 @@ import type { DraftBuffer } from "./program-builder.js";
 import { STREAMS, streamIndex } from "./streams.js";
 
 const STREAM_COUNT = STREAMS.length;
+/** Most instructions wait for nothing: one array for all of them. */
+const NOTHING: readonly number[] = [];
 
 /**
  * The waits of every instruction: read after write, write after read, write after write on the same buffer, and the
@@ -122,7 +124,7 @@ class Clocks {
     now[own] = index;
     this.#latest[own] = index;
     this.#ended.set(now, index * STREAM_COUNT);
-    return waits.reverse();
+    return waits.length === 0 ? NOTHING : waits.reverse();
   }
 
   #join(other: number): void {

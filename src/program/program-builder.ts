@@ -97,11 +97,13 @@ export class ProgramBuilder {
     );
   }
 
+  /** Appends the instruction; the draft becomes it. */
   emit(draft: DraftInstruction): number {
-    const instruction = { ...draft, waits: NOT_YET } as Instruction;
+    const instruction = draft as Instruction;
+    (instruction as { waits: readonly number[] }).waits = NOT_YET;
     const index = this.instructions.push(instruction) - 1;
-    forEachRead(instruction, (tensor) => this.#touch(tensor, index));
-    forEachWrite(instruction, (tensor) => this.#touch(tensor, index));
+    forEachRead(instruction, this.#touch);
+    forEachWrite(instruction, this.#touch);
     return index;
   }
 
@@ -117,9 +119,11 @@ export class ProgramBuilder {
     buffer.last = Math.max(buffer.last, this.position - 1);
   }
 
-  #touch(tensor: number, index: number): void {
+  /** The instruction emitted last uses the tensor. */
+  readonly #touch = (tensor: number): void => {
+    const index = this.instructions.length - 1;
     const buffer = this.buffers[this.tensors[tensor]!.buffer]!;
     if (buffer.first === -1) buffer.first = index;
     buffer.last = index;
-  }
+  };
 }
