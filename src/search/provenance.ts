@@ -1,4 +1,4 @@
-import type { PlanDocument } from "../plan/plan-json.js";
+import type { PlanDocument } from "../model/plan-json.js";
 import type { SearchInputs } from "./search.js";
 import type { SearchReport } from "./search-report.js";
 

@@ -320,10 +320,11 @@ function restOf(
 /** Least time of layers `from` to `to`, behind a layer of that layout. */
 function restBetween(rest: Rest, layout: number, from: number, to: number): number {
   const row = rest.stay[layout]!;
+  const any = rest.any[to]! - rest.any[from]!;
   const stay = row[to]! - row[from]!;
-  const any = rest.any[to]! - rest.any[from]! + rest.change[layout]!;
-  // Infinite sums have no difference: then nothing can stay.
-  return Math.min(stay, any);
+  // A kind before may have no strategy in this layout: then sums are infinite, and their difference says nothing.
+  if (Number.isNaN(stay)) return any;
+  return Math.min(stay, any + rest.change[layout]!);
 }
 
 /** One stage: time so far, plus what the rest takes at the best price on memory, must stay within the limit. */

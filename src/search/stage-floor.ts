@@ -112,7 +112,7 @@ export function stageFloors(problem: Problem, exactWithinMs: number | null): Flo
     budget: number,
     limitMs: number,
   ): { readonly pass: Float64Array; readonly rank: Float64Array } => {
-    const key = `${held} ${budget} ${oneKind ? "" : start}`;
+    const key = `${held} ${budget} ${oneKind ? "" : `${stage} ${start}`}`;
     let found = exact.get(key);
     if (!found) {
       const ahead = kinds.slice(oneKind ? 0 : start, kinds.length - (stages - 1 - (oneKind ? 0 : stage)));
