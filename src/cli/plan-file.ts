@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { GalvatronError } from "../base/errors.js";
-import { type PlanDocument, parsePlanJson } from "../plan/plan-json.js";
+import { type PlanDocument, parsePlanJson } from "../model/plan-json.js";
 
 /** @throws GalvatronError FILE_UNREADABLE, PLAN_INVALID */
 export function readPlanFile(path: string): PlanDocument {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { isGalvatronError } from "../../src/base/errors.js";
-import { type PlanDocument, parsePlanJson, planJsonText } from "../../src/plan/plan-json.js";
+import { type PlanDocument, parsePlanJson, planJsonText } from "../../src/model/plan-json.js";
 import { canonicalJson, contentHash, planDocument } from "../../src/search/provenance.js";
 import { search } from "../../src/search/search.js";
 import { randomNumbers } from "./brute-force.js";

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { GalvatronError } from "../base/errors.js";
-import { modelJson } from "../model/model-json.js";
-import type { ModelSpec } from "../model/model-spec.js";
-import type { Plan } from "./plan.js";
-import type { Strategy } from "./strategy.js";
-import { verifyPlan } from "./verify-plan.js";
+import type { Plan } from "../plan/plan.js";
+import type { Strategy } from "../plan/strategy.js";
+import { verifyPlan } from "../plan/verify-plan.js";
+import { modelJson } from "./model-json.js";
+import type { ModelSpec } from "./model-spec.js";
 
 /** Version of the plan file: raised when old readers would misread it. */
 export const PLAN_FILE_VERSION = 1;
