@@ -9,7 +9,7 @@ import { type MicroTensor, microProgram } from "./micro-program.js";
 const COLLECTIVES = ["allReduce", "allGather", "reduceScatter", "allToAll", "broadcast"] as const;
 
 /** Message sizes, small enough to be quick and large enough to show the bandwidth. */
-export const COLLECTIVE_SIZES: readonly number[] = [4096, 65_536, BYTES_PER_MB, 8 * BYTES_PER_MB];
+const COLLECTIVE_SIZES: readonly number[] = [4096, 65_536, BYTES_PER_MB, 8 * BYTES_PER_MB];
 /** Between GPUs bandwidth is reached late. */
 const DEVICE_COLLECTIVE_SIZES: readonly number[] = [
   65_536,
@@ -47,7 +47,7 @@ export function groupOf(division: GroupDivision, rank: number): readonly number[
 }
 
 /** Times one collective over one division, all sizes in one Program; every group of the division is busy at once. */
-export async function measureCollective(
+async function measureCollective(
   pool: WorkerPool,
   collective: (typeof COLLECTIVES)[number],
   division: GroupDivision,

@@ -17,7 +17,7 @@ export type MatmulDtype = "float32" | "bfloat16";
 export type MatmulGraphOf = (m: number, k: number, n: number, dtype?: MatmulDtype) => MatmulGraph;
 
 /** Shapes as the layers of small and middle models have them: few and many rows, narrow and wide. */
-export const MATMUL_SHAPES: readonly (readonly [number, number, number])[] = [
+const MATMUL_SHAPES: readonly (readonly [number, number, number])[] = [
   [128, 128, 128],
   [256, 256, 256],
   [256, 1024, 256],

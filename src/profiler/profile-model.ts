@@ -84,7 +84,7 @@ export async function profileModel(
 }
 
 /** Tensor degrees by powers of two, both ways of splitting. */
-export function splitsFor(ranks: number): readonly Split[] {
+function splitsFor(ranks: number): readonly Split[] {
   const splits: Split[] = [{ tensorDegree: 1, tensorSplit: "weights" }];
   for (let degree = 2; degree <= ranks; degree *= 2)
     if (ranks % degree === 0)

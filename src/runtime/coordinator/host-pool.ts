@@ -4,8 +4,12 @@ import { onnxRuntimePath } from "../../device/onnx-runtime-path.js";
 import { type Machine, threadsPerRank } from "../machine.js";
 import { openWorkerPool, type PoolOptions, type WorkerPool } from "./worker-pool.js";
 
-/** A step may wait this long for another rank; a rank that died is noticed at once in another way. */
-const DEADLINE_MS = 120_000;
+/**
+ * Within a step no wait for another rank lasts longer; a rank that died is noticed at once in another way. Long steps
+ * get a multiple of what was predicted.
+ */
+const LEAST_DEADLINE_MS = 120_000;
+const DEADLINE_STEPS = 20;
 /** Room for the messages between ranks. */
 const SHARED_BYTES_PER_RANK = 8 * BYTES_PER_MB;
 
@@ -21,15 +25,23 @@ export function openMachinePool(machine: Machine): Promise<WorkerPool> {
   return openWorkerPool(machinePoolOptions(machine));
 }
 
-/** Options for ranks on this machine, its cores dealt out evenly. */
-export function hostPoolOptions(ranks: number, threads: number = threadsPerRank(ranks)): PoolOptions {
+/**
+ * Options for ranks on this machine, its cores dealt out evenly.
+ *
+ * @param predictedStepMs - what one step is expected to take
+ */
+export function hostPoolOptions(
+  ranks: number,
+  threads: number = threadsPerRank(ranks),
+  predictedStepMs: number = 0,
+): PoolOptions {
   return {
     addon: loadAddon(),
     onnxRuntimePath: onnxRuntimePath(),
     ranks,
     device: "host",
     threads,
-    deadlineMs: DEADLINE_MS,
+    deadlineMs: Math.max(LEAST_DEADLINE_MS, DEADLINE_STEPS * predictedStepMs),
     sharedBytesPerRank: SHARED_BYTES_PER_RANK,
   };
 }

@@ -127,7 +127,7 @@ export function startTraining(
 }
 
 /** The ranks' shares sum to the loss; the slowest rank is the step. */
-export function stepRecords(ranks: readonly RankStep[], tokensPerStep: number): readonly StepRecord[] {
+function stepRecords(ranks: readonly RankStep[], tokensPerStep: number): readonly StepRecord[] {
   const loss = ranks.reduce((sum, rank) => sum + rank.loss, 0);
   const wallMs = Math.max(...ranks.map((rank) => rank.wallMs));
   return ranks.map((rank) => ({

@@ -3,7 +3,7 @@ import { join, resolve, sep } from "node:path";
 import { GalvatronError } from "../../base/errors.js";
 
 /** True where a path holds a glob's signs. */
-export function isGlob(path: string): boolean {
+function isGlob(path: string): boolean {
   return /[*?{[]/.test(path);
 }
 

@@ -36,7 +36,7 @@ export interface VerifyReport {
 export type Tamper = (lowered: LoweredPlan) => LoweredPlan;
 
 /** Steps of every training. */
-export const VERIFY_STEPS = 5;
+const VERIFY_STEPS = 5;
 
 /** A gradient tensor whose largest element is below this share of the global norm is zero in truth (key biases). */
 const ZERO_SHARE = 1e-6;
