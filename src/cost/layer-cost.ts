@@ -132,6 +132,9 @@ export function layerCost(
     computeMs;
   const recomputeMs = strategy.recompute ? work.forwardMs : 0;
   const recomputeTensorMs = strategy.recompute ? tensor.forwardMs : 0;
+  const { nodes, ranksPerNode } = cost.cluster;
+  // Beside the borders of the layer itself, a stage holds what it receives and what it has not sent yet.
+  const pipelined = strategy.tensorDegree * strategy.dataDegree < nodes * ranksPerNode;
   const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
   const scattered = sharded || (strategy.dataParallel === "zero2" && group.ranks > 1);
   // Sharded gradients are added up where they arrive, on the stream of the reductions.
@@ -159,7 +162,7 @@ export function layerCost(
       (sharded ? 2 * states.gatheredBytes : 0) +
       (scattered ? 2 * states.wholeGradientBytes : states.wholeGradientBytes) +
       (strategy.recompute ? Math.max(0, work.activationBytes - work.inputBytes) : 0) +
-      2 * work.inputBytes,
+      (pipelined ? 4 : 2) * work.inputBytes,
     workspaceBytes: work.workspaceBytes,
   };
 }
