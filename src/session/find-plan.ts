@@ -43,7 +43,8 @@ const MAX_SEARCHES = 4;
 /**
  * The fastest plan whose compiled Programs stay within the budget. The search prices memory by equations; the
  * Programs know it exactly, so a plan that was priced too low is searched again with the difference taken off.
- * `report.smallestBudgetBytes` is what the leanest plan's Programs need.
+ * `report.smallestBudgetBytes` is what the leanest plan's Programs need; `report.lowerBoundMs` is that of the first
+ * search, which had the whole budget.
  *
  * @throws GalvatronError NO_FEASIBLE_PLAN
  */
@@ -59,9 +60,11 @@ export function searchPlan(request: SearchRequest): FoundPlan {
     );
   let found = leanest;
   let allowance = 0;
+  let bound: SearchReport = leanest.report;
   for (let attempt = 1; attempt <= MAX_SEARCHES; attempt++) {
     const report = searchWithin(request, budgetBytes - allowance);
     if (!report) break;
+    if (attempt === 1) bound = report;
     const candidate = compiled(request, report);
     if (fullest(candidate) <= budgetBytes) {
       found = candidate;
@@ -69,7 +72,14 @@ export function searchPlan(request: SearchRequest): FoundPlan {
     }
     allowance += fullest(candidate) - budgetBytes;
   }
-  return { ...found, report: { ...found.report, budgetBytes, smallestBudgetBytes } };
+  const { plan, prediction } = found.report;
+  // Bounds compare by the sample: a smaller budget may end at another batch.
+  const lowerBoundMs = Math.min(
+    prediction.stepMs,
+    (bound.lowerBoundMs / bound.plan.globalBatch) * plan.globalBatch,
+  );
+  const gap = 1 - lowerBoundMs / prediction.stepMs;
+  return { ...found, report: { ...found.report, budgetBytes, smallestBudgetBytes, lowerBoundMs, gap } };
 }
 
 function leanestPlan(request: SearchRequest): FoundPlan {

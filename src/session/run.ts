@@ -139,10 +139,11 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<StepRecord> {
+    // Records come step by step, rank 0 first.
+    const { ranks } = this.plan.data;
     let next = 0;
     for (;;) {
-      const own = this.all.filter((record) => record.rank === 0);
-      while (next < own.length) yield own[next++]!;
+      for (; next < this.all.length; next += ranks) yield this.all[next]!;
       if (this.state === "failed") throw this.error;
       if (this.state === "finished" || this.state === "stopped") return;
       await new Promise<void>((resolve) => this.waiting.push(resolve));

@@ -3,17 +3,20 @@ import { dirname, join } from "node:path";
 import ts from "typescript";
 
 /**
- * Brings `dist/src` up to date with `src` for tests that start worker processes: those run the built files. Types are
+ * Brings `dist` up to date with `src` and `kernel` for tests that start worker processes: those run the built files. Types are
  * checked elsewhere; here each file that is newer than its translation is translated, which takes milliseconds.
  */
 export default function freshBuild(): void {
   const compilerOptions: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2022,
-    module: ts.ModuleKind.CommonJS,
+    module: ts.ModuleKind.Node20,
     esModuleInterop: true,
     isolatedModules: true,
   };
-  for (const entry of readdirSync("src", { recursive: true, withFileTypes: true })) {
+  const entries = ["src", "kernel"].flatMap((root) =>
+    readdirSync(root, { recursive: true, withFileTypes: true }),
+  );
+  for (const entry of entries) {
     if (!entry.isFile() || !entry.name.endsWith(".ts")) continue;
     const source = join(entry.parentPath, entry.name);
     const built = join("dist", source.replace(/\.ts$/, ".js"));

@@ -1,0 +1,143 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type DisplayHandle, NOTEBOOK_HOST, type NotebookHost } from "../../src/base/host.js";
+import { DISPLAY, type Displayable } from "../../src/display/mime.js";
+import { uniformPlan } from "../../src/plan/uniform.js";
+import { text } from "../../src/runtime/data/data-description.js";
+import { compare } from "../../src/session/compare.js";
+import type { PlanHandle } from "../../src/session/plan-handle.js";
+import type { Reporter } from "../../src/session/reporter.js";
+import { clusterIn, modelIn } from "../../src/session/sdk.js";
+import { newSession, type Session } from "../../src/session/session.js";
+
+const MODEL = { layers: 4, hidden: 64, heads: 4, sequence: 64 };
+
+let folder: string;
+let session: Session;
+const notices: string[] = [];
+const reporter: Reporter = {
+  notice: (said) => notices.push(said),
+  progress: () => ({ update: () => {}, end: () => {} }),
+};
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "galvatron-sdk-"));
+  writeFileSync(
+    join(folder, "story.txt"),
+    "It was a dark and stormy night; the rain fell in torrents. ".repeat(300),
+  );
+  session = newSession({ folder, reporter });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(() => {
+  delete (globalThis as { [NOTEBOOK_HOST]?: NotebookHost })[NOTEBOOK_HOST];
+});
+
+const htmlOf = (value: Displayable): string => String(value[DISPLAY]()["text/html"]);
+
+describe("the story of the SDK", { timeout: 240_000 }, () => {
+  let plan: PlanHandle;
+
+  it("searches in the short form: profiles what is not profiled, and says so", async () => {
+    plan = await modelIn(session, "gpt", MODEL).search("1GB");
+    expect(notices.join("\n")).toMatch(/This machine is not profiled yet: profiling it first/);
+    expect(notices.join("\n")).toMatch(/gpt is not profiled yet on this machine/);
+    expect(notices.join("\n")).toMatch(/planning for 8 samples a step/);
+    expect(plan.data.globalBatch).toBe(8);
+    expect(readdirSync(join(folder, ".galvatron", "profiles")).sort()).toEqual([
+      expect.stringMatching(/^hardware-.*\.arrow$/),
+      expect.stringMatching(/^model-.*\.arrow$/),
+    ]);
+    expect(plan.predictedTimeline().spans.length).toBeGreaterThan(10);
+    for (const shown of [plan, plan.explain(), plan.timeline()]) expect(htmlOf(shown)).toMatch(/<img alt=/);
+  });
+
+  it("refuses budgets too small, and the smallest budget it names does", async () => {
+    const gpt = modelIn(session, "gpt", MODEL);
+    const { smallestBudgetBytes } = plan.report;
+    await expect(gpt.search(smallestBudgetBytes - 2 ** 20)).rejects.toMatchObject({
+      code: "NO_FEASIBLE_PLAN",
+      message: expect.stringContaining(`${Math.ceil(smallestBudgetBytes / 2 ** 20)} MB`),
+    });
+    const tight = await gpt.search(smallestBudgetBytes);
+    expect(Math.max(...tight.memoryBytesByRank())).toBeLessThanOrEqual(smallestBudgetBytes);
+  });
+
+  it("trains: a handle at once, steps as they come, a report beside the prediction", async () => {
+    const run = plan.train({ data: text("story.txt"), steps: 25, learningRate: 5e-3 });
+    expect("then" in run).toBe(false);
+    expect(run.status).toBe("running");
+    const losses: number[] = [];
+    for await (const step of run) losses.push(step.loss);
+    const report = await run.done;
+    expect(losses).toHaveLength(25);
+    expect(losses.at(-1)!).toBeLessThan(losses[0]! - 1);
+    expect(report).toMatchObject({ outcome: "finished", steps: 25, lastLoss: losses.at(-1) });
+    expect(run.table().numRows).toBe(25 * plan.data.ranks);
+    expect(run.lastStep?.spans).toHaveLength(plan.predictedTimeline().spans.length);
+    // The operating system's count against the Programs' own: no more than predicted, and near it.
+    for (const [rank, bytes] of report.peakMemoryBytes.entries()) {
+      expect(bytes).toBeLessThanOrEqual(report.predictedMemoryBytes[rank]!);
+      expect(bytes).toBeGreaterThan(0.8 * report.predictedMemoryBytes[rank]!);
+    }
+    for (const shown of [run, run.timeline(), run.accuracy(), compare(plan, run)])
+      expect(htmlOf(shown)).toMatch(/<img alt=/);
+  });
+
+  it("draws itself in a notebook, no more than ten times a second", async () => {
+    const drawn: number[] = [];
+    const host: NotebookHost = {
+      display: (): DisplayHandle => ({ update: () => drawn.push(performance.now()) }),
+      onInterrupt: () => () => {},
+    };
+    (globalThis as { [NOTEBOOK_HOST]?: NotebookHost })[NOTEBOOK_HOST] = host;
+    const start = performance.now();
+    const run = plan.train({ data: text("story.txt"), steps: 60 });
+    expect(run[DISPLAY]()).toEqual({ "text/plain": expect.stringContaining("Run running") });
+    await run.done;
+    expect(drawn.length).toBeGreaterThan(0);
+    expect(drawn.length).toBeLessThanOrEqual((performance.now() - start) / 100 + 2);
+  });
+
+  it("stops on an interrupt of the kernel, and keeps what was done", async () => {
+    let interrupt: () => void = () => {};
+    const host: NotebookHost = {
+      display: () => ({ update: () => {} }),
+      onInterrupt: (listener) => {
+        interrupt = listener;
+        return () => {};
+      },
+    };
+    (globalThis as { [NOTEBOOK_HOST]?: NotebookHost })[NOTEBOOK_HOST] = host;
+    const run = plan.train({ data: text("story.txt"), steps: 100_000 });
+    for await (const step of run) if (step.step === 3) interrupt();
+    const report = await run.done;
+    expect(report.outcome).toBe("stopped");
+    expect(report.steps).toBeGreaterThanOrEqual(4);
+    expect(report.steps).toBeLessThan(1000);
+  });
+
+  it("trains plans made by hand, and names the rules that a plan breaks", async () => {
+    const gpt = modelIn(session, "gpt", MODEL);
+    const on = await clusterIn(session).profile();
+    const byHand = await gpt.plan(uniformPlan(gpt.spec, { ranks: on.data.ranksPerNode, globalBatch: 8 }), {
+      on,
+    });
+    const report = await byHand.train({ data: text("story.txt"), steps: 3 }).done;
+    expect(report.steps).toBe(3);
+    const broken = uniformPlan(gpt.spec, { ranks: on.data.ranksPerNode, globalBatch: 7 });
+    await expect(gpt.plan(broken, { on })).rejects.toMatchObject({ code: "PLAN_INVALID" });
+  });
+
+  it("hears bad input before anything starts", () => {
+    expect(() => plan.train({ data: text("nowhere.txt"), steps: 3 })).toThrow(
+      /No file or folder "nowhere.txt"/,
+    );
+    expect(() => plan.train({ data: text("story.txt"), steps: 0 })).toThrow(/whole number of steps/);
+    expect(() => plan.train({ data: text("story.txt"), steps: 3, seed: -1 })).toThrow(/seed/);
+    expect(() => plan.save(join(folder, "no", "such", "folder.json"))).toThrow(/Cannot write the plan/);
+    expect(() => modelIn(session, "gtp")).toThrow(/no model is called "gtp"/);
+  });
+});
