@@ -1,0 +1,58 @@
+import { describe, expect, it } from "vitest";
+import { isGalvatronError } from "../../src/base/errors.js";
+import { BYTES_PER_MB } from "../../src/base/units.js";
+import { analyticProfile } from "../../src/model/analytic-profile.js";
+import { modelSpec } from "../../src/model/model-spec-from.js";
+import { hostMachine } from "../../src/runtime/machine.js";
+import { search } from "../../src/search/search.js";
+import { type FoundPlan, searchPlan } from "../../src/session/find-plan.js";
+import { exampleHardware } from "../search/example-inputs.js";
+
+const model = modelSpec("gpt", { layers: 6, hidden: 128, heads: 4, sequence: 128 });
+const hardware = exampleHardware(4);
+const modelProfile = analyticProfile(model, hardware);
+const within = (budgetBytes: number): FoundPlan =>
+  searchPlan({
+    model,
+    modelProfile,
+    machine: { machine: hostMachine(4), hardware },
+    budgetBytes,
+    options: { globalBatch: 8 },
+  });
+const fullest = (found: FoundPlan): number => Math.max(...found.memoryBytesByRank);
+
+describe("searchPlan", () => {
+  it("keeps the compiled Programs within every budget, and proves its bound for that budget", () => {
+    const roomy = within(4096 * BYTES_PER_MB);
+    const smallest = roomy.report.smallestBudgetBytes;
+    expect(smallest).toBeLessThan(fullest(roomy));
+    let last = roomy.report.lowerBoundMs;
+    for (const share of [1, 0.75, 0.5, 0.25, 0.1, 0]) {
+      const budget = Math.ceil(smallest + share * (fullest(roomy) - smallest));
+      const { report, memoryBytesByRank } = within(budget);
+      expect(Math.max(...memoryBytesByRank)).toBeLessThanOrEqual(budget);
+      expect(report.budgetBytes).toBe(budget);
+      expect(report.lowerBoundMs).toBeLessThanOrEqual(report.prediction.stepMs);
+      expect(report.gap).toBeCloseTo(1 - report.lowerBoundMs / report.prediction.stepMs, 9);
+      // Proven with the whole budget, not with what a second search was left.
+      const whole = search({ model, modelProfile, hardware, budgetBytes: budget, globalBatch: 8 });
+      expect(report.lowerBoundMs).toBeLessThanOrEqual(whole.lowerBoundMs * (1 + 1e-9));
+      // With less memory nothing gets faster.
+      expect(report.lowerBoundMs).toBeGreaterThanOrEqual(last * (1 - 1e-9));
+      last = report.lowerBoundMs;
+    }
+  });
+
+  it("names the smallest budget, and a plan fits it", () => {
+    let error: unknown = null;
+    try {
+      within(BYTES_PER_MB);
+    } catch (caught) {
+      error = caught;
+    }
+    expect(isGalvatronError(error) && error.code).toBe("NO_FEASIBLE_PLAN");
+    const smallest = isGalvatronError(error) ? Number(error.context.smallestBudgetBytes) : Number.NaN;
+    expect(fullest(within(smallest))).toBeLessThanOrEqual(smallest);
+    expect(() => within(smallest - 1)).toThrow(/smallest budget/);
+  });
+});
