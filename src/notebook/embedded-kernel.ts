@@ -22,6 +22,8 @@ export interface KernelCommand {
   readonly argv: readonly string[];
   /** Folder that cells run in. */
   readonly folder: string;
+  /** Loopback ports instead of files in a private folder, for kernels that know no others. */
+  readonly transport?: "tcp" | "ipc";
 }
 
 /** A message with the channel it belongs to: the form in which notebook servers hand messages on. */
@@ -108,7 +110,7 @@ export class EmbeddedKernel {
   static async start(command: KernelCommand): Promise<EmbeddedKernel> {
     // A socket's path may have some 100 characters at most, so it lies right under the temporary folder.
     const folder = mkdtempSync(path.join(tmpdir(), "galvatron-"));
-    const kernel = new EmbeddedKernel(command, await privateConnection(folder), folder);
+    const kernel = new EmbeddedKernel(command, await privateConnection(folder, command.transport), folder);
     try {
       await kernel.#answers();
     } catch (error) {
@@ -210,9 +212,12 @@ export class EmbeddedKernel {
 }
 
 /** Sockets that only this user can reach: files in a private folder, or loopback ports where those do not exist. */
-async function privateConnection(folder: string): Promise<Connection> {
+async function privateConnection(
+  folder: string,
+  transport: "tcp" | "ipc" = process.platform === "win32" ? "tcp" : "ipc",
+): Promise<Connection> {
   const key = randomUUID();
-  if (process.platform !== "win32") {
+  if (transport === "ipc") {
     const ports = { shell_port: 1, iopub_port: 2, stdin_port: 3, control_port: 4, hb_port: 5 };
     return { transport: "ipc", ip: path.join(folder, "s"), key, ...ports };
   }
