@@ -8,11 +8,12 @@ import type { ModelSpec } from "../model/model-spec.js";
 import { parameterCount } from "../model/model-spec-from.js";
 import type { Plan, Precision } from "../plan/plan.js";
 import { modelTable } from "../profiler/model-table.js";
-import { hostMachine, type Machine } from "../runtime/machine.js";
+import type { Machine } from "../runtime/machine.js";
 import { type BatchRange, DEFAULT_GLOBAL_BATCH } from "../search/outer-choice.js";
 import type { SpaceOptions } from "../search/space.js";
 import { ClusterHandle } from "./cluster-handle.js";
 import { planByHand, searchPlan } from "./find-plan.js";
+import { ownMachine } from "./own-machine.js";
 import { PlanHandle } from "./plan-handle.js";
 import { modelProfile } from "./profiles.js";
 import type { ProfiledMachine, Session } from "./session.js";
@@ -53,7 +54,7 @@ export class ModelHandle extends Shown {
   async profile(
     options: { readonly on?: ClusterHandle; readonly again?: boolean; readonly precision?: Precision } = {},
   ): Promise<ModelHandle> {
-    const machine = options.on?.machine ?? this.session.lastProfiled?.machine ?? hostMachine();
+    const machine = options.on?.machine ?? this.session.lastProfiled?.machine ?? ownMachine();
     const precision = options.precision ?? defaultPrecision(machine);
     const stored = await modelProfile(this.session, machine, this.spec, options.again ?? false, precision);
     if (!stored.fresh)
@@ -117,11 +118,7 @@ export class ModelHandle extends Shown {
   private fitting(ranks: number): ClusterHandle | undefined {
     const last = this.session.lastProfiled?.machine;
     if (last?.cluster.ranksPerNode === ranks) return undefined;
-    const machine =
-      last?.cluster.device === "cuda"
-        ? { ...last, cluster: { ...last.cluster, ranksPerNode: ranks } }
-        : hostMachine(ranks);
-    return new ClusterHandle(this.session, machine);
+    return new ClusterHandle(this.session, ownMachine(last?.cluster.device, ranks));
   }
 
   private async prepared(
@@ -129,7 +126,7 @@ export class ModelHandle extends Shown {
     asked: Precision | undefined,
   ): Promise<{ readonly machine: ProfiledMachine; readonly profile: ModelProfile }> {
     if (on ? !on.hardware : !this.session.lastProfiled)
-      await (on ?? new ClusterHandle(this.session, hostMachine())).profile();
+      await (on ?? new ClusterHandle(this.session, ownMachine())).profile();
     const machine = on ? on.profiled() : this.session.lastProfiled!;
     const precision = asked ?? defaultPrecision(machine.machine);
     const key = measuredKey(machine.machine, precision);

@@ -1,12 +1,10 @@
 import { GalvatronError } from "../base/errors.js";
 import type { Cluster } from "../cluster/cluster.js";
-import { loadAddon } from "../device/load-addon.js";
-import { onnxRuntimePath } from "../device/onnx-runtime-path.js";
 import type { ModelOptions } from "../model/model-options.js";
 import { modelSpec } from "../model/model-spec-from.js";
-import { cudaMachine, hostMachine, type Machine } from "../runtime/machine.js";
 import { ClusterHandle } from "./cluster-handle.js";
 import { ModelHandle } from "./model-handle.js";
+import { ownMachine } from "./own-machine.js";
 import { newSession, type Session } from "./session.js";
 
 /** The session of `cluster()` and `model()`: made when first needed, so that it finds the notebook it runs in. */
@@ -51,20 +49,7 @@ export function clusterIn(session: Session, options: ClusterOptions = {}): Clust
     throw new GalvatronError("ARGUMENT_INVALID", `Expected 1 to 64 ranks on one host, got ${ranks}.`, {
       ranks,
     });
-  return new ClusterHandle(session, machineOf(options.device, ranks));
-}
-
-/** @throws GalvatronError DEVICE_UNAVAILABLE when GPUs are asked for and none can be used */
-function machineOf(device: Cluster["device"] | undefined, ranks: number | undefined): Machine {
-  if (device === "host") return hostMachine(ranks);
-  const found = cudaMachine(loadAddon().probe({ onnxRuntimePath: onnxRuntimePath() }), ranks);
-  if (found) return found;
-  if (device === "cuda")
-    throw new GalvatronError(
-      "DEVICE_UNAVAILABLE",
-      "No GPU can be used here: `galvatron doctor` says what is missing (docs/gpu.md).",
-    );
-  return hostMachine(ranks);
+  return new ClusterHandle(session, ownMachine(options.device, ranks));
 }
 
 /** {@link model} within a session of one's own. */
