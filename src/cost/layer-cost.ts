@@ -1,13 +1,13 @@
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import type { Strategy } from "../plan/strategy.js";
-import { collectiveMs } from "./collective-time.js";
+import { borderTensors, collectiveCounts } from "./collective-counts.js";
 import type { CostModel } from "./cost-model.js";
 import { stateGroup, tensorGroup } from "./group-shape.js";
 import { layerWork } from "./layer-lookup.js";
 import { overlappedMs } from "./overlap.js";
 import { stateMemory } from "./state-memory.js";
 import { accumulateTimeMs, stateTime } from "./state-time.js";
-import { megatronCollectives, type TensorTime, ulyssesCollectives } from "./tensor-collectives.js";
+import { type TensorTime, tensorCollectives } from "./tensor-collectives.js";
 
 /** One layer under one strategy on one rank: every term of its time and memory. Times in ms. */
 export interface LayerCost {
@@ -66,42 +66,22 @@ export function kindShape(
   };
 }
 
-/** Bytes of the whole activation `[S, b, H]` at a kind's border, for `samples` samples. */
+/** Bytes of what crosses a kind's border, `[S, b, H]` of `samples` samples, all tensors of the border together. */
 export function borderBytes(cost: CostModel, kind: string, samples: number): number {
   const { sequence, hidden } = kindShape(cost.model, kind);
-  return sequence * samples * hidden * cost.activationBytes;
+  return sequence * samples * hidden * cost.activationBytes * borderTensors(cost.model);
 }
 
-/** Parallel regions of a layer under Megatron's split: attention and feed-forward. */
-const REGIONS = 2;
-
 function tensorTime(cost: CostModel, kind: string, strategy: Strategy, samples: number): TensorTime {
-  const group = tensorGroup(cost.cluster, strategy);
-  if (group.ranks === 1) return { forwardMs: 0, backwardMs: 0 };
-  const bytes = borderBytes(cost, kind, samples);
-  if (kind === EMBEDDING_KIND) {
-    if (strategy.tensorSplit === "sequence") return { forwardMs: 0, backwardMs: 0 };
-    return {
-      forwardMs: collectiveMs(cost.collectives, "reduceScatter", group, bytes),
-      backwardMs: collectiveMs(cost.collectives, "allGather", group, bytes),
-    };
-  }
-  if (kind === HEAD_KIND) {
-    if (strategy.tensorSplit === "sequence") return { forwardMs: 0, backwardMs: 0 };
-    // Vocabulary-parallel cross entropy: a maximum, a sum and the target's logit of every token, in float32.
-    const row = kindShape(cost.model, kind).sequence * samples * 4;
-    return {
-      forwardMs:
-        collectiveMs(cost.collectives, "allGather", group, bytes) +
-        3 * collectiveMs(cost.collectives, "allReduce", group, row),
-      backwardMs:
-        collectiveMs(cost.collectives, "allGather", group, bytes) +
-        collectiveMs(cost.collectives, "reduceScatter", group, bytes),
-    };
-  }
-  return strategy.tensorSplit === "weights"
-    ? megatronCollectives(cost.collectives, group, bytes, REGIONS)
-    : ulyssesCollectives(cost.collectives, group, bytes, kindShape(cost.model, kind).keyValueShare);
+  const { sequence, hidden, keyValueShare } = kindShape(cost.model, kind);
+  return tensorCollectives(
+    cost.collectives,
+    tensorGroup(cost.cluster, strategy),
+    collectiveCounts(cost.model, kind, strategy.tensorSplit),
+    sequence * samples * hidden * cost.activationBytes,
+    sequence * samples * 4,
+    keyValueShare,
+  );
 }
 
 /**

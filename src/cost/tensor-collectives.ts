@@ -1,3 +1,4 @@
+import type { CollectiveCounts } from "./collective-counts.js";
 import { type CollectiveTimes, collectiveMs } from "./collective-time.js";
 import type { GroupShape } from "./group-shape.js";
 
@@ -8,38 +9,37 @@ export interface TensorTime {
 }
 
 /**
- * Megatron tensor parallelism with sequence parallelism (Korthikanti et al. 2022, section 4.2.2). Forward gathers
- * the sequence before and reduce-scatters it after each of the two parallel regions; backward is the conjugate,
- * and gathers each region's input once more, since only its cut form is saved.
+ * Prices the tensor collectives of a layer by their counts: gathers and scatters of the whole activation (Megatron with
+ * sequence parallelism), all-to-alls of a rank's share of it (Ulysses), reductions of one float per position.
  *
  * @param tensorBytes the whole activation `[S, b, H]` of a data rank
- */
-export function megatronCollectives(
-  times: CollectiveTimes,
-  group: GroupShape,
-  tensorBytes: number,
-  regions: number,
-): TensorTime {
-  const gather = collectiveMs(times, "allGather", group, tensorBytes);
-  const scatter = collectiveMs(times, "reduceScatter", group, tensorBytes);
-  return { forwardMs: regions * (gather + scatter), backwardMs: regions * (2 * gather + scatter) };
-}
-
-/**
- * Ulysses (Jacobs et al. 2023, section 3.1): all-to-alls of query, key, value and of attention's output, and the
- * same four backward. Key and value are smaller under grouped-query attention.
- *
- * @param tensorBytes the whole activation `[S, b, H]` of a data rank
+ * @param rowBytes one float of every position of every sample
  * @param keyValueShare key heads over query heads
  */
-export function ulyssesCollectives(
+export function tensorCollectives(
   times: CollectiveTimes,
   group: GroupShape,
+  counts: CollectiveCounts,
   tensorBytes: number,
+  rowBytes: number,
   keyValueShare: number,
 ): TensorTime {
+  if (group.ranks === 1) return { forwardMs: 0, backwardMs: 0 };
+  const time = (count: number, collective: Parameters<typeof collectiveMs>[1], bytes: number): number =>
+    count === 0 ? 0 : count * collectiveMs(times, collective, group, bytes);
   const own = tensorBytes / group.ranks;
-  const wide = collectiveMs(times, "allToAll", group, own);
-  const narrow = collectiveMs(times, "allToAll", group, own * keyValueShare);
-  return { forwardMs: 2 * wide + 2 * narrow, backwardMs: 2 * wide + 2 * narrow };
+  const exchanges =
+    time(counts.wideExchanges, "allToAll", own) +
+    time(counts.narrowExchanges, "allToAll", own * keyValueShare);
+  return {
+    forwardMs:
+      time(counts.forwardGathers, "allGather", tensorBytes) +
+      time(counts.forwardScatters, "reduceScatter", tensorBytes) +
+      time(counts.rowReductions, "allReduce", rowBytes) +
+      exchanges,
+    backwardMs:
+      time(counts.backwardGathers, "allGather", tensorBytes) +
+      time(counts.backwardScatters, "reduceScatter", tensorBytes) +
+      exchanges,
+  };
 }
