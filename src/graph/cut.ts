@@ -22,7 +22,7 @@ function stepOp(node: GraphNode): "allGather" | "reduceScatter" | "allReduce" | 
 }
 
 /** Making this node's outputs again is as good as keeping them: it moves data, or computes on loader data only. */
-export function isCheap(node: GraphNode, isLoaderData: (value: Value) => boolean): boolean {
+function isCheap(node: GraphNode, isLoaderData: (value: Value) => boolean): boolean {
   if (stepOp(node)) return false;
   if (OP_DEFINITIONS[node.op].movesOnly || node.op === "CopyToGroup") return true;
   return node.inputs.every(

@@ -76,7 +76,7 @@ export type CompositeOp =
   | "Embedding"
   | "EmbeddingGradient";
 
-export type Attribute = number | string | boolean | readonly number[];
+type Attribute = number | string | boolean | readonly number[];
 export type Attributes = Readonly<Record<string, Attribute>>;
 
 /** Element type and static shape. */

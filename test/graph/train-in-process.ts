@@ -14,8 +14,15 @@ export interface Training {
   readonly epsilon: number;
   readonly weightDecay: number;
   readonly maxNorm: number;
-  /** `[step][sample][sequence + 1]`. */
-  readonly tokens: readonly (readonly (readonly number[])[])[];
+}
+
+export interface TrainingData {
+  readonly samples: number;
+  readonly lossTokens: number;
+  /** For each step, loader data by name. */
+  readonly steps: readonly Readonly<Record<string, Content>>[];
+  /** Instead of the model's own initial standard deviations. */
+  readonly standardDeviation?: number;
 }
 
 interface Parameter {
@@ -32,8 +39,16 @@ interface Layer {
   readonly graphs: LayerGraphs;
 }
 
-function initial(init: Init, seed: number, name: string, count: number): Float32Array {
-  if (init.kind === "normal") return fillNormal(seed, name, 0, count, init.standardDeviation);
+function initial(
+  init: Init,
+  seed: number,
+  name: string,
+  count: number,
+  standardDeviation?: number,
+): Float32Array {
+  if (init.kind === "normal") {
+    return fillNormal(seed, name, 0, count, standardDeviation ?? init.standardDeviation);
+  }
   return new Float32Array(count).fill(init.kind === "ones" ? 1 : 0);
 }
 
@@ -67,15 +82,15 @@ function update(parameters: Iterable<Parameter>, training: Training, step: numbe
 export async function trainInProcess(
   model: ModelSpec,
   training: Training,
+  data: TrainingData,
 ): Promise<{ readonly losses: readonly number[]; readonly norms: readonly number[] }> {
-  const samples = training.tokens[0]!.length;
   const make = (kind: string): LayerGraphs =>
     layerGraphs(model, {
       kind,
       strategy: ONE_RANK,
-      samples,
+      samples: data.samples,
       precision: "float32",
-      lossTokens: samples * model.sequence,
+      lossTokens: data.lossTokens,
     });
   const cache = new Map([...new Set(model.layers)].map((kind) => [kind, make(kind)]));
   const layers: readonly Layer[] = [
@@ -88,10 +103,10 @@ export async function trainInProcess(
     for (const { name, fullShape, init, decay, tiedTo } of layer.graphs.parameters) {
       if (tiedTo !== undefined) continue;
       const count = elements(fullShape);
-      const data = initial(init, training.seed, fullName(layer, name), count);
+      const values = initial(init, training.seed, fullName(layer, name), count, data.standardDeviation);
       parameters.set(fullName(layer, name), {
-        content: { dtype: "float32", shape: fullShape, data },
-        data,
+        content: { dtype: "float32", shape: fullShape, data: values },
+        data: values,
         gradient: new Float64Array(count),
         moment1: new Float32Array(count),
         moment2: new Float32Array(count),
@@ -101,7 +116,7 @@ export async function trainInProcess(
   }
   const losses: number[] = [];
   const norms: number[] = [];
-  for (const [index, batch] of training.tokens.entries()) {
+  for (const [index, batch] of data.steps.entries()) {
     for (const { gradient } of parameters.values()) gradient.fill(0);
     losses.push(await forwardBackward(layers, parameters, batch));
     norms.push(update(parameters.values(), training, index + 1));
@@ -109,8 +124,8 @@ export async function trainInProcess(
   return { losses, norms };
 }
 
-/** `[sample][position]` to sequence-first. */
-function sequenceFirst(batch: readonly (readonly number[])[], first: number): Content {
+/** `[sample][position]`, from a first position on, to sequence-first `[S, b]`. */
+export function sequenceFirst(batch: readonly (readonly number[])[], first: number): Content {
   const sequence = batch[0]!.length - 1;
   const data = Array.from({ length: sequence }, (_, s) => batch.map((sample) => sample[s + first]!)).flat();
   return { dtype: "int64", shape: [sequence, batch.length], data };
@@ -119,13 +134,10 @@ function sequenceFirst(batch: readonly (readonly number[])[], first: number): Co
 async function forwardBackward(
   layers: readonly Layer[],
   parameters: ReadonlyMap<string, Parameter>,
-  batch: readonly (readonly number[])[],
+  batch: Readonly<Record<string, Content>>,
 ): Promise<number> {
   const states = layers.map((layer): RankState => {
-    const state: RankState = new Map([
-      ["tokens", sequenceFirst(batch, 0)],
-      ["labels", sequenceFirst(batch, 1)],
-    ]);
+    const state: RankState = new Map(Object.entries(batch));
     for (const { name } of layer.graphs.parameters) {
       state.set(name, parameters.get(fullName(layer, name))!.content);
     }

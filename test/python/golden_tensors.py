@@ -55,7 +55,7 @@ def gradients(outputs, upstream, inputs):
 
 def write(name, content):
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    (GOLDEN / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    (GOLDEN / name).write_text(json.dumps(content, sort_keys=True) + "\n")
 
 
 def read(name):

@@ -5,6 +5,7 @@ import unittest
 import numpy as np
 
 import make_family_gradients
+import make_family_training
 import make_gradients
 from golden_tensors import read, unpack
 
@@ -29,6 +30,13 @@ class Gradients(unittest.TestCase):
         for name, make in make_family_gradients.FAMILIES.items():
             with self.subTest(name):
                 self.assert_same_layers(read(f"{name}-gradients.json"), make())
+
+    def test_family_training(self):
+        stored, made = read("family-training.json"), make_family_training.trainings()
+        for name, family in made["families"].items():
+            with self.subTest(name):
+                self.assertEqual(stored["families"][name]["data"], family["data"])
+                np.testing.assert_allclose(family["losses"], stored["families"][name]["losses"], rtol=1e-5)
 
     def test_training(self):
         stored, made = read("gpt-training.json"), make_gradients.training()

@@ -5,7 +5,7 @@ import type { LayerScope } from "../layer-scope.js";
 import { enterParallel } from "./parallel-linear.js";
 
 /** Rows of a vocabulary table: the vocabulary, padded where a "weights" group must cut it evenly. */
-export function paddedVocabulary(scope: LayerScope, vocabulary: number): number {
+function paddedVocabulary(scope: LayerScope, vocabulary: number): number {
   return scope.cutsWeights ? Math.ceil(vocabulary / scope.degree) * scope.degree : vocabulary;
 }
 

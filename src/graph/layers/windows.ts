@@ -54,7 +54,7 @@ export function fromWindows(
 }
 
 /** Row of the bias table for each pair of tokens in a window. */
-export function windowDistances(window: number): readonly number[] {
+function windowDistances(window: number): readonly number[] {
   const tokens = Array.from(
     { length: window * window },
     (_, i) => [Math.floor(i / window), i % window] as const,

@@ -4,7 +4,7 @@ import { elementCount, type StandardOp, sameShape, type Value, type ValueType } 
 import { GraphError, type OpDefinition, required } from "./op-definition.js";
 
 /** Shape of an elementwise result under ONNX (NumPy) broadcasting. */
-export function broadcastShapes(a: readonly number[], b: readonly number[]): readonly number[] {
+function broadcastShapes(a: readonly number[], b: readonly number[]): readonly number[] {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, axis) => {
     const left = a[axis - rank + a.length] ?? 1;

@@ -11,7 +11,7 @@ import type { ModelSpec } from "../model-spec.js";
 import { plainKind } from "./plain-kind.js";
 
 /** A BERT that trains on a laptop; the last of its 257 tokens is the mask. */
-export const BERT_DEFAULTS: ModelOptions = {
+const BERT_DEFAULTS: ModelOptions = {
   layers: 8,
   hidden: 256,
   heads: 8,

@@ -12,7 +12,7 @@ import type { ModelSpec } from "../model-spec.js";
 import { plainKind } from "./plain-kind.js";
 
 /** A GPT that trains on a laptop: byte-level vocabulary, 6.5 million parameters. */
-export const GPT_DEFAULTS: ModelOptions = {
+const GPT_DEFAULTS: ModelOptions = {
   layers: 8,
   hidden: 256,
   heads: 8,

@@ -2,7 +2,7 @@ import { flag, type ModelOptions, mustDivide, mustKnow, positive, positiveReal }
 import type { LayerKind, ModelSpec } from "../model-spec.js";
 
 /** A LLaMA that trains on a laptop, with grouped heads. */
-export const LLAMA_DEFAULTS: ModelOptions = {
+const LLAMA_DEFAULTS: ModelOptions = {
   layers: 8,
   hidden: 256,
   heads: 8,

@@ -3,7 +3,7 @@ import { type ModelOptions, mustDivide, mustKnow, oneOf, positive, positiveReal 
 import type { LayerKind, ModelSpec } from "../model-spec.js";
 
 /** A Swin for small grey images (28 × 28 pixels, ten classes) that trains on a laptop. */
-export const SWIN_DEFAULTS: ModelOptions = {
+const SWIN_DEFAULTS: ModelOptions = {
   /** Blocks of each stage: even, for a layer is a pair of blocks. */
   depths: [2, 2],
   heads: 2,

@@ -2,7 +2,7 @@ import { flag, type ModelOptions, mustDivide, mustKnow, positive, positiveReal }
 import type { LayerKind, ModelSpec } from "../model-spec.js";
 
 /** A T5 that trains on a laptop. `layers` counts those of one stack. */
-export const T5_DEFAULTS: ModelOptions = {
+const T5_DEFAULTS: ModelOptions = {
   layers: 4,
   hidden: 256,
   heads: 8,

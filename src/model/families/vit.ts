@@ -3,7 +3,7 @@ import type { ModelSpec } from "../model-spec.js";
 import { plainKind } from "./plain-kind.js";
 
 /** A ViT for small grey images (28 × 28 pixels, ten classes) that trains on a laptop. */
-export const VIT_DEFAULTS: ModelOptions = {
+const VIT_DEFAULTS: ModelOptions = {
   layers: 4,
   hidden: 64,
   heads: 4,
