@@ -1,7 +1,18 @@
 import { steadyTime } from "./cost/pipeline-time.js";
+import { firstWeights, laterTime } from "./even-search.js";
 
 /** Seconds of a stage that holds layers [from, to). */
 export type StageTime = (stage: number, from: number, to: number) => number;
+
+/** Least `weight` × time + exposed synchronisation of a first stage of the layers before `to`. */
+export type FirstWithSync = (weight: number, to: number) => number;
+
+/** Where the first stage ends and the last begins. */
+export interface Ends {
+  readonly first: number;
+  readonly lastFrom: number;
+  readonly bound: number;
+}
 
 /** What a division has to serve. */
 export interface DivisionProblem {
@@ -23,58 +34,68 @@ export class Divisions {
     number,
     { readonly least: Float64Array[]; readonly split: Int32Array[] }
   >();
-  private best: readonly number[] = [];
+  private readonly withSync: FirstWithSync;
 
-  constructor(problem: DivisionProblem, time: StageTime) {
+  constructor(problem: DivisionProblem, time: StageTime, withSync: FirstWithSync) {
     this.problem = problem;
     this.time = time;
+    this.withSync = withSync;
   }
 
-  /** Least steady step time over all divisions. */
-  least(): number {
-    const { stages, microBatches, rest, depth } = this.problem;
-    let restSum = 0;
-    for (const seconds of rest) restSum += seconds;
-    let best = Infinity;
+  /** Every end pair whose bound is below `cutoff`, the most promising first. */
+  ends(cutoff: number): readonly Ends[] {
+    const { stages, depth } = this.problem;
+    const found: Ends[] = [];
     if (stages === 1) {
-      const own = this.time(0, 0, depth) + rest[0]!;
-      this.best = [depth];
-      return steadyTime(own, own, own, 1, microBatches);
+      const bound = this.bound(depth, depth, cutoff);
+      return bound < cutoff ? [{ first: depth, lastFrom: depth, bound }] : [];
     }
     for (let first = 1; first <= depth - stages + 1; first++) {
-      const firstTime = this.time(0, 0, first);
       // every line of the step time counts the first stage at least once and grows with it
-      if (!(firstTime < Infinity) || firstTime >= best) break;
+      if (!(this.time(0, 0, first) < cutoff)) break;
       const reach = stages === 2 ? first : depth - 1;
-      for (let lastFrom = stages === 2 ? first : first + stages - 2; lastFrom <= reach; lastFrom++) {
-        const lastTime = this.time(stages - 1, lastFrom, depth);
-        if (!(lastTime < Infinity)) continue;
-        const middleTime = stages === 2 ? 0 : this.middleTime(first, lastFrom);
-        if (!(middleTime < Infinity)) continue;
-        const value = steadyTime(
-          firstTime + rest[0]!,
-          firstTime + middleTime + lastTime + restSum,
-          lastTime + rest[stages - 1]!,
-          stages,
-          microBatches,
-        );
-        if (value < best) {
-          best = value;
-          this.best = [first, lastFrom];
-        }
+      for (let lastFrom = first + stages - 2; lastFrom <= reach; lastFrom++) {
+        const bound = this.bound(first, lastFrom, cutoff);
+        if (bound < cutoff) found.push({ first, lastFrom, bound });
       }
     }
-    return best;
+    return found.sort((x, y) => x.bound - y.bound);
   }
 
-  /** Layers per stage of the division that `least` found. */
-  division(): number[] {
+  /**
+   * Seconds: no plan whose first stage ends before `first` and whose last begins at `lastFrom` is faster. Any number
+   * not below `cutoff` may stand for one that is larger still.
+   */
+  bound(first: number, lastFrom: number, cutoff: number): number {
+    const { stages, rest, depth } = this.problem;
+    const firstTime = this.time(0, 0, first) + rest[0]!;
+    if (stages === 1 || !(firstTime < cutoff)) return this.boundOf(first, firstTime, 0, firstTime);
+    const last = this.time(stages - 1, lastFrom, depth) + rest[stages - 1]!;
+    let later = last;
+    for (let stage = 1; stage < stages - 1; stage++) later += rest[stage]!;
+    const ends = this.boundOf(first, firstTime, later, last);
+    if (stages === 2 || !(ends < cutoff)) return ends;
+    return this.boundOf(first, firstTime, later + this.middleTime(first, lastFrom), last);
+  }
+
+  private boundOf(first: number, firstTime: number, later: number, last: number): number {
+    const { stages, microBatches, rest } = this.problem;
+    if (!(firstTime + later < Infinity)) return Infinity;
+    let bound = steadyTime(firstTime, firstTime + later, last, stages, microBatches);
+    for (const [line, weight] of firstWeights(stages, microBatches).entries()) {
+      const own = this.withSync(weight, first) + (weight - 1) * rest[0]!;
+      bound = Math.max(bound, own + laterTime(stages, line, later, last, microBatches));
+    }
+    return bound;
+  }
+
+  /** Layers per stage, with the middle stages divided best. */
+  division(first: number, lastFrom: number): number[] {
     const { stages, depth } = this.problem;
     if (stages === 1) return [depth];
-    const [first, lastFrom] = this.best as [number, number];
-    if (stages === 2) return [first, this.problem.depth - first];
-    const origin = this.problem.oneKind ? 0 : first;
-    const table = this.middle.get(origin)!;
+    if (stages === 2) return [first, depth - first];
+    this.middleTime(first, lastFrom);
+    const table = this.middle.get(this.problem.oneKind ? 0 : first)!;
     const middle: number[] = [];
     let to = lastFrom - first;
     for (let m = stages - 3; m >= 0; m--) {
@@ -82,7 +103,7 @@ export class Divisions {
       middle.unshift(to - from);
       to = from;
     }
-    return [first, ...middle, this.problem.depth - lastFrom];
+    return [first, ...middle, depth - lastFrom];
   }
 
   private middleTime(first: number, lastFrom: number): number {

@@ -150,7 +150,9 @@ export function solveEven(
       best = time;
       found = { time, choices };
     }
-    return time - steadyOf(unsynced, microBatches);
+    const exposed = time - steadyOf(unsynced, microBatches);
+    if (exposed > Math.max(0, synced[0]! - unsynced[0]!) + time * TIE) proof.laterExposed = true;
+    return exposed;
   };
   if (steady >= best) return null;
   let allowance = offer(fastest);
@@ -221,7 +223,13 @@ function chooseWeighted(
 }
 
 /** What the stages after the first add to a line of {@link firstWeights} (drain, ramp, fill). */
-function laterTime(stages: number, line: number, later: number, last: number, microBatches: number): number {
+export function laterTime(
+  stages: number,
+  line: number,
+  later: number,
+  last: number,
+  microBatches: number,
+): number {
   if (stages === 1 || line === 1) return 0;
   return line === 0 ? later + (microBatches - 1) * last : later;
 }

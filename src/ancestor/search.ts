@@ -56,7 +56,7 @@ export function searchEven(
   let best: Assignment | null = null;
   let fastest = Infinity;
   let solved = 0;
-  const proof: Proof = { complete: true };
+  const proof: Proof = { complete: true, laterExposed: false, divisions: 0 };
   for (const place of places) {
     if (perSample(place) >= fastest * (1 - 1e-12)) break;
     solved++;

@@ -49,6 +49,10 @@ const TIE: number = 1e-13;
 /** Kept by a search: whether all of its visits came to their end, so that nothing better can exist. */
 export interface Proof {
   complete: boolean;
+  /** Some plan that was looked at has synchronisation sticking out of a stage after the first. */
+  laterExposed: boolean;
+  /** Uneven divisions that were tried one by one for it. */
+  divisions: number;
 }
 
 /** Steps after which a visit is cut short: far more than any profile has needed. */

@@ -1,7 +1,8 @@
 import type { Assignment, Candidate } from "./assignment.js";
 import type { AncestorCase } from "./case.js";
 import type { FittedProfile } from "./cost/fitted-profile.js";
-import { type DivisionProblem, Divisions, type StageTime } from "./divisions.js";
+import { steadyTime } from "./cost/pipeline-time.js";
+import { type DivisionProblem, Divisions, type FirstWithSync, type StageTime } from "./divisions.js";
 import { assignmentOf, solveEven, stageOptions, stageSet } from "./even-search.js";
 import { perSample, type SearchOutcome } from "./search.js";
 import { type Freedom, freedoms, kindsOfLayers } from "./search-space.js";
@@ -14,6 +15,8 @@ interface Place extends Candidate {
   readonly problem: DivisionProblem;
   readonly freedom: Freedom;
   readonly stages: StageCosts;
+  /** Divisions with fractional layers. */
+  readonly divisions: Divisions;
 }
 
 /**
@@ -33,7 +36,7 @@ export function searchUneven(
   const kindOfLayer = kindsOfLayers(search);
   const { usableMB } = memoryBudget(search.memoryGB);
   const places: Place[] = [];
-  const proof: Proof = { complete: even.proven };
+  const proof: Proof = { complete: even.proven, laterExposed: false, divisions: 0 };
   for (const freedom of freedoms(search, profile, space, true, false)) {
     const { tables, sub, allowed, vocabulary, bufferMB } = freedom;
     if (kindOfLayer.length < tables.stages) continue;
@@ -48,9 +51,23 @@ export function searchUneven(
         oneKind: stages.kinds === 1,
       };
       const time: StageTime = (stage, from, to) => stages.bound(stage, budgetMB[stage]!, from, to);
-      const bound = new Divisions(problem, time).least();
-      if (bound < Infinity) {
-        places.push({ tables, sub, vocabulary: choice, budgetMB, bound, problem, freedom, stages });
+      const withSync: FirstWithSync = (weight, to) => stages.boundWithSync(weight, budgetMB[0]!, to);
+      const divisions = new Divisions(problem, time, withSync);
+      const slowest =
+        even.best === null ? Infinity : (even.best.time / even.best.globalBatch) * tables.globalBatch;
+      const bound = divisions.ends(slowest)[0]?.bound;
+      if (bound !== undefined) {
+        places.push({
+          tables,
+          sub,
+          vocabulary: choice,
+          budgetMB,
+          bound,
+          problem,
+          freedom,
+          stages,
+          divisions,
+        });
       }
     }
   }
@@ -77,61 +94,52 @@ function solve(
   let cutoff = best === null ? Infinity : (best.time / best.globalBatch) * tables.globalBatch;
   let found: Assignment | null = null;
   const options = stageOptions(tables, freedom.allowed, stages.kinds);
-  const attempt = (division: readonly number[]): number => {
+  const attempt = (division: readonly number[]): void => {
     const set = stageSet(tables, options, kindOfLayer, division);
     const solution = solveEven(tables, set, vocabulary.unsynced, budgetMB, cutoff, stages.proof);
-    if (solution === null) return Infinity;
+    if (solution === null) return;
     cutoff = solution.time;
     found = assignmentOf(place, kindOfLayer, set, solution, usableMB);
-    return solution.time;
   };
-  // a first stage with less exposed synchronisation may pay; every round allows strictly less of it
-  let allowance = Infinity;
-  let laterExposed = false;
-  for (;;) {
-    const limit = allowance + vocabulary.unsynced[0]!;
-    const divisions = new Divisions(place.problem, (stage, from, to) =>
-      stages.exact(stage, budgetMB[stage]!, from, to, stage === 0 ? limit : Infinity),
-    );
-    const steady = divisions.least();
-    if (steady >= cutoff * (1 - 1e-12)) break;
-    const division = divisions.division();
-    const time = attempt(division);
-    const exposed = stages.exposure(0, budgetMB[0]!, 0, division[0]!, limit) - vocabulary.unsynced[0]!;
-    if (time > (steady + Math.max(0, exposed)) * (1 + 1e-12)) laterExposed = true;
-    if (!(exposed > cutoff * 1e-12) || exposed >= allowance) break;
-    allowance = exposed - cutoff * 1e-12;
+  const time: StageTime = (stage, from, to) => stages.exact(stage, budgetMB[stage]!, from, to);
+  const withSync: FirstWithSync = (weight, to) => stages.boundWithSync(weight, budgetMB[0]!, to);
+  const whole = new Divisions(place.problem, time, withSync);
+  stages.proof.laterExposed = false;
+  for (const { first, lastFrom, bound } of place.divisions.ends(cutoff)) {
+    if (bound >= cutoff * (1 - 1e-12)) break;
+    if (whole.bound(first, lastFrom, cutoff) < cutoff * (1 - 1e-12)) attempt(whole.division(first, lastFrom));
   }
-  if (laterExposed) {
-    const time: StageTime = (stage, from, to) => stages.exact(stage, budgetMB[stage]!, from, to, Infinity);
+  if (stages.proof.laterExposed) {
     for (const division of closeDivisions(place, time, () => cutoff)) attempt(division);
   }
   return found;
 }
 
-/** Divisions tried one by one at most, where exposed synchronisation of later stages matters. */
-const MOST_DIVISIONS: number = 5000;
+/** Divisions tried one by one at most in a search, where exposed synchronisation of later stages matters. */
+const MOST_DIVISIONS: number = 1000;
 
-/** All divisions whose stages together take less than `cutoff()`, at most {@link MOST_DIVISIONS}. */
+/** All divisions whose steady step time is below `cutoff()`, until the search has tried {@link MOST_DIVISIONS}. */
 function* closeDivisions(place: Place, time: StageTime, cutoff: () => number): Generator<readonly number[]> {
   const { tables, vocabulary, stages } = place;
+  const proof = stages.proof;
   const last = tables.stages - 1;
   const division: number[] = [];
-  let tried = 0;
-  function* extend(from: number, sum: number): Generator<readonly number[]> {
+  function* extend(from: number, first: number, sum: number): Generator<readonly number[]> {
     const stage = division.length;
     const longest = stage === last ? stages.depth : stages.depth - (last - stage);
     for (let to = stage === last ? stages.depth : from + 1; to <= longest; to++) {
-      const total = sum + time(stage, from, to) + vocabulary.unsynced[stage]!;
-      if (tried >= MOST_DIVISIONS) stages.proof.complete = false;
-      if (total >= cutoff() || tried >= MOST_DIVISIONS) return;
+      const own = time(stage, from, to) + vocabulary.unsynced[stage]!;
+      const total = sum + own;
+      if (total >= cutoff() || proof.divisions >= MOST_DIVISIONS) return;
       division.push(to - from);
-      if (stage === last) {
-        tried++;
+      if (stage < last) yield* extend(to, stage === 0 ? own : first, total);
+      else if (steadyTime(first, total, own, tables.stages, tables.microBatches) < cutoff()) {
+        proof.divisions++;
+        if (proof.divisions >= MOST_DIVISIONS) proof.complete = false;
         yield [...division];
-      } else yield* extend(to, total);
+      }
       division.pop();
     }
   }
-  yield* extend(0, 0);
+  yield* extend(0, 0, 0);
 }
