@@ -38,7 +38,7 @@ interface SearchRequest {
 }
 
 /** Searches again with a smaller budget when the compiled Program turns out larger than its price; at most so often. */
-const MAX_SEARCHES = 4;
+const MAX_SEARCHES = 8;
 
 /**
  * The fastest plan whose compiled Programs stay within the budget. The search prices memory by equations; the
@@ -59,18 +59,29 @@ export function searchPlan(request: SearchRequest): FoundPlan {
       { smallestBudgetBytes, budgetBytes },
     );
   let found = leanest;
-  let allowance = 0;
   let bound: SearchReport = leanest.report;
+  // Taken off the budget: so much was too little, and so much left no plan.
+  let tooLittle = 0;
+  let tooMuch = Number.POSITIVE_INFINITY;
+  let allowance = 0;
   for (let attempt = 1; attempt <= MAX_SEARCHES; attempt++) {
     const report = searchWithin(request, budgetBytes - allowance);
-    if (!report) break;
-    if (attempt === 1) bound = report;
-    const candidate = compiled(request, report);
-    if (fullest(candidate) <= budgetBytes) {
-      found = candidate;
-      break;
+    let next = Number.POSITIVE_INFINITY;
+    if (report) {
+      if (attempt === 1) bound = report;
+      const candidate = compiled(request, report);
+      const over = fullest(candidate) - budgetBytes;
+      if (over <= 0) {
+        if (report.prediction.samplesPerSecond > found.report.prediction.samplesPerSecond) found = candidate;
+        break;
+      }
+      tooLittle = allowance;
+      next = allowance + over;
+    } else {
+      if (attempt === 1) break;
+      tooMuch = allowance;
     }
-    allowance += fullest(candidate) - budgetBytes;
+    allowance = next < tooMuch ? next : (tooLittle + tooMuch) / 2;
   }
   const { plan, prediction } = found.report;
   // Bounds compare by the sample: a smaller budget may end at another batch.

@@ -27,6 +27,7 @@ describe("searchPlan", () => {
     const smallest = roomy.report.smallestBudgetBytes;
     expect(smallest).toBeLessThan(fullest(roomy));
     let last = roomy.report.lowerBoundMs;
+    let lastMs = 0;
     for (const share of [1, 0.75, 0.5, 0.25, 0.1, 0]) {
       const budget = Math.ceil(smallest + share * (fullest(roomy) - smallest));
       const { report, memoryBytesByRank } = within(budget);
@@ -40,6 +41,8 @@ describe("searchPlan", () => {
       // With less memory nothing gets faster.
       expect(report.lowerBoundMs).toBeGreaterThanOrEqual(last * (1 - 1e-9));
       last = report.lowerBoundMs;
+      expect(report.prediction.stepMs).toBeGreaterThanOrEqual(lastMs);
+      lastMs = report.prediction.stepMs;
     }
   });
 
