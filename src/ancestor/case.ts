@@ -3,13 +3,13 @@ import type { AllReduceBandwidths, MessageSamples } from "./hardware-json.js";
 import type { MemoryProfile } from "./memory-json.js";
 
 /** One type of layer of a case. */
-export interface CaseLayer {
+interface CaseLayer {
   readonly hidden: number;
   readonly sequence: number;
   readonly layers: number;
 }
 
-export type ProfileMode = "static" | "batch" | "sequence";
+type ProfileMode = "static" | "batch" | "sequence";
 
 /** A search of the ancestor as its options pose it, with its defaults filled in. */
 export interface AncestorCase {

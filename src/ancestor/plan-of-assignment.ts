@@ -63,7 +63,7 @@ export function planOfAssignment(search: AncestorCase, chosen: Assignment): Conv
 }
 
 /** One strategy in our terms; groups of the ancestor's 3.0 are always consecutive. */
-export function ourStrategy(strategy: AncestorStrategy): Strategy {
+function ourStrategy(strategy: AncestorStrategy): Strategy {
   return {
     tensorDegree: splitDegree(strategy),
     tensorSplit: strategy.sequence > 1 ? "sequence" : "weights",

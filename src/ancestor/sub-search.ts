@@ -5,7 +5,7 @@ import type { FittedProfile } from "./cost/fitted-profile.js";
 import { degreesUpTo } from "./divisors.js";
 
 /** Which splits a sub-search allows beside plain data parallelism. */
-export type SplitMode = "tp_only" | "sp_only" | "tp_with_sp";
+type SplitMode = "tp_only" | "sp_only" | "tp_with_sp";
 
 /** The ancestor's innermost outer choice: which splits, up to which degree, and the shared buffer that this costs. */
 export interface SubSearch {
