@@ -23,7 +23,8 @@ export class CellOutputs {
   /** Takes one message of the kernel's iopub channel that belongs to the cell. */
   accept(cellId: string, message: KernelMessage.IIOPubMessage): void {
     const content = message.content as Record<string, never>;
-    switch (message.header.msg_type) {
+    const type: string = message.header.msg_type;
+    switch (type) {
       case "stream":
         this.#addText(cellId, content.name ?? "stdout", content.text ?? "");
         break;

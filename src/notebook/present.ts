@@ -16,7 +16,8 @@ const ARROW_ROWS = 31;
  */
 export async function present(value: unknown): Promise<MimeBundle> {
   if (isDisplayable(value)) {
-    const bundle = await value[DISPLAY]();
+    // The type says that a bundle comes at once; values of users may take their time, as in Deno.
+    const bundle = await Promise.resolve(value[DISPLAY]());
     const isEmpty = Object.keys(bundle).length === 0;
     return isEmpty || "text/plain" in bundle ? bundle : { ...bundle, "text/plain": plainText(value) };
   }

@@ -141,7 +141,7 @@ describe("scope", () => {
     writeFileSync(path.join(package_, "t.d.ts"), "export declare const tiny: 7;");
     writeFileSync(path.join(package_, "t.js"), "exports.tiny = 7;");
     const report = await client.run(
-      'import { title } from "./lesson";\nimport data from "./data.json";\nimport { tiny } from "tiny";\n`${title} ${data.values.length} ${tiny}`',
+      'import { title } from "./lesson";\nimport data from "./data.json";\nimport { tiny } from "tiny";\ntitle + " " + data.values.length + " " + tiny',
     );
     expect(report.error).toBeUndefined();
     expect(text(report.result)).toBe("'shards 2 7'");
@@ -165,7 +165,7 @@ describe("errors", () => {
 
   it("thrown far below name the cell, line and column that threw, and no frame of ours", async () => {
     await client.run(
-      "interface Shape { size: number }\n\nfunction fail(shape: Shape): never {\n  throw new RangeError(`size ${shape.size}`);\n}",
+      "interface Shape { size: number }\n\nfunction fail(shape: Shape): never {\n  throw new RangeError('size ' + shape.size);\n}",
     );
     const { error, reply } = await client.run("\nfail({ size: 3 })");
     expect(error?.ename).toBe("RangeError");

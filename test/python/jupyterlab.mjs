@@ -115,7 +115,11 @@ try {
   const middle = Number(await range.inputValue());
   await page.keyboard.press("ArrowRight");
   await page.waitForTimeout(500);
-  tell("the arrow keys move the slider", Number(await range.inputValue()) === middle + 1, `${middle} → ${await range.inputValue()}; focus on ${await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 120))}`);
+  tell(
+    "the arrow keys move the slider",
+    Number(await range.inputValue()) === middle + 1,
+    `${middle} → ${await range.inputValue()}; focus on ${await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 120))}`,
+  );
 
   await page.locator(".jp-CodeCell").nth(4).locator(".cm-content").click();
   await page.keyboard.insertText("await null; while (true) {}");
