@@ -64,6 +64,7 @@ export function scalarFloor(
     frontier: rankFrontier,
     continuing: (labels, nextKind) => rankStandIns(labels, standIns(shape, "free", nextKind), weight),
     mostLabels: Number.POSITIVE_INFINITY,
+    thins: false,
     worth: (label) => label.rankMs <= limitMs,
   })!;
   const floor = new Float64Array(kinds.length + 1).fill(Number.POSITIVE_INFINITY);

@@ -88,7 +88,12 @@ export function solveCandidate(
     const solved = attempt(problem, nearest, limitMs, false);
     if (solved.overgrown) {
       // Ranking by one weighted time keeps tables small; the plan may miss the optimum by what the bound tells.
-      const ranked = attempt(problem, relaxed, capMs, true);
+      const ranked = attempt(
+        problem,
+        exact && capMs <= exact.withinMs ? exact.relaxed : relaxed,
+        capMs,
+        true,
+      );
       return { best: ranked.best, lowerBoundMs: Math.min(provenMs, capMs) };
     }
     if (solved.best || limitMs >= capMs) return solved;
@@ -126,8 +131,10 @@ function attempt(
   let lowerBoundMs = limitMs;
   let overgrown = false;
   for (const vocabulary of shape.vocabulary) {
+    if (overgrown) break;
     const ends = new Map<string, readonly StageOption[]>();
     const options = (stage: number, start: number): readonly StageOption[] => {
+      if (overgrown) return [];
       if (relaxed && relaxed.fullestMs[stage * width + start]! > limitMs * (1 + SAME)) return [];
       const outerStage = stage === 0 || stage === stages - 1;
       const cache = outerStage ? ends : middle;
@@ -209,10 +216,20 @@ function optionsOf(
   return optionFrontier(result);
 }
 
-/** Labels on one layer beyond which a sub-search gives up its exactness and keeps its bound. */
-const MOST_LABELS = 1500;
-/** Short stages may have more. */
-const LABELS_IN_ALL = 30_000;
+/** Labels that a table may make in all before a sub-search gives up its exactness and keeps its bound. */
+const LABEL_WORK = 2_000_000;
+const FEWEST_LABELS = 300;
+const MOST_LABELS = 5000;
+/** Labels kept on one layer when a pipeline's stages are ranked by one weighted time. */
+const RANKED_LABELS = 60;
+
+function mostLabelsOf(shape: ShapeTable, stages: number, byRank: boolean, layers: number): number {
+  if (stages === 1) return Number.POSITIVE_INFINITY;
+  if (byRank) return RANKED_LABELS;
+  let choices = 1;
+  for (const list of shape.choices.values()) choices = Math.max(choices, list.length);
+  return Math.min(MOST_LABELS, Math.max(FEWEST_LABELS, LABEL_WORK / (choices * layers)));
+}
 
 interface SignedTable {
   /** `null` where it would have grown too large. */
@@ -265,7 +282,8 @@ function stageTables(
         const standIn = standIns(shape, stages === 1 ? "embedding" : "stage", nextKind, kinds[0]!);
         return byRank ? rankStandIns(labels, standIn, m) : fullStandIns(labels, standIn);
       },
-      mostLabels: byRank ? Number.POSITIVE_INFINITY : Math.max(MOST_LABELS, LABELS_IN_ALL / ahead.length),
+      mostLabels: mostLabelsOf(shape, stages, byRank, ahead.length),
+      thins: byRank,
       worth:
         stages === 1
           ? worthAlone(problem, limitMs)

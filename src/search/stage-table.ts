@@ -15,8 +15,9 @@ export interface StageQuery {
   readonly frontier: (labels: Label[]) => Label[];
   /** Of labels that more layers follow, across layouts; the layer that comes next has this kind. */
   readonly continuing: (labels: Label[], nextKind: string) => Label[];
-  /** More labels than this on one layer end the table: `null` is returned. */
+  /** More labels than this on one layer end the table (`null` is returned), or are thinned out to so many. */
   readonly mostLabels: number;
+  readonly thins: boolean;
   /** Whether a label of so many layers can still become part of a plan that is worth having. */
   readonly worth: (label: Label, layers: number) => boolean;
 }
@@ -59,6 +60,12 @@ function extend(
   };
 }
 
+/** Evenly along the frontier from the fastest label to the leanest, both ends kept. */
+function thinned(labels: readonly (Label | null)[], count: number): (Label | null)[] {
+  const step = (labels.length - 1) / (count - 1);
+  return Array.from({ length: count }, (_, index) => labels[Math.round(index * step)]!);
+}
+
 /**
  * Frontiers of a stage by its number of layers: entry ℓ − 1 holds every label worth keeping for the first ℓ layers.
  *
@@ -92,7 +99,10 @@ export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] | nu
     result.push(kept);
     const nextKind = query.kinds[position + 1];
     current = nextKind === undefined ? [] : query.continuing([...kept], nextKind);
-    if (current.length > query.mostLabels) return null;
+    if (current.length > query.mostLabels) {
+      if (!query.thins) return null;
+      current = thinned(current, query.mostLabels);
+    }
   }
   return result;
 }
