@@ -39,6 +39,43 @@ export function plotBundle(figure: Figure, svg: string): MimeBundle {
   };
 }
 
+/** A plot found in a page's HTML. */
+export interface FoundPlot {
+  /** The static picture: one `img` element, and nothing but a picture in it. */
+  readonly picture: string;
+  /** The figure's JSON, safe inside a script element. */
+  readonly json: string;
+}
+
+/** HTML parted at the plots that `plotBundle` put into it: text and plots in turn. */
+export function partPlots(html: string): (string | FoundPlot)[] {
+  const parts: (string | FoundPlot)[] = [];
+  for (const [index, piece] of html.split(LOADER).entries()) {
+    const behind = index === 0 ? undefined : /^\("[0-9a-f]{16}",(\{[^<]*\})\)<\/script>/.exec(piece);
+    const rest = behind ? piece.slice(behind[0].length) : piece;
+    const before = parts.at(-1);
+    const opening = typeof before === "string" ? PLOT_PLACE.exec(before) : null;
+    if (behind && opening && typeof before === "string" && isJson(behind[1]!)) {
+      parts[parts.length - 1] = before.slice(0, opening.index);
+      parts.push({ picture: opening[1]!, json: behind[1]! });
+    }
+    parts.push(rest);
+  }
+  return parts;
+}
+
+const PLOT_PLACE =
+  /<div data-galvatron-plot="[0-9a-f]{16}">(<img alt="[^"<>]*" style="max-width:100%" src="data:image\/svg\+xml;base64,[\w+/=]*">)<\/div><script>$/;
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** JSON that cannot end the script element it stands in, nor open a comment there. */
 function scriptSafe(json: string): string {
   return json

@@ -1,3 +1,4 @@
+import { type FoundPlot, partPlots } from "../display/plot-bundle.js";
 import { ansiHtml } from "./ansi-html.js";
 import { escapeHtml } from "./escape-html.js";
 import { highlightHtml } from "./highlight.js";
@@ -15,7 +16,7 @@ const PLOTLY_TYPE = "application/vnd.plotly.v1+json";
 export function notebookPage(notebook: Notebook, name: string): string {
   const title = titleOf(notebook) ?? name;
   const body = notebook.cells.map(cellHtml).join("\n");
-  const plotly = hasFigure(notebook) ? embeddedPlotly() : undefined;
+  const plotly = body.includes("<figure data-plot>") ? embeddedPlotly() : undefined;
   const scripts = plotly ? `'sha256-${scriptHash(PAGE_SCRIPT)}' 'sha256-${plotly.sha256}'` : "'none'";
   const policy = `default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src ${scripts}; base-uri 'none'; form-action 'none'`;
   const engine = plotly
@@ -42,13 +43,6 @@ ${engine}</body>
 function titleOf({ cells }: Notebook): string | undefined {
   const text = cells.find(({ kind }) => kind === "markdown")?.source ?? "";
   return /^#\s+(.+)$/m.exec(text)?.[1];
-}
-
-function hasFigure({ cells }: Notebook): boolean {
-  return cells.some(
-    (cell) =>
-      cell.kind === "code" && cell.outputs.some((output) => "data" in output && PLOTLY_TYPE in output.data),
-  );
 }
 
 function cellHtml(cell: NotebookCell): string {
@@ -86,14 +80,21 @@ function richHtml(data: MimeData): string {
   const markdown = data["text/markdown"];
   if (figure !== undefined) {
     const json = JSON.stringify(figure).replace(/</g, "\\u003c");
-    const picture = typeof svg === "string" ? pictureHtml(svg, data) : "";
-    return `<figure data-plot>${picture}<script type="application/json">${json}</script></figure>`;
+    return figureHtml({ picture: typeof svg === "string" ? pictureHtml(svg, data) : "", json });
   }
-  if (typeof html === "string") return harmless(html);
+  if (typeof html === "string") {
+    return partPlots(html)
+      .map((part) => (typeof part === "string" ? harmless(part) : figureHtml(part)))
+      .join("");
+  }
   if (typeof markdown === "string") return markdownHtml(markdown);
   if (typeof svg === "string") return pictureHtml(svg, data);
   if (typeof png === "string") return `<img alt="" src="data:image/png;base64,${escapeHtml(png.trim())}">`;
   return `<pre>${ansiHtml(String(data["text/plain"] ?? ""))}</pre>`;
+}
+
+function figureHtml({ picture, json }: FoundPlot): string {
+  return `<figure data-plot>${picture}<script type="application/json">${json}</script></figure>`;
 }
 
 function pictureHtml(svg: string, data: MimeData): string {

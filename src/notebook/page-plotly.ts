@@ -37,7 +37,8 @@ new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzi
 var script=document.createElement("script");script.textContent=text;document.head.appendChild(script);
 if(!window.Plotly)return;
 document.querySelectorAll("figure[data-plot]").forEach(function(place){
-var figure=JSON.parse(place.querySelector("script").textContent),target=document.createElement("div");
+var data=place.querySelector('script[type="application/json"]');if(!data)return;
+var figure=JSON.parse(data.textContent),target=document.createElement("div");
 target.style.height=(figure.layout.height||360)+"px";place.replaceChildren(target);
 window.Plotly.newPlot(target,figure.data,figure.layout,{responsive:true,displaylogo:false});});});})();`;
 

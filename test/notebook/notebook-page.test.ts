@@ -62,6 +62,18 @@ describe("an exported page", () => {
     expect(body).toContain('<span class="ansi-red">&lt;script&gt;');
   });
 
+  it("finds the plots inside a value's own page, and takes nothing else for one", () => {
+    const plot = String(plotBundle({ data: [], layout: { height: 90 } }, "<svg/>")["text/html"]);
+    const html = page([
+      code("a", [shown({ "text/html": `<p>words</p>${plot}<p>between</p>${plot}<script>x()</script>` })]),
+    ]);
+    expect(html.match(/<figure data-plot><img [^>]*><script type="application\/json">\{/g)?.length).toBe(2);
+    expect(html).toContain("<p>between</p>");
+    expect(html).not.toContain("x()");
+    const forged = plot.replace("<img ", '<img onerror="alert(1)" ');
+    expect(page([code("a", [shown({ "text/html": forged })])])).not.toContain("onerror");
+  });
+
   it("cannot be broken out of by a figure's data", () => {
     const html = page([code("a", [figure("</script><script>alert(1)</script>")])]);
     expect(html).not.toContain("<script>alert(1)");
