@@ -28,13 +28,21 @@ const fail = (message) => {
   process.exit(1);
 };
 
-const nvcc = [process.env.NVCC, process.env.CUDA_HOME && path.join(process.env.CUDA_HOME, "bin", "nvcc"), "nvcc", "/usr/local/cuda/bin/nvcc"]
+const nvcc = [
+  process.env.NVCC,
+  process.env.CUDA_HOME && path.join(process.env.CUDA_HOME, "bin", "nvcc"),
+  "nvcc",
+  "/usr/local/cuda/bin/nvcc",
+]
   .filter(Boolean)
   .find((candidate) => spawnSync(candidate, ["--version"]).status === 0);
 if (!nvcc) fail("nvcc was not found: install CUDA 13's toolkit, or set NVCC or CUDA_HOME.");
 
 const roots = [option("headers"), process.env.GALVATRON_CUDA_HEADERS].filter(Boolean);
-const python = spawnSync("python3", ["-c", "import sysconfig, nvidia; print(sysconfig.get_paths()['purelib']); print(list(nvidia.__path__)[0])"]);
+const python = spawnSync("python3", [
+  "-c",
+  "import sysconfig, nvidia; print(sysconfig.get_paths()['purelib']); print(list(nvidia.__path__)[0])",
+]);
 if (python.status === 0) roots.push(...python.stdout.toString().trim().split("\n"));
 roots.push(process.env.CUDA_HOME ?? "/usr/local/cuda");
 // A header folder may stand in the root, in root/include, or in an nvidia package below it.
@@ -61,17 +69,33 @@ for (const [header, source] of Object.entries(wanted)) {
   if (place) includes.add(place);
   else missing.push(`${header} (${source})`);
 }
-if (missing.length > 0) fail(`Missing headers: ${missing.join(", ")}.\nLooked in: ${places.filter((p) => existsSync(p)).join(", ")}`);
+if (missing.length > 0)
+  fail(
+    `Missing headers: ${missing.join(", ")}.\nLooked in: ${places.filter((p) => existsSync(p)).join(", ")}`,
+  );
 if (process.argv.includes("--check")) process.exit(0);
 
 const includeFlags = [...includes].map((folder) => `-I${folder}`);
 const shared = path.join(root, "native", "src");
-const cxxFlags = ["-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-comment"];
+const cxxFlags = [
+  "-std=c++20",
+  "-O2",
+  "-fPIC",
+  "-fvisibility=hidden",
+  "-Wall",
+  "-Wextra",
+  "-Wno-unused-parameter",
+  "-Wno-comment",
+];
 // cudnn-frontend is large: optimising it costs minutes and gains nothing.
 const slowToCompile = new Set(["attention.cc"]);
 const sources = [
-  ...readdirSync(path.join(here, "kernels")).filter((f) => f.endsWith(".cu")).map((f) => path.join(here, "kernels", f)),
-  ...readdirSync(here).filter((f) => f.endsWith(".cc")).map((f) => path.join(here, f)),
+  ...readdirSync(path.join(here, "kernels"))
+    .filter((f) => f.endsWith(".cu"))
+    .map((f) => path.join(here, "kernels", f)),
+  ...readdirSync(here)
+    .filter((f) => f.endsWith(".cc"))
+    .map((f) => path.join(here, f)),
   path.join(shared, "ort.cc"),
 ].sort();
 const searched = [here, path.join(here, "kernels"), shared];
@@ -81,7 +105,9 @@ const reads = (file, seen = new Set()) => {
   if (seen.has(file)) return seen;
   seen.add(file);
   for (const [, name] of readFileSync(file, "utf8").matchAll(/^#include "([^"]+)"/gm)) {
-    const found = [path.dirname(file), ...searched].map((folder) => path.join(folder, name)).find((f) => existsSync(f));
+    const found = [path.dirname(file), ...searched]
+      .map((folder) => path.join(folder, name))
+      .find((f) => existsSync(f));
     if (found) reads(found, seen);
   }
   return seen;
@@ -93,11 +119,34 @@ const digest = (source, command) => {
 };
 const commandOf = (source, object) => {
   if (source.endsWith(".cu")) {
-    return [nvcc, "-std=c++17", "-O3", `-gencode=arch=compute_${arch},code=sm_${arch}`, "-Xcompiler", "-fPIC,-fvisibility=hidden", "-c", source, "-o", object];
+    return [
+      nvcc,
+      "-std=c++17",
+      "-O3",
+      `-gencode=arch=compute_${arch},code=sm_${arch}`,
+      "-Xcompiler",
+      "-fPIC,-fvisibility=hidden",
+      "-c",
+      source,
+      "-o",
+      object,
+    ];
   }
   const name = path.basename(source);
-  const flags = slowToCompile.has(name) ? cxxFlags.map((flag) => (flag === "-O2" ? "-O1" : flag)).filter((f) => !/^-W(all|extra)/.test(f)) : cxxFlags;
-  return [process.env.CXX ?? "g++", ...flags, `-I${here}`, `-I${shared}`, ...includeFlags, "-c", source, "-o", object];
+  const flags = slowToCompile.has(name)
+    ? cxxFlags.map((flag) => (flag === "-O2" ? "-O1" : flag)).filter((f) => !/^-W(all|extra)/.test(f))
+    : cxxFlags;
+  return [
+    process.env.CXX ?? "g++",
+    ...flags,
+    `-I${here}`,
+    `-I${shared}`,
+    ...includeFlags,
+    "-c",
+    source,
+    "-o",
+    object,
+  ];
 };
 
 mkdirSync(objects, { recursive: true });
@@ -131,6 +180,21 @@ await Promise.all(
 if (failed) fail("The CUDA library was not built.");
 const library = path.join(out, "libgalvatron_cuda.so");
 // nvcc's linker step brings cudart in statically, so the library loads where there is no CUDA at all.
-const linked = await run([nvcc, "-shared", "-o", library, ...objectFiles, "-cudart", "static", "-Xlinker", "--no-undefined", "-Xlinker", "--exclude-libs,ALL", "-ldl", "-lpthread", "-lrt"]);
+const linked = await run([
+  nvcc,
+  "-shared",
+  "-o",
+  library,
+  ...objectFiles,
+  "-cudart",
+  "static",
+  "-Xlinker",
+  "--no-undefined",
+  "-Xlinker",
+  "--exclude-libs,ALL",
+  "-ldl",
+  "-lpthread",
+  "-lrt",
+]);
 if (linked !== 0) fail("The CUDA library was not linked.");
 process.stdout.write(`${path.relative(root, library)} ${(statSync(library).size / 2 ** 20).toFixed(1)} MB\n`);

@@ -86,7 +86,17 @@ function threads(ranks) {
 function torch(ranks) {
   const { stdout, stderr, status } = spawnSync(
     python,
-    ["test/bench/peers/host_gpt.py", "--ranks", ranks, "--threads", threads(ranks), "--steps", steps, "--warmup", warmup].map(String),
+    [
+      "test/bench/peers/host_gpt.py",
+      "--ranks",
+      ranks,
+      "--threads",
+      threads(ranks),
+      "--steps",
+      steps,
+      "--warmup",
+      warmup,
+    ].map(String),
     { encoding: "utf8" },
   );
   if (status !== 0) throw new Error(stderr);
@@ -104,7 +114,11 @@ async function ours(ranks) {
       programs,
       graphs,
       seed: 0,
-      feed: { dataset: resolveDataset(synthetic(), model, 0, root), optimizer: optimizerFrom({ learningRate: 1e-3 }, total), steps: total },
+      feed: {
+        dataset: resolveDataset(synthetic(), model, 0, root),
+        optimizer: optimizerFrom({ learningRate: 1e-3 }, total),
+        steps: total,
+      },
       tokensPerStep: globalBatch * shape.sequence,
       firstStep: 0,
     },

@@ -17,25 +17,93 @@ const model = (family, { hidden, heads, feedForward, sequence, vocabulary }) => 
   sequence,
   vocabulary,
   kinds: {
-    decoder: { name: "decoder", hidden, heads, keyValueHeads: heads, feedForward, sequence, parameters: 0, forwardFlops: 0 },
+    decoder: {
+      name: "decoder",
+      hidden,
+      heads,
+      keyValueHeads: heads,
+      feedForward,
+      sequence,
+      parameters: 0,
+      forwardFlops: 0,
+    },
   },
   layers: ["decoder"],
   embedding: { parameters: 0 },
   head: { parameters: 0, forwardFlops: 0, tied: family === "gpt" },
   options: {
-    epsilon: 1e-5, initializerRange: 0.02, positions: sequence, activation: "gelu_tanh", theta: 10000, headWidth: hidden / heads,
+    epsilon: 1e-5,
+    initializerRange: 0.02,
+    positions: sequence,
+    activation: "gelu_tanh",
+    theta: 10000,
+    headWidth: hidden / heads,
   },
 });
 const cases = [
-  ["small-gpt", "gpt", "decoder", 2, { hidden: 256, heads: 4, feedForward: 1024, sequence: 256, vocabulary: 1000 }],
-  ["gpt-2048", "gpt", "decoder", 8, { hidden: 2048, heads: 16, feedForward: 8192, sequence: 2048, vocabulary: 50304 }],
-  ["gpt-4096", "gpt", "decoder", 4, { hidden: 4096, heads: 32, feedForward: 16384, sequence: 2048, vocabulary: 50304 }],
-  ["gpt-768", "gpt", "decoder", 32, { hidden: 768, heads: 12, feedForward: 3072, sequence: 1024, vocabulary: 50304 }],
-  ["gpt-768-head", "gpt", "head", 32, { hidden: 768, heads: 12, feedForward: 3072, sequence: 1024, vocabulary: 50304 }],
-  ["gpt-768-embedding", "gpt", "embedding", 32, { hidden: 768, heads: 12, feedForward: 3072, sequence: 1024, vocabulary: 50304 }],
-  ["small-llama", "llama", "decoder", 2, { hidden: 256, heads: 4, feedForward: 704, sequence: 256, vocabulary: 1000 }],
-  ["llama-2048", "llama", "decoder", 8, { hidden: 2048, heads: 16, feedForward: 5504, sequence: 2048, vocabulary: 32000 }],
-  ["llama-4096", "llama", "decoder", 4, { hidden: 4096, heads: 32, feedForward: 11008, sequence: 2048, vocabulary: 32000 }],
+  [
+    "small-gpt",
+    "gpt",
+    "decoder",
+    2,
+    { hidden: 256, heads: 4, feedForward: 1024, sequence: 256, vocabulary: 1000 },
+  ],
+  [
+    "gpt-2048",
+    "gpt",
+    "decoder",
+    8,
+    { hidden: 2048, heads: 16, feedForward: 8192, sequence: 2048, vocabulary: 50304 },
+  ],
+  [
+    "gpt-4096",
+    "gpt",
+    "decoder",
+    4,
+    { hidden: 4096, heads: 32, feedForward: 16384, sequence: 2048, vocabulary: 50304 },
+  ],
+  [
+    "gpt-768",
+    "gpt",
+    "decoder",
+    32,
+    { hidden: 768, heads: 12, feedForward: 3072, sequence: 1024, vocabulary: 50304 },
+  ],
+  [
+    "gpt-768-head",
+    "gpt",
+    "head",
+    32,
+    { hidden: 768, heads: 12, feedForward: 3072, sequence: 1024, vocabulary: 50304 },
+  ],
+  [
+    "gpt-768-embedding",
+    "gpt",
+    "embedding",
+    32,
+    { hidden: 768, heads: 12, feedForward: 3072, sequence: 1024, vocabulary: 50304 },
+  ],
+  [
+    "small-llama",
+    "llama",
+    "decoder",
+    2,
+    { hidden: 256, heads: 4, feedForward: 704, sequence: 256, vocabulary: 1000 },
+  ],
+  [
+    "llama-2048",
+    "llama",
+    "decoder",
+    8,
+    { hidden: 2048, heads: 16, feedForward: 5504, sequence: 2048, vocabulary: 32000 },
+  ],
+  [
+    "llama-4096",
+    "llama",
+    "decoder",
+    4,
+    { hidden: 4096, heads: 32, feedForward: 11008, sequence: 2048, vocabulary: 32000 },
+  ],
 ];
 for (const [name, family, kind, samples, shape] of cases) {
   let layer;
@@ -43,8 +111,18 @@ for (const [name, family, kind, samples, shape] of cases) {
     layer = layerGraphs(
       model(family, shape),
       {
-        kind, samples, precision: "bfloat16", lossTokens: samples * shape.sequence,
-        strategy: { tensorDegree: 1, tensorSplit: "weights", dataDegree: 1, dataParallel: "ddp", recompute: false, placement: "consecutive" },
+        kind,
+        samples,
+        precision: "bfloat16",
+        lossTokens: samples * shape.sequence,
+        strategy: {
+          tensorDegree: 1,
+          tensorSplit: "weights",
+          dataDegree: 1,
+          dataParallel: "ddp",
+          recompute: false,
+          placement: "consecutive",
+        },
       },
       { customOps: true },
     );
@@ -66,7 +144,20 @@ for (const [name, family, kind, samples, shape] of cases) {
   const backward = steps(layer.backward);
   writeFileSync(
     path.join(folder, "layer.json"),
-    JSON.stringify({ name, family, kind, samples, ...shape, values: layer.values, constants: layer.constants, borderInputs: layer.borderInputs, borderOutputs: layer.borderOutputs, saved: layer.saved, forward, backward }),
+    JSON.stringify({
+      name,
+      family,
+      kind,
+      samples,
+      ...shape,
+      values: layer.values,
+      constants: layer.constants,
+      borderInputs: layer.borderInputs,
+      borderOutputs: layer.borderOutputs,
+      saved: layer.saved,
+      forward,
+      backward,
+    }),
   );
   process.stdout.write(`${name}: ${counter} graphs, saved ${layer.saved.length}\n`);
 }

@@ -47,18 +47,27 @@ const lower = (model, plan, customOps) => {
 async function train(model, plan, { on, steps, seed = 1 }) {
   const lowered = lower(model, plan, on === "cuda");
   const pool = await openWorkerPool({
-    addon, onnxRuntimePath: on === "cuda" ? runtime : onnxRuntimePath(), ranks: plan.ranks, device: on, threads: 2,
-    deadlineMs: 60_000, sharedBytesPerRank: 8 * 2 ** 20,
+    addon,
+    onnxRuntimePath: on === "cuda" ? runtime : onnxRuntimePath(),
+    ranks: plan.ranks,
+    device: on,
+    threads: 2,
+    deadlineMs: 60_000,
+    sharedBytesPerRank: 8 * 2 ** 20,
   });
   try {
     const dataset = resolveDataset({ format: "synthetic" }, model, 7, root);
-    const optimizer = optimizerFrom({ learningRate: { peak: 1e-3, warmupSteps: 0, schedule: { kind: "constant" } } }, steps);
+    const optimizer = optimizerFrom(
+      { learningRate: { peak: 1e-3, warmupSteps: 0, schedule: { kind: "constant" } } },
+      steps,
+    );
     const begin = performance.now();
     await pool.load({ ...lowered, seed, feed: { dataset, optimizer, steps }, firstStep: 0 });
     const loadMs = performance.now() - begin;
     const ran = await pool.run(steps);
     return {
-      lowered, loadMs,
+      lowered,
+      loadMs,
       losses: ran.map((ranks) => ranks.reduce((sum, rank) => sum + rank.loss, 0)),
       norms: ran.map((ranks) => ranks[0].gradientNorm),
       stepMs: ran.map((ranks) => Math.max(...ranks.map((rank) => rank.stepMs))),
@@ -93,13 +102,39 @@ async function follows(name, plan) {
   await guarded(name, async () => {
     const expected = await hostLosses(plan.globalBatch);
     const got = await train(tiny, plan, { on: device, steps: 5 });
-    const apart = (a, b) => Math.max(...a.map((x, i) => (Number.isFinite(b[i]) ? Math.abs(b[i] - x) / Math.abs(x) : Number.POSITIVE_INFINITY)));
+    const apart = (a, b) =>
+      Math.max(
+        ...a.map((x, i) =>
+          Number.isFinite(b[i]) ? Math.abs(b[i] - x) / Math.abs(x) : Number.POSITIVE_INFINITY,
+        ),
+      );
     const loss = apart(expected.losses, got.losses);
     const norm = apart(expected.norms, got.norms);
     const ok = loss < 0.01 && norm < 0.05;
-    results.push({ name, ok, loss, norm, plan, losses: got.losses, expected: expected.losses, stepMs: got.stepMs });
-    console.log(`${ok ? "ok  " : "FAIL"} ${name}: losses apart ${loss.toExponential(1)}, gradient norms ${norm.toExponential(1)}; steps ${got.stepMs.map((ms) => ms.toFixed(1)).join(" ")} ms`);
-    if (!ok) console.log("   ", got.losses.join(" "), "| host", expected.losses.join(" "), "| norms", got.norms.join(" "), "|", expected.norms.join(" "));
+    results.push({
+      name,
+      ok,
+      loss,
+      norm,
+      plan,
+      losses: got.losses,
+      expected: expected.losses,
+      stepMs: got.stepMs,
+    });
+    console.log(
+      `${ok ? "ok  " : "FAIL"} ${name}: losses apart ${loss.toExponential(1)}, gradient norms ${norm.toExponential(1)}; steps ${got.stepMs.map((ms) => ms.toFixed(1)).join(" ")} ms`,
+    );
+    if (!ok)
+      console.log(
+        "   ",
+        got.losses.join(" "),
+        "| host",
+        expected.losses.join(" "),
+        "| norms",
+        got.norms.join(" "),
+        "|",
+        expected.norms.join(" "),
+      );
   });
 }
 
@@ -110,7 +145,10 @@ const pick = (count) => {
 };
 
 await follows("one rank", uniformPlan(tiny, { ranks: 1, globalBatch: 8, precision: "bfloat16" }));
-await follows("one rank, two micro-batches, recompute", uniformPlan(tiny, { ranks: 1, globalBatch: 8, microBatches: 2, recompute: true, precision: "bfloat16" }));
+await follows(
+  "one rank, two micro-batches, recompute",
+  uniformPlan(tiny, { ranks: 1, globalBatch: 8, microBatches: 2, recompute: true, precision: "bfloat16" }),
+);
 if (gpus > 1) {
   for (const [name, options] of [
     ["ddp", {}],
@@ -122,7 +160,10 @@ if (gpus > 1) {
     ["pipeline 1f1b", { pipelineDegree: 2, microBatches: 4 }],
     ["pipeline gpipe", { pipelineDegree: 2, microBatches: 4, schedule: "gpipe" }],
   ])
-    await follows(`${gpus} ranks, ${name}`, uniformPlan(tiny, { ranks: gpus, globalBatch: 8, precision: "bfloat16", ...options }));
+    await follows(
+      `${gpus} ranks, ${name}`,
+      uniformPlan(tiny, { ranks: gpus, globalBatch: 8, precision: "bfloat16", ...options }),
+    );
   for (let i = 0; i < Number(option("plans", "8")); i++) {
     const plan = drawPlan(tiny, { ranks: gpus, globalBatch: 8, precision: "bfloat16" }, pick);
     await follows(`${gpus} ranks, drawn: ${describePlan(plan).join(" / ")}`, plan);
@@ -133,8 +174,21 @@ for (const name of option("time", "").split(",").filter(Boolean)) {
   await guarded(name, async () => {
     const sizes = {
       gpt2: [modelSpec("gpt2-small", { vocabulary: 50304 }), { ranks: 1, globalBatch: 32 }],
-      "gpt2-dp": [modelSpec("gpt2-small", { vocabulary: 50304 }), { ranks: gpus, globalBatch: 32 * gpus, dataParallel: "zero2" }],
-      "gpt-1.4b": [modelSpec("gpt", { layers: 24, hidden: 2048, heads: 16, sequence: 2048, vocabulary: 50304, tied: false }), { ranks: gpus, globalBatch: 8 * gpus, dataParallel: gpus > 1 ? "zero2" : "ddp" }],
+      "gpt2-dp": [
+        modelSpec("gpt2-small", { vocabulary: 50304 }),
+        { ranks: gpus, globalBatch: 32 * gpus, dataParallel: "zero2" },
+      ],
+      "gpt-1.4b": [
+        modelSpec("gpt", {
+          layers: 24,
+          hidden: 2048,
+          heads: 16,
+          sequence: 2048,
+          vocabulary: 50304,
+          tied: false,
+        }),
+        { ranks: gpus, globalBatch: 8 * gpus, dataParallel: gpus > 1 ? "zero2" : "ddp" },
+      ],
     };
     const [model, options] = sizes[name];
     const steps = Number(option("steps", "12"));
@@ -147,18 +201,35 @@ for (const name of option("time", "").split(",").filter(Boolean)) {
     const byWhat = {};
     program.instructions.forEach((instruction, i) => {
       const times = got.last[0].instructionsMs;
-      const key = instruction.op === "run" ? `run ${program.graphs[instruction.graph].name}` : `${instruction.op} (${instruction.stream})`;
+      const key =
+        instruction.op === "run"
+          ? `run ${program.graphs[instruction.graph].name}`
+          : `${instruction.op} (${instruction.stream})`;
       byWhat[key] = (byWhat[key] ?? 0) + times[2 * i + 1] - times[2 * i];
     });
     const row = {
-      name, gpus: options.ranks, stepMs, wallMs: wall[wall.length >> 1], tokensPerSecond: (plan.globalBatch * model.sequence) / stepMs * 1e3,
-      loadMs: got.loadMs, stepsMs: got.stepMs, losses: got.losses, instructions: program.instructions.length,
-      arenaMB: got.last[0].arenaBytes / 2 ** 20, onnxRuntimeMB: got.last[0].onnxRuntimeBytes / 2 ** 20, byWhat,
+      name,
+      gpus: options.ranks,
+      stepMs,
+      wallMs: wall[wall.length >> 1],
+      tokensPerSecond: ((plan.globalBatch * model.sequence) / stepMs) * 1e3,
+      loadMs: got.loadMs,
+      stepsMs: got.stepMs,
+      losses: got.losses,
+      instructions: program.instructions.length,
+      arenaMB: got.last[0].arenaBytes / 2 ** 20,
+      onnxRuntimeMB: got.last[0].onnxRuntimeBytes / 2 ** 20,
+      byWhat,
     };
     results.push(row);
-    console.log(`${name}: step ${stepMs.toFixed(2)} ms (wall ${row.wallMs.toFixed(2)}), ${Math.round(row.tokensPerSecond)} tokens/s, arena ${row.arenaMB.toFixed(0)} MB, runtime ${row.onnxRuntimeMB.toFixed(0)} MB, load ${(row.loadMs / 1e3).toFixed(1)} s`);
-    console.log(`  losses ${got.losses.map((x) => x.toFixed(3)).join(" ")}; steps ${got.stepMs.map((x) => x.toFixed(1)).join(" ")}`);
-    for (const [key, ms] of Object.entries(byWhat).sort((a, b) => b[1] - a[1])) console.log(`  ${ms.toFixed(2).padStart(9)} ms  ${key}`);
+    console.log(
+      `${name}: step ${stepMs.toFixed(2)} ms (wall ${row.wallMs.toFixed(2)}), ${Math.round(row.tokensPerSecond)} tokens/s, arena ${row.arenaMB.toFixed(0)} MB, runtime ${row.onnxRuntimeMB.toFixed(0)} MB, load ${(row.loadMs / 1e3).toFixed(1)} s`,
+    );
+    console.log(
+      `  losses ${got.losses.map((x) => x.toFixed(3)).join(" ")}; steps ${got.stepMs.map((x) => x.toFixed(1)).join(" ")}`,
+    );
+    for (const [key, ms] of Object.entries(byWhat).sort((a, b) => b[1] - a[1]))
+      console.log(`  ${ms.toFixed(2).padStart(9)} ms  ${key}`);
   });
 }
 const file = option("json");
