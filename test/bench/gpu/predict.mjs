@@ -144,7 +144,7 @@ const frozen = plans
   })
   .sort((a, b) => a.stepMs - b.stepMs);
 const predictionsHash = createHash("sha256")
-  .update(JSON.stringify(frozen.map(({ lowered: _, ...rest }) => rest)))
+  .update(JSON.stringify(frozen.map(({ lowered, ...rest }) => rest)))
   .digest("hex")
   .slice(0, 16);
 console.log(
