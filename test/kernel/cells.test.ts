@@ -189,7 +189,9 @@ describe("errors", () => {
 
   it("stop the cells sent with them, and none sent later", async () => {
     // Fails late enough that the next cell is surely waiting by then.
-    const first = client.run("await new Promise((go) => setTimeout(go, 500)); throw new Error('stop')");
+    const first = client.run("await new Promise((go) => setTimeout(go, 500)); throw new Error('stop')", {
+      stop_on_error: true,
+    });
     const second = client.run("'never'");
     expect((await first).reply.status).toBe("error");
     expect((await second).reply.status).toBe("aborted");
