@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
-#include "libraries.h"
+#include "cuda-libraries.h"
 
 namespace cudnn_frontend {
 void* cudnn_dlhandle = nullptr;

@@ -97,6 +97,7 @@ const sources = [
     .filter((f) => f.endsWith(".cc"))
     .map((f) => path.join(here, f)),
   path.join(shared, "ort.cc"),
+  path.join(shared, "cuda-libraries.cc"),
 ].sort();
 const searched = [here, path.join(here, "kernels"), shared];
 

@@ -13,7 +13,7 @@
 #include "cuda-check.h"
 #include "cuda-graphs.h"
 #include "device.h"
-#include "libraries.h"
+#include "cuda-libraries.h"
 #include "nccl-groups.h"
 #include "step-events.h"
 
@@ -582,40 +582,6 @@ void refuseOtherAbi(uint32_t abi) {
                           ", the addon " + std::to_string(abi) + ". Build both again: npm run build:native, npm run build:cuda.");
 }
 
-std::string versionOf(Library which) {
-  const auto numbers = [](int version, int major, int minor) {
-    return std::to_string(version / major) + "." + std::to_string(version % major / minor);
-  };
-  switch (which) {
-    case Library::cudart: {
-      using Get = cudaError_t (*)(int*);
-      const auto get = reinterpret_cast<Get>(symbol(which, "cudaRuntimeGetVersion"));
-      int version = 0;
-      return get && get(&version) == cudaSuccess ? numbers(version, 1000, 10) : "";
-    }
-    case Library::nccl: {
-      using Get = int (*)(int*);
-      const auto get = reinterpret_cast<Get>(symbol(which, "ncclGetVersion"));
-      int version = 0;
-      return get && get(&version) == 0 ? numbers(version, 10000, 100) + "." + std::to_string(version % 100) : "";
-    }
-    case Library::cudnn: {
-      using Get = size_t (*)();
-      const auto get = reinterpret_cast<Get>(symbol(which, "cudnnGetVersion"));
-      const int version = get ? static_cast<int>(get()) : 0;
-      return version ? numbers(version, 10000, 100) + "." + std::to_string(version % 100) : "";
-    }
-    case Library::cublasLt: {
-      using Get = size_t (*)();
-      const auto get = reinterpret_cast<Get>(symbol(which, "cublasLtGetVersion"));
-      const int version = get ? static_cast<int>(get()) : 0;
-      return version ? numbers(version, 10000, 100) : "";
-    }
-    default:
-      return "";
-  }
-}
-
 }  // namespace
 }  // namespace galvatron::cuda
 
@@ -630,14 +596,6 @@ GALVATRON_EXPORT galvatron::Device* galvatronOpenDevice(uint32_t abi, const galv
 GALVATRON_EXPORT void galvatronProbe(uint32_t abi, galvatron::DeviceProbe* probe) {
   using namespace galvatron::cuda;
   refuseOtherAbi(abi);
-  for (const Library which : {Library::cudart, Library::nvrtc, Library::cublasLt, Library::cublas, Library::curand,
-                              Library::cufft, Library::nvjitlink, Library::cudnn, Library::nccl}) {
-    const OpenedLibrary& found = library(which);
-    std::vector<std::string> searched = found.searched;
-    if (found.handle) searched = {found.path};
-    probe->libraries.push_back({std::string(found.name) + " (" + found.soname + ", " + found.expected + " expected)",
-                                found.handle != nullptr, versionOf(which), searched});
-  }
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess) {
     (void)cudaGetLastError();

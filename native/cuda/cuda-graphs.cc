@@ -4,7 +4,7 @@
 
 #include "custom-ops.h"
 #include "failure.h"
-#include "libraries.h"
+#include "cuda-libraries.h"
 
 namespace galvatron::cuda {
 namespace {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
-#include "libraries.h"
+#include "cuda-libraries.h"
 
 namespace gv {
 int fail(cudaError_t error, const char* where);

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <tuple>
 
-#include "libraries.h"
+#include "cuda-libraries.h"
 
 namespace galvatron::cuda {
 

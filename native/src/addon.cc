@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include "cuda-libraries.h"
 #include "cuda-library.h"
 #include "fill-normal.h"
 #include "js-error.h"
@@ -39,6 +40,9 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
     const Ort& ort = openOrt(options.at("onnxRuntimePath").text());
     DeviceProbe found;
     probeCuda(found);
+    if (options.at("libraries").boolean()) {
+      for (LibraryFound& library : cuda::findLibraries()) found.libraries.push_back(std::move(library));
+    }
 
     const Napi::Object onnxRuntime = Napi::Object::New(env);
     onnxRuntime.Set("path", ort.path);

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { memoryText } from "../base/memory-size.js";
@@ -7,7 +7,7 @@ import type { NativeProbe } from "../device/addon.js";
 import { loadAddon } from "../device/load-addon.js";
 import { onnxRuntimePath } from "../device/onnx-runtime-path.js";
 import { textTable } from "../display/html-table.js";
-import { hostMachine } from "../runtime/machine.js";
+import { cudaProviderPath, hostMachine } from "../runtime/machine.js";
 import { readArguments } from "./args.js";
 import { type Command, printJson } from "./terminal.js";
 
@@ -94,7 +94,7 @@ function hostFindings(): readonly Finding[] {
 function nativeFindings(): readonly Finding[] {
   let probe: NativeProbe;
   try {
-    probe = loadAddon().probe({ onnxRuntimePath: onnxRuntimePath() });
+    probe = loadAddon().probe({ onnxRuntimePath: onnxRuntimePath(), libraries: true });
   } catch (error) {
     return [
       {
@@ -107,14 +107,7 @@ function nativeFindings(): readonly Finding[] {
     ];
   }
   const { onnxRuntime, libraries, devices } = probe;
-  const remedies: Readonly<Record<string, string>> = {
-    nccl: "install NVIDIA's libnccl2; needed for GPU training only",
-    cuda: "install the NVIDIA driver and the CUDA runtime; needed for GPU training only",
-    cudnn: "install NVIDIA's cuDNN 9; needed for GPU training only",
-  };
-  const remedyOf = (name: string): string =>
-    Object.entries(remedies).find(([key]) => name.toLowerCase().includes(key))?.[1] ??
-    "needed for GPU training only";
+  const provider = cudaProviderPath(onnxRuntime.path);
   return [
     { what: "native addon", found: true, detail: "built", needed: true, remedy: "npm run build" },
     {
@@ -132,14 +125,40 @@ function nativeFindings(): readonly Finding[] {
       remedy: remedyOf(library.name),
     })),
     {
+      what: "ONNX Runtime's CUDA provider",
+      found: existsSync(provider),
+      detail: existsSync(provider) ? provider : `${provider} is not there`,
+      needed: false,
+      remedy: `that of release ${onnxRuntime.version} for CUDA 13, from where docs/gpu.md says; for GPU training only`,
+    },
+    {
       what: "GPUs",
       found: devices.length > 0,
       detail:
         devices.map((device) => `${device.name} (${memoryText(device.memoryBytes)})`).join(", ") || "none",
       needed: false,
-      remedy: "training on the host works without",
+      remedy: "an NVIDIA driver for CUDA 13 (580 or newer) and a GPU; training on the host works without",
     },
   ];
+}
+
+/** pip packages that bring a library, by the first words of its name. */
+const CUDA_PACKAGES: readonly (readonly [name: string, packages: string])[] = [
+  ["CUDA runtime", "nvidia-cuda-runtime"],
+  ["NVRTC", "nvidia-cuda-nvrtc"],
+  ["cuBLAS", "nvidia-cublas"],
+  ["cuRAND", "nvidia-curand"],
+  ["cuFFT", "nvidia-cufft"],
+  ["nvJitLink", "nvidia-nvjitlink"],
+  ["cuDNN", "nvidia-cudnn-cu13"],
+  ["NCCL", "nvidia-nccl-cu13"],
+];
+
+function remedyOf(library: string): string {
+  const known = CUDA_PACKAGES.find(([name]) => library.startsWith(name));
+  return known
+    ? `pip install ${known[1]}, or set GALVATRON_CUDA_LIBRARIES to its folder (docs/gpu.md); for GPU training only`
+    : "npm run build:cuda, which needs nvcc 13 (docs/gpu.md); for GPU training only";
 }
 
 function notebookFindings(): readonly Finding[] {

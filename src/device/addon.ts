@@ -7,8 +7,12 @@ import type { Program } from "../program/program.js";
 export interface NativeAddon {
   /** ABI of the addon itself; compared with the SDK's at load. */
   readonly abi: number;
-  /** What the addon finds at run time: ONNX Runtime's version and providers, CUDA, NCCL, and where it looked. */
-  probe(options: { readonly onnxRuntimePath: string }): NativeProbe;
+  /** What the addon finds at run time: ONNX Runtime's version and providers, GPUs and what runs them. */
+  probe(options: {
+    readonly onnxRuntimePath: string;
+    /** Look also for each CUDA library, its version and place (some 50 ms). */
+    readonly libraries: boolean;
+  }): NativeProbe;
   openWorker(options: WorkerOptions): NativeWorker;
   /** Creates the shared memory in which host ranks meet; `unlinkShared` removes its name once all are in. */
   createShared(options: {

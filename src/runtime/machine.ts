@@ -19,6 +19,11 @@ export interface Machine {
   readonly threadsPerRank: number;
 }
 
+/** Where ONNX Runtime looks for its CUDA provider: beside its own library. */
+export function cudaProviderPath(onnxRuntimePath: string): string {
+  return join(dirname(onnxRuntimePath), CUDA_PROVIDER);
+}
+
 /**
  * The GPUs of this host as a cluster of one node, or null where there are none.
  *
@@ -27,7 +32,7 @@ export interface Machine {
  */
 export function cudaMachine(probe: NativeProbe, ranks: number = probe.devices.length): Machine | null {
   const [first] = probe.devices;
-  if (!first || !existsSync(join(dirname(probe.onnxRuntime.path), CUDA_PROVIDER))) return null;
+  if (!first || !existsSync(cudaProviderPath(probe.onnxRuntime.path))) return null;
   if (ranks > probe.devices.length)
     throw new GalvatronError(
       "ARGUMENT_INVALID",

@@ -37,12 +37,14 @@ test("an addon that is not built, or not for this machine, is told with what to 
 });
 
 test("the addon finds ONNX Runtime of the pinned release, and says where it looked for CUDA", () => {
-  const probe = loadAddon().probe({ onnxRuntimePath: onnxRuntimePath() });
+  const probe = loadAddon().probe({ onnxRuntimePath: onnxRuntimePath(), libraries: true });
   expect(probe.onnxRuntime.version).toBe("1.29.0");
   expect(probe.onnxRuntime.providers).toContain("CPUExecutionProvider");
   const cuda = probe.libraries.find((library) => library.name === "libgalvatron_cuda.so");
   const place = join(packageRoot(), "build", "native", "libgalvatron_cuda.so");
   expect(cuda?.searched[0]?.startsWith(place)).toBe(true);
+  const nccl = probe.libraries.find((library) => library.name === "NCCL (libnccl.so.2, 2.28 expected)");
+  if (!nccl?.found) expect(nccl?.searched.some((folder) => folder.startsWith("system"))).toBe(true);
 });
 
 test("native failures are the SDK's own errors", () => {

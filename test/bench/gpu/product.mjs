@@ -34,7 +34,7 @@ export const machine =
   device === "host"
     ? hostMachine(Number(option("ranks", "2")))
     : cudaMachine(
-        loadAddon().probe({ onnxRuntimePath: runtime }),
+        loadAddon().probe({ onnxRuntimePath: runtime, libraries: false }),
         option("ranks") && Number(option("ranks")),
       );
 if (!machine) {

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "device.h"
+
 // The CUDA libraries that we open at run time. Search order for each: the folders of GALVATRON_CUDA_LIBRARIES (colon
 // separated), the system's own search (LD_LIBRARY_PATH, ld.so.cache), the `nvidia` packages of the Python on PATH,
 // /usr/local/cuda/lib64. Nothing here needs a GPU.
@@ -25,6 +27,9 @@ const OpenedLibrary& library(Library which);
 
 // Address of a function, or null where the library or the function is missing.
 void* symbol(Library which, const char* name);
+
+// Every library with its version and place, or where it was looked for. Starts a Python once: some 50 ms.
+std::vector<LibraryFound> findLibraries();
 
 // Opens all that ONNX Runtime's CUDA provider is linked to, so that the loader finds them by soname.
 void openProviderDependencies();

@@ -1,4 +1,4 @@
-#include "libraries.h"
+#include "cuda-libraries.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -100,6 +100,40 @@ OpenedLibrary open(const Wanted& wanted) {
   return result;
 }
 
+std::string versionOf(Library which) {
+  const auto numbers = [](int version, int major, int minor) {
+    return std::to_string(version / major) + "." + std::to_string(version % major / minor);
+  };
+  switch (which) {
+    case Library::cudart: {
+      using Get = int (*)(int*);
+      const auto get = reinterpret_cast<Get>(symbol(which, "cudaRuntimeGetVersion"));
+      int version = 0;
+      return get && get(&version) == 0 ? numbers(version, 1000, 10) : "";
+    }
+    case Library::nccl: {
+      using Get = int (*)(int*);
+      const auto get = reinterpret_cast<Get>(symbol(which, "ncclGetVersion"));
+      int version = 0;
+      return get && get(&version) == 0 ? numbers(version, 10000, 100) + "." + std::to_string(version % 100) : "";
+    }
+    case Library::cudnn: {
+      using Get = size_t (*)();
+      const auto get = reinterpret_cast<Get>(symbol(which, "cudnnGetVersion"));
+      const int version = get ? static_cast<int>(get()) : 0;
+      return version ? numbers(version, 10000, 100) + "." + std::to_string(version % 100) : "";
+    }
+    case Library::cublasLt: {
+      using Get = size_t (*)();
+      const auto get = reinterpret_cast<Get>(symbol(which, "cublasLtGetVersion"));
+      const int version = get ? static_cast<int>(get()) : 0;
+      return version ? numbers(version, 10000, 100) : "";
+    }
+    default:
+      return "";
+  }
+}
+
 }  // namespace
 
 const OpenedLibrary& library(Library which) {
@@ -114,6 +148,18 @@ const OpenedLibrary& library(Library which) {
 void* symbol(Library which, const char* name) {
   void* handle = library(which).handle;
   return handle ? dlsym(handle, name) : nullptr;
+}
+
+std::vector<LibraryFound> findLibraries() {
+  std::vector<LibraryFound> all;
+  for (size_t i = 0; i < kWanted.size(); i++) {
+    const auto which = static_cast<Library>(i);
+    const OpenedLibrary& opened = library(which);
+    all.push_back({std::string(opened.name) + " (" + opened.soname + ", " + opened.expected + " expected)",
+                   opened.handle != nullptr, versionOf(which),
+                   opened.handle ? std::vector<std::string>{opened.path} : opened.searched});
+  }
+  return all;
 }
 
 void openProviderDependencies() {
