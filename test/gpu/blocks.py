@@ -97,14 +97,48 @@ def reference_gpt(layer):
     return out, {name: value.grad for name, value in t.items()}
 
 
+def reference_llama(layer):
+    """As reference_gpt: RMS norm, rotary halves, SwiGLU, no biases."""
+    s, t = layer.spec, {k: v.double() for k, v in layer.tensors.items() if k in layer.spec["values"]
+                        and layer.spec["values"][k]["role"] in ("parameter", "borderInput")}
+    for x in t.values():
+        x.requires_grad_()
+    x = t["input"]
+    sequence, batch, hidden = x.shape
+    heads = s["heads"]
+    width = hidden // heads
+
+    def norm(name, value):
+        return value * (value.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * t[f"{name}.weight"]
+
+    frequency = 10000.0 ** (-torch.arange(0, width, 2, device="cuda").double() / width)
+    angle = torch.outer(torch.arange(sequence, device="cuda").double(), frequency)[:, None, None, :]
+    cosine, sine = angle.cos(), angle.sin()
+
+    def rotate(value):
+        a, b = value.chunk(2, -1)
+        return torch.cat([a * cosine - b * sine, b * cosine + a * sine], -1)
+
+    normed = norm("attention.norm", x)
+    q, k, v = ((normed @ t[f"attention.{n}.weight"].T).view(sequence, batch, heads, width) for n in ("query", "key", "value"))
+    q, k, v = (value.permute(1, 2, 0, 3) for value in (rotate(q), rotate(k), v))
+    scores = (q @ k.transpose(-1, -2)) * width**-0.5
+    mask = torch.ones(sequence, sequence, device="cuda", dtype=torch.bool).tril()
+    context = scores.masked_fill(~mask, -torch.inf).softmax(-1) @ v
+    middle = x + context.permute(2, 0, 1, 3).reshape(sequence, batch, hidden) @ t["attention.output.weight"].T
+    inner = norm("feedForward.norm", middle)
+    inner = F.silu(inner @ t["feedForward.gate.weight"].T) * (inner @ t["feedForward.up.weight"].T)
+    out = middle + inner @ t["feedForward.down.weight"].T
+    out.backward(layer.tensors["hidden.gradient"].double())
+    return out, {name: value.grad for name, value in t.items()}
+
+
 def check_block(graphs, folder):
     layer = Layer(graphs, folder)
     layer.run("forward")
     layer.run("backward")
     torch.cuda.synchronize()
-    if layer.spec["family"] != "gpt":
-        return
-    out, gradients = reference_gpt(layer)
+    out, gradients = (reference_gpt if layer.spec["family"] == "gpt" else reference_llama)(layer)
     errors = {"hidden": gv.relative_error(layer.tensors["hidden"], out)}
     for name, gradient in gradients.items():
         errors[name] = gv.relative_error(layer.tensors[f"{name}.gradient"], gradient)
