@@ -1,7 +1,7 @@
 """The product's own layer graphs (test/gpu/dump-graphs.mjs) on ONNX Runtime's CUDA provider with our custom ops:
 gradients against PyTorch in float64, then times, uncaptured and captured, beside PyTorch's compiled block.
 
-python3 test/gpu/blocks.py GRAPHS ONNXRUNTIME.so [--json FILE] [--no-peer] [--cases a,b]
+python3 test/gpu/blocks.py GRAPHS ONNXRUNTIME.so [--json FILE] [--no-peer] [--no-eager] [--breakdown] [--cases a,b]
 """
 import ctypes
 import json
@@ -16,6 +16,7 @@ import gv
 
 sys.path.insert(0, os.path.join(gv.ROOT, "test", "bench", "peers"))
 from block import time_block  # noqa: E402
+from kernel_shares import step_breakdown  # noqa: E402
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int64": torch.int64, "float64": torch.float64}
 results = []
@@ -183,13 +184,21 @@ def time_case(graphs, folder, with_peer):
         row["captured_ms"] = gv.time_ms(graph.replay)
     except Exception as error:
         row["capture_error"] = str(error)[:300]
+    if "--breakdown" in sys.argv:
+        try:
+            row["breakdown"] = step_breakdown(both, 4)
+        except Exception as error:
+            row["breakdown_error"] = str(error)[:300]
     layer.tensors.clear()
     if with_peer and s["kind"] == "decoder":
         torch.cuda.empty_cache()
-        for compiled in (False, True):
+        for compiled in (True,) if "--no-eager" in sys.argv else (False, True):
             try:
-                row["peer_compiled_ms" if compiled else "peer_eager_ms"] = time_block(
-                    gv.time_ms, s["family"], s["samples"], s["sequence"], s["hidden"], s["heads"], s["feedForward"], compiled)["both_ms"]
+                peer = time_block(gv.time_ms, s["family"], s["samples"], s["sequence"], s["hidden"], s["heads"], s["feedForward"],
+                                  compiled, "--breakdown" in sys.argv)
+                row["peer_compiled_ms" if compiled else "peer_eager_ms"] = peer["both_ms"]
+                if "breakdown" in peer:
+                    row["peer_breakdown"] = peer["breakdown"]
             except Exception as error:
                 print("  peer:", str(error)[:300], flush=True)
         best = row.get("captured_ms", row["uncaptured_ms"])
@@ -198,7 +207,11 @@ def time_case(graphs, folder, with_peer):
         h, f, tokens = s["hidden"], s["feedForward"], s["samples"] * s["sequence"]
         row["tflops"] = 3 * (2 * tokens * (4 * h * h + (2 if s["family"] == "gpt" else 3) * h * f) + 2 * tokens * s["sequence"] * h) / best / 1e9
     results.append(row)
-    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+    short = {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items() if not k.endswith("breakdown")}
+    print(json.dumps(short), flush=True)
+    for side in ("breakdown", "peer_breakdown"):
+        if side in row:
+            print(" ", side, json.dumps({k: round(v, 3) for k, v in row[side].items() if k != "kernels"}), flush=True)
 
 
 def main():

@@ -31,7 +31,12 @@ def record(name, limit, **pairs):
         print(f"{'ok  ' if ok else 'FAIL'} {name}: " + " ".join(f"{k} {v:.1e}" for k, v in errors.items()), flush=True)
 
 
+ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
+
+
 def guarded(name, case):
+    if ONLY not in name:
+        return
     try:
         case()
         torch.cuda.synchronize()
