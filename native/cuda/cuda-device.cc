@@ -12,8 +12,9 @@
 
 #include "cuda-check.h"
 #include "cuda-graphs.h"
-#include "device.h"
 #include "cuda-libraries.h"
+#include "device.h"
+#include "load-trace.h"
 #include "nccl-groups.h"
 #include "step-events.h"
 
@@ -88,7 +89,7 @@ bool flag(const char* name, bool otherwise) {
 class CudaDevice final : public Device {
  public:
   CudaDevice(const DeviceOptions& options, Meeting& meeting)
-      : options_(options), meeting_(meeting), groups_(options.rank, meeting) {
+      : options_(options), meeting_(meeting), groups_(options.rank, meeting), trace_(options.rank) {
     int devices = 0;
     const cudaError_t found = cudaGetDeviceCount(&devices);
     if (found != cudaSuccess || options.deviceIndex >= devices) {
@@ -125,6 +126,7 @@ class CudaDevice final : public Device {
   Address open(const Program& program) override {
     use();
     unload();
+    trace_.begin();
     program_ = &program;
     arenaBytes_ = program.arenaBytes;
     check(cudaMalloc(&arena_, std::max<size_t>(arenaBytes_, 256)),
@@ -134,6 +136,7 @@ class CudaDevice final : public Device {
     used_.assign(kStreams, false);
     for (const Instruction& instruction : program.instructions) used_[static_cast<size_t>(instruction.stream)] = true;
     used_[static_cast<size_t>(Stream::compute)] = true;
+    trace_.mark("arena");
     return reinterpret_cast<Address>(arena_);
   }
 
@@ -173,7 +176,8 @@ class CudaDevice final : public Device {
 
   void ready() override {
     use();
-    groups_.openAll();
+    trace_.mark(std::to_string(sessions_.size()) + " graphs");
+    groups_.openAll([this](const std::string& opened) { trace_.mark(opened); });
     // Every graph once, on zeros: libraries load, plans are chosen and memory grows now, not in a step.
     for (const auto& [graph, binding] : warmups_) graphs_->run(binding);
     check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
@@ -183,6 +187,7 @@ class CudaDevice final : public Device {
     }
     check(cudaMemset(arena_, 0, std::max<size_t>(arenaBytes_, 256)), "clearing the arena");
     check(cudaDeviceSynchronize(), "warm-up");
+    trace_.mark("warm-up");
     steps_ = 0;
     captures_ = flag("GALVATRON_CUDA_CAPTURE", true);
   }
@@ -241,6 +246,8 @@ class CudaDevice final : public Device {
     }
     await();
     steps_++;
+    if (steps_ <= kStepsThatAllocate) trace_.mark("step " + std::to_string(steps_));
+    if (steps_ == kStepsThatAllocate) trace_.write();
     times.stepMs = events_.stepMs();
     events_.read(times.instructionsMs);
   }
@@ -550,6 +557,7 @@ class CudaDevice final : public Device {
   const DeviceOptions options_;
   Meeting& meeting_;
   NcclGroups groups_;
+  LoadTrace trace_;
   std::unique_ptr<CudaGraphs> graphs_;
   cudaStream_t streams_[kStreams] = {};
   cudaEvent_t fork_ = nullptr;

@@ -105,14 +105,23 @@ gv_matmul_shape product_shape(const Call& call, int64_t m, int64_t n, int64_t k,
 }
 
 int linear(const Call& call) {
-  const auto x = call.input(0), weight = call.input(1), bias = call.input(2);
+  const auto x = call.input(0), weight = call.input(1), bias = call.input(2), addend = call.input(3);
   const int64_t rows = rows_of(x.shape), k = weight.shape[1], n = weight.shape[0];
   void* y = call.output(0, with_last(x.shape, n));
   gv_matmul_shape s = product_shape(call, rows, n, k, call.type);
   s.transpose_b = 1;
   s.lead_a = s.lead_b = k;
   s.epilogue = bias.data ? GV_EPILOGUE_BIAS : GV_EPILOGUE_NONE;
-  return gv_matmul(call.stream, &s, x.data, weight.data, nullptr, y, const_cast<void*>(bias.data), nullptr);
+  void* shift = const_cast<void*>(bias.data);
+  if (addend.data) {
+    s.beta = 1;
+    if (gv_matmul(call.stream, &s, x.data, weight.data, addend.data, y, shift, nullptr) == 0) return 0;
+    // Not every library release has a product with bias and addend for every shape.
+    s.beta = 0;
+    if (const int code = gv_matmul(call.stream, &s, x.data, weight.data, nullptr, y, shift, nullptr)) return code;
+    return gv_add(call.stream, call.type, y, addend.data, y, rows * n);
+  }
+  return gv_matmul(call.stream, &s, x.data, weight.data, nullptr, y, shift, nullptr);
 }
 
 int linear_input_gradient(const Call& call) {
@@ -155,13 +164,13 @@ int layer_norm(const Call& call) {
 
 int layer_norm_gradient(const Call& call) {
   const auto dy = call.input(0), x = call.input(1), scale = call.input(2), mean = call.input(3),
-             deviation = call.input(4);
+             deviation = call.input(4), addend = call.input(5);
   const int64_t columns = x.shape.back();
   void* dx = call.output(0, x.shape);
   void* dscale = call.output(1, {columns});
   void* dshift = call.output(2, {columns});
   return gv_norm_backward(call.stream, call.type, GV_FLOAT32, 0, 0, dy.data, x.data, scale.data, mean.as<float>(),
-                          deviation.as<float>(), nullptr, dx, dscale, dshift, rows_of(x.shape), columns);
+                          deviation.as<float>(), addend.data, dx, dscale, dshift, rows_of(x.shape), columns);
 }
 
 int rms_norm(const Call& call) {
@@ -173,12 +182,13 @@ int rms_norm(const Call& call) {
 }
 
 int rms_norm_gradient(const Call& call) {
-  const auto dy = call.input(0), x = call.input(1), scale = call.input(2), inverse = call.input(3);
+  const auto dy = call.input(0), x = call.input(1), scale = call.input(2), inverse = call.input(3),
+             addend = call.input(4);
   const int64_t columns = x.shape.back();
   void* dx = call.output(0, x.shape);
   void* dscale = call.output(1, {columns});
   return gv_norm_backward(call.stream, call.type, GV_FLOAT32, 1, 0, dy.data, x.data, scale.data, nullptr,
-                          inverse.as<float>(), nullptr, dx, dscale, nullptr, rows_of(x.shape), columns);
+                          inverse.as<float>(), addend.data, dx, dscale, nullptr, rows_of(x.shape), columns);
 }
 
 int gelu(const Call& call) {
@@ -190,8 +200,8 @@ int gelu(const Call& call) {
 int gelu_gradient(const Call& call) {
   const auto dy = call.input(0), x = call.input(1);
   return gv_gelu_backward(call.stream, call.type, GV_FLOAT32, static_cast<int>(call.integer("approximate")), 0,
-                          dy.data, x.data, nullptr, call.output(0, x.shape), nullptr, rows_of(x.shape),
-                          x.shape.back());
+                          dy.data, x.data, nullptr, call.output(0, x.shape), call.output(1, {x.shape.back()}),
+                          rows_of(x.shape), x.shape.back());
 }
 
 int swiglu(const Call& call) {
@@ -368,16 +378,16 @@ struct Declaration {
 
 const std::vector<Declaration>& declarations() {
   static const auto& table = *new std::vector<Declaration>{
-      {"Linear", "T T T?", "T", {}, linear},
+      {"Linear", "T T T? T?", "T", {}, linear},
       {"LinearInputGradient", "T T T?", "T", {}, linear_input_gradient},
       {"WeightGradient", "T T", "f", {}, weight_gradient},
       {"ColumnSum", "T", "f", {}, column_sum},
       {"LayerNormalization", "T T T", "T f? f?", {"epsilon:f"}, layer_norm},
-      {"LayerNormalizationGradient", "T T T f f", "T f? f?", {}, layer_norm_gradient},
+      {"LayerNormalizationGradient", "T T T f f T?", "T f? f?", {}, layer_norm_gradient},
       {"RmsNormalization", "T T", "T f?", {"epsilon:f"}, rms_norm},
-      {"RmsNormalizationGradient", "T T T f", "T f?", {}, rms_norm_gradient},
+      {"RmsNormalizationGradient", "T T T f T?", "T f?", {}, rms_norm_gradient},
       {"Gelu", "T", "T", {"approximate:s"}, gelu},
-      {"GeluGradient", "T T", "T", {"approximate:s"}, gelu_gradient},
+      {"GeluGradient", "T T", "T f?", {"approximate:s"}, gelu_gradient},
       {"SwiGlu", "T T", "T", {}, swiglu},
       {"SwiGluGradient", "T T T", "T T", {}, swiglu_gradient},
       {"Rotary", "T f f", "T", {"inverse:i"}, rotary},

@@ -1,5 +1,7 @@
 #include "nccl-groups.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <numeric>
 #include <tuple>
@@ -51,7 +53,15 @@ int NcclGroups::placeOf(int handle, int rank) const {
   return static_cast<int>(std::find(ranks.begin(), ranks.end(), rank) - ranks.begin());
 }
 
-void NcclGroups::openAll() {
+namespace {
+// Transfers wait on their multiprocessors for the other side: fewer of them leave more to the computing beside them.
+int transferBlocks() {
+  const char* value = getenv("GALVATRON_NCCL_TRANSFER_BLOCKS");
+  return value && *value ? atoi(value) : 0;
+}
+}  // namespace
+
+void NcclGroups::openAll(const std::function<void(const std::string&)>& opened) {
   std::vector<size_t> order(conversations_.size());
   std::iota(order.begin(), order.end(), size_t{0});
   // A total order that does not depend on the rank: two ranks meet their common conversations in the same sequence.
@@ -67,9 +77,11 @@ void NcclGroups::openAll() {
     meeting_.broadcast(c.ranks, &id, sizeof id);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 1;
+    if (c.channel >= kStreams && transferBlocks() > 0) config.minCTAs = config.maxCTAs = transferBlocks();
     nccl().check(nccl().ncclCommInitRankConfig(&c.communicator, static_cast<int>(c.ranks.size()), id,
                                                placeOf(static_cast<int>(index), rank_), &config),
                  "communicator of " + std::to_string(c.ranks.size()) + " ranks");
+    opened("communicator of " + std::to_string(c.ranks.size()) + " ranks, channel " + std::to_string(c.channel));
   }
 }
 

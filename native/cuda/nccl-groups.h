@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 #include <nccl.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -39,7 +40,8 @@ class NcclGroups {
   int nameGroup(const std::vector<int>& ranks, Stream stream);
   // The stream is the sender's.
   int nameTransfer(int sender, int receiver, Stream senderStream);
-  void openAll();
+  // Tells of each communicator that it opened.
+  void openAll(const std::function<void(const std::string&)>& opened);
 
   ncclComm_t at(int handle) const { return conversations_[static_cast<size_t>(handle)].communicator; }
   const std::vector<int>& ranksOf(int handle) const { return conversations_[static_cast<size_t>(handle)].ranks; }

@@ -9,6 +9,7 @@
 #include "js-field.h"
 #include "meeting-place.h"
 #include "ort-environment.h"
+#include "round-bfloat16.h"
 #include "worker.h"
 
 namespace galvatron {
@@ -102,6 +103,20 @@ Napi::Value fillNormalAtTheDoor(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value roundBfloat16AtTheDoor(const Napi::CallbackInfo& info) {
+  return atTheDoor(info.Env(), [&]() -> Napi::Value {
+    const auto typed = [&](size_t index, napi_typedarray_type type) {
+      return info[index].IsTypedArray() && info[index].As<Napi::TypedArray>().TypedArrayType() == type;
+    };
+    if (!typed(0, napi_float32_array) || !typed(1, napi_uint16_array) ||
+        info[0].As<Napi::TypedArray>().ElementLength() != info[1].As<Napi::TypedArray>().ElementLength())
+      throw Failure("ARGUMENT_INVALID", "roundBfloat16 expected a Float32Array and a Uint16Array of the same length.");
+    Napi::Float32Array source = info[0].As<Napi::Float32Array>();
+    roundBfloat16(source.Data(), info[1].As<Napi::Uint16Array>().Data(), source.ElementLength());
+    return info.Env().Undefined();
+  });
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("abi", Napi::Number::New(env, kAddonAbi));
   exports.Set("probe", Napi::Function::New<probe>(env));
@@ -109,6 +124,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("createShared", Napi::Function::New<createSharedAtTheDoor>(env));
   exports.Set("unlinkShared", Napi::Function::New<unlinkSharedAtTheDoor>(env));
   exports.Set("fillNormal", Napi::Function::New<fillNormalAtTheDoor>(env));
+  exports.Set("roundBfloat16", Napi::Function::New<roundBfloat16AtTheDoor>(env));
   exports.Set("useErrorClass", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 useErrorClass(info.Env(), info[0].As<Napi::Function>());
               }));

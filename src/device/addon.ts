@@ -31,6 +31,8 @@ export interface NativeAddon {
       readonly standardDeviation: number;
     },
   ): void;
+  /** Rounds to bfloat16, to nearest and ties to even, over all cores; values are finite. */
+  roundBfloat16(source: Float32Array, target: Uint16Array): void;
 }
 
 export interface NativeProbe {

@@ -21,16 +21,16 @@ export const CUSTOM_OP_DOMAIN = "galvatron";
  *
  * | op | inputs | outputs | attributes | meaning |
  * | --- | --- | --- | --- | --- |
- * | Linear | x T[..,K], weight T[N,K], bias? T[N] | y T[..,N] | | y = x · weightᵀ + bias |
+ * | Linear | x T[..,K], weight T[N,K], bias? T[N], addend? T[..,N] | y T[..,N] | | y = x · weightᵀ + bias + addend |
  * | LinearInputGradient | dy T[..,N], weight T[N,K], addend? T[..,K] | dx T[..,K] | | dx = dy · weight + addend |
  * | WeightGradient | dy T[..,N], x T[..,K] | dweight f32[N,K] | | dweight = dyᵀ · x over all leading axes |
  * | ColumnSum | x T[..,N] | y f32[N] | | sum over all leading axes (bias gradient) |
  * | LayerNormalization | x T[..,H], scale T[H], shift T[H] | y T[..,H], mean f32[..,1], inverseDeviation f32[..,1] | epsilon float | over the last axis |
- * | LayerNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], mean f32[..,1], inverseDeviation f32[..,1] | dx T[..,H], dscale f32[H], dshift f32[H] | | |
+ * | LayerNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], mean f32[..,1], inverseDeviation f32[..,1], addend? T[..,H] | dx T[..,H], dscale f32[H], dshift f32[H] | | addend is added to dx |
  * | RmsNormalization | x T[..,H], scale T[H] | y T[..,H], inverseRms f32[..,1] | epsilon float | y = x · inverseRms · scale |
- * | RmsNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], inverseRms f32[..,1] | dx T[..,H], dscale f32[H] | | |
+ * | RmsNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], inverseRms f32[..,1], addend? T[..,H] | dx T[..,H], dscale f32[H] | | addend is added to dx |
  * | Gelu | x T[..] | y T[..] | approximate string: "tanh" or "none" (erf) | |
- * | GeluGradient | dy T[..], x T[..] | dx T[..] | approximate string | |
+ * | GeluGradient | dy T[..,N], x T[..,N] | dx T[..,N], columns f32[N] | approximate string | columns: sums of dx over all leading axes |
  * | SwiGlu | gate T[..], up T[..] | y T[..] | | y = gate · sigmoid(gate) · up |
  * | SwiGluGradient | dy T[..], gate T[..], up T[..] | dgate T[..], dup T[..] | | |
  * | Rotary | x T[S,b,h,d], cosine f32[S,d/2], sine f32[S,d/2] | y T[S,b,h,d] | inverse int | rotates (x[i], x[i+d/2]) by the angle; by its negative where inverse (the gradient) |

@@ -58,9 +58,13 @@ export function differentiate(
     const outputGradients = node.outputs.map((output) => gradients.get(output.id) ?? null);
     if (outputGradients.every((gradient) => gradient === null)) continue;
     if (!node.inputs.some((input) => input && needed.has(input.id))) continue;
-    const rule = OP_DEFINITIONS[node.op].gradient;
+    const { gradient: rule, absorbs } = OP_DEFINITIONS[node.op];
     if (!rule) throw new GraphError(`${node.op} has no gradient`);
-    const inputGradients = rule(g, node, outputGradients);
+    const first = node.inputs[0];
+    const earlier = absorbs && first ? gradients.get(first.id) : undefined;
+    const before = earlier?.dtype === first?.dtype ? (earlier ?? null) : null;
+    const inputGradients = rule(g, node, outputGradients, before);
+    if (before && first && inputGradients[0]) gradients.delete(first.id);
     node.inputs.forEach((input, index) => {
       const gradient = inputGradients[index];
       if (input && gradient && needed.has(input.id)) contribute(input, gradient);

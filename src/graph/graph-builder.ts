@@ -220,6 +220,15 @@ export class GraphBuilder {
     const product = this.one("Linear", bias ? [rows, weight, bias] : [rows, weight]);
     return this.reshape(product, [...x.shape.slice(0, -1), weight.shape[0]!]);
   }
+  /** x + product: a product of {@link linear} that nobody else reads takes x as its addend, one pass over memory less. */
+  addProduct(x: Value, product: Value): Value {
+    const source = product.node?.op === "Reshape" ? product.node.inputs[0]! : product;
+    const [rows, weight, bias = null, addend] = source.node?.op === "Linear" ? source.node.inputs : [];
+    if (!rows || !weight || addend || x.dtype !== product.dtype || !sameShape(x.shape, product.shape))
+      return this.add(x, product);
+    const leading = x.shape.slice(0, -1);
+    return this.one("Linear", [this.reshape(rows, [...leading, weight.shape[1]!]), weight, bias, x]);
+  }
   layerNormalization(x: Value, scale: Value, shift: Value, epsilon: number): Value {
     return this.one("LayerNormalization", [x, scale, shift], { epsilon });
   }

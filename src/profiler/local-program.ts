@@ -1,64 +1,116 @@
-import type { Instruction, Program } from "../program/program.js";
+import { DTYPE_BYTES } from "../base/units.js";
+import type { CollectiveInstruction, Instruction, Program, TensorView } from "../program/program.js";
 
 /** Any value that keeps products finite. */
-const PLACEHOLDER = 0.01;
+const FILLER = 0.01;
+
+type Place = Pick<Instruction, "stream" | "label">;
+
+/** A rank's Program as one rank can run it alone. */
+export interface LocalProgram {
+  readonly program: Program;
+  /** Where each instruction of the Program it was made from stands in it. */
+  readonly places: readonly number[];
+}
 
 /**
- * A rank's Program as one rank can run it alone, to time its graphs: what others would send is a constant, and the
- * optimizer does nothing. Instructions keep their places.
+ * A rank's Program as one rank can run it alone, to time its graphs: what others would send is a copy of its own
+ * share, since products of equal numbers take less power and so less time, and the optimizer does nothing.
  */
-export function localProgram(program: Program, rank: number): Program {
-  const scratch = program.tensors.length;
-  const scratchBuffer = program.buffers.length;
-  const nothing = (instruction: Instruction, output: number): Instruction => ({
+export function localProgram(program: Program, rank: number): LocalProgram {
+  const tensors: TensorView[] = [...program.tensors];
+  const scratch = tensors.push({
+    name: "scratch",
+    buffer: program.buffers.length,
+    offsetBytes: 0,
+    dtype: "float32",
+    shape: [1],
+  });
+  const fill = ({ stream, label }: Place, output: number): Instruction => ({
     op: "fill",
-    stream: instruction.stream,
-    waits: instruction.waits,
-    label: instruction.label,
-    value: PLACEHOLDER,
+    stream,
+    label,
+    waits: [],
+    value: FILLER,
     output,
   });
-  const instructions = program.instructions.map((instruction): Instruction => {
+  const nothing = (instruction: Place): Instruction => fill(instruction, scratch - 1);
+  const copy = ({ stream, label }: Place, input: number, output: number): Instruction => {
+    const [from, to] = [tensors[input]!, tensors[output]!];
+    return from.buffer === to.buffer && from.offsetBytes === to.offsetBytes
+      ? nothing({ stream, label })
+      : { op: "copy", stream, label, waits: [], input, output };
+  };
+  /** Piece `index` of a tensor, as large as `like`. */
+  const piece = (tensor: number, like: number, index: number): number => {
+    const { name, buffer, offsetBytes, dtype } = tensors[tensor]!;
+    const { shape } = tensors[like]!;
+    const offset = offsetBytes + index * DTYPE_BYTES[dtype] * elementsOf(shape);
+    return tensors.push({ name, buffer, offsetBytes: offset, dtype, shape }) - 1;
+  };
+  const collective = (it: CollectiveInstruction): readonly Instruction[] => {
+    const { input, output } = it;
+    const ratio = elementsOf(tensors[output]!.shape) / elementsOf(tensors[input]!.shape);
+    if (it.op === "reduceScatter") return [copy(it, piece(input, output, 0), output)];
+    if (it.op !== "allGather") return [copy(it, input, output)];
+    return Array.from({ length: ratio }, (_, index) => copy(it, input, piece(output, input, index)));
+  };
+  const alone = (instruction: Instruction): readonly Instruction[] => {
     switch (instruction.op) {
       case "allReduce":
       case "allGather":
       case "reduceScatter":
       case "allToAll":
       case "broadcast":
-        return nothing(instruction, instruction.output);
+        return collective(instruction);
       case "receive":
-        return nothing(instruction, instruction.tensor);
+        return [fill(instruction, instruction.tensor)];
       case "send":
       case "exchange":
       case "sumSquares":
       case "clip":
       case "adamw":
-        return nothing(instruction, scratch);
+        return [nothing(instruction)];
       default:
-        return instruction;
+        return [instruction];
     }
-  });
-  return {
-    ...program,
-    rank,
-    groups: [],
-    instructions,
-    buffers: [
-      ...program.buffers,
-      {
-        name: "scratch",
-        category: "io",
-        sizeBytes: 4,
-        offsetBytes: program.arenaBytes,
-        persistent: true,
-        first: 0,
-        last: Math.max(0, instructions.length - 1),
-      },
-    ],
-    tensors: [
-      ...program.tensors,
-      { name: "scratch", buffer: scratchBuffer, offsetBytes: 0, dtype: "float32", shape: [1] },
-    ],
-    arenaBytes: program.arenaBytes + 256,
   };
+  const places: number[] = [];
+  const instructions: Instruction[] = [];
+  for (const instruction of program.instructions) {
+    const [first, ...rest] = alone(instruction);
+    instructions.push({ ...first!, waits: instruction.waits.map((wait) => places[wait]!) }, ...rest);
+    places.push(instructions.length - 1);
+  }
+  return {
+    places,
+    program: {
+      ...program,
+      rank,
+      groups: [],
+      instructions,
+      buffers: [
+        ...program.buffers.map((buffer) => ({
+          ...buffer,
+          first: buffer.first < 0 ? buffer.first : places[buffer.first]!,
+          last: buffer.last < 0 ? buffer.last : places[buffer.last]!,
+        })),
+        {
+          name: "scratch",
+          category: "io",
+          sizeBytes: 4,
+          offsetBytes: program.arenaBytes,
+          persistent: true,
+          first: 0,
+          last: Math.max(0, instructions.length - 1),
+        },
+      ],
+      tensors,
+      arenaBytes: program.arenaBytes + 256,
+    },
+  };
+}
+
+function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
 }

@@ -11,6 +11,9 @@ import { verifyPlan } from "../plan/verify-plan.js";
 import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
+import { resolveDataset } from "../runtime/data/resolve-dataset.js";
+import { optimizerFrom } from "../runtime/optimizer.js";
+import type { Feed } from "../runtime/wire.js";
 import { localProgram } from "./local-program.js";
 import type { MeasureOptions } from "./measure-steps.js";
 import { endOf, startOf } from "./measure-steps.js";
@@ -182,17 +185,25 @@ async function measureSlice(
   readonly workspaceBytes: number;
 }> {
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
-  const local = Array.from({ length: pool.options.ranks }, (_, rank) => localProgram(programs[0]!, rank));
-  await pool.load({ programs: local, graphs, seed: 1, feed: null, firstStep: 0 });
+  const original = programs[0]!;
+  const local = Array.from({ length: pool.options.ranks }, (_, rank) => localProgram(original, rank));
+  const feed = pool.options.device === "cuda" ? syntheticFeed(model, original) : null;
+  await pool.load({
+    programs: local.map(({ program }) => program),
+    graphs,
+    seed: 1,
+    feed,
+    firstStep: 0,
+  });
   let steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
   // Short steps are measured more often: their noise is larger, and they cost nothing.
   const tookMs = steps.reduce((sum, ranks) => sum + Math.max(...ranks.map((step) => step.stepMs)), 0);
   if (tookMs < SHORT_MS) steps = [...steps, ...(await pool.run(MORE_REPEATS))];
-  const program = local[0]!;
+  const { places } = local[0]!;
   const count = model.layers.length;
   const place = (inPlace: (layer: number) => boolean): PlaceTimes => ({
-    forwardMs: phaseMs(program, steps, "forward", inPlace),
-    backwardMs: phaseMs(program, steps, "backward", inPlace),
+    forwardMs: phaseMs(original, places, steps, "forward", inPlace),
+    backwardMs: phaseMs(original, places, steps, "backward", inPlace),
   });
   return {
     body: place((layer) => layer >= run.first && layer < run.first + run.count),
@@ -202,16 +213,31 @@ async function measureSlice(
   };
 }
 
+/** What a layer does beside its collectives. */
+const TIMED: ReadonlySet<string> = new Set(["run", "copy", "copyBlock", "accumulate"]);
+
+/** Tokens like those of training: products of equal rows would take less power, and so less time. */
+function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
+  const values = Object.values(program.io.inputPlaces).map(({ value }) => value);
+  if (values.some((value) => value !== "tokens" && value !== "labels")) return null;
+  return {
+    dataset: resolveDataset({ format: "synthetic" }, model, 1, "."),
+    optimizer: optimizerFrom({}, 1),
+    steps: 1,
+  };
+}
+
 /** Lower quartile over steps of the mean over ranks of the time that graphs and element-wise work took. */
 function phaseMs(
   program: Program,
+  places: readonly number[],
   steps: readonly (readonly RankStep[])[],
   phase: "forward" | "backward",
   inPlace: (layer: number) => boolean,
 ): number {
   const own = program.instructions.flatMap(({ op, label }, index) =>
-    op !== "fill" && label.phase === phase && label.layer !== undefined && inPlace(label.layer)
-      ? [index]
+    TIMED.has(op) && label.phase === phase && label.layer !== undefined && inPlace(label.layer)
+      ? [places[index]!]
       : [],
   );
   const sum = (step: RankStep): number =>

@@ -1,7 +1,7 @@
 """The product's own layer graphs (test/gpu/dump-graphs.mjs) on ONNX Runtime's CUDA provider with our custom ops:
 gradients against PyTorch in float64, then times, uncaptured and captured, beside PyTorch's compiled block.
 
-python3 test/gpu/blocks.py GRAPHS ONNXRUNTIME.so [--json FILE] [--no-peer] [--cases a,b]
+python3 test/gpu/blocks.py GRAPHS ONNXRUNTIME.so [--json FILE] [--no-peer] [--no-eager] [--breakdown] [--cases a,b]
 """
 import ctypes
 import json
@@ -16,6 +16,7 @@ import gv
 
 sys.path.insert(0, os.path.join(gv.ROOT, "test", "bench", "peers"))
 from block import time_block  # noqa: E402
+from kernel_shares import step_breakdown  # noqa: E402
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int64": torch.int64, "float64": torch.float64}
 results = []
@@ -97,14 +98,48 @@ def reference_gpt(layer):
     return out, {name: value.grad for name, value in t.items()}
 
 
+def reference_llama(layer):
+    """As reference_gpt: RMS norm, rotary halves, SwiGLU, no biases."""
+    s, t = layer.spec, {k: v.double() for k, v in layer.tensors.items() if k in layer.spec["values"]
+                        and layer.spec["values"][k]["role"] in ("parameter", "borderInput")}
+    for x in t.values():
+        x.requires_grad_()
+    x = t["input"]
+    sequence, batch, hidden = x.shape
+    heads = s["heads"]
+    width = hidden // heads
+
+    def norm(name, value):
+        return value * (value.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * t[f"{name}.weight"]
+
+    frequency = 10000.0 ** (-torch.arange(0, width, 2, device="cuda").double() / width)
+    angle = torch.outer(torch.arange(sequence, device="cuda").double(), frequency)[:, None, None, :]
+    cosine, sine = angle.cos(), angle.sin()
+
+    def rotate(value):
+        a, b = value.chunk(2, -1)
+        return torch.cat([a * cosine - b * sine, b * cosine + a * sine], -1)
+
+    normed = norm("attention.norm", x)
+    q, k, v = ((normed @ t[f"attention.{n}.weight"].T).view(sequence, batch, heads, width) for n in ("query", "key", "value"))
+    q, k, v = (value.permute(1, 2, 0, 3) for value in (rotate(q), rotate(k), v))
+    scores = (q @ k.transpose(-1, -2)) * width**-0.5
+    mask = torch.ones(sequence, sequence, device="cuda", dtype=torch.bool).tril()
+    context = scores.masked_fill(~mask, -torch.inf).softmax(-1) @ v
+    middle = x + context.permute(2, 0, 1, 3).reshape(sequence, batch, hidden) @ t["attention.output.weight"].T
+    inner = norm("feedForward.norm", middle)
+    inner = F.silu(inner @ t["feedForward.gate.weight"].T) * (inner @ t["feedForward.up.weight"].T)
+    out = middle + inner @ t["feedForward.down.weight"].T
+    out.backward(layer.tensors["hidden.gradient"].double())
+    return out, {name: value.grad for name, value in t.items()}
+
+
 def check_block(graphs, folder):
     layer = Layer(graphs, folder)
     layer.run("forward")
     layer.run("backward")
     torch.cuda.synchronize()
-    if layer.spec["family"] != "gpt":
-        return
-    out, gradients = reference_gpt(layer)
+    out, gradients = (reference_gpt if layer.spec["family"] == "gpt" else reference_llama)(layer)
     errors = {"hidden": gv.relative_error(layer.tensors["hidden"], out)}
     for name, gradient in gradients.items():
         errors[name] = gv.relative_error(layer.tensors[f"{name}.gradient"], gradient)
@@ -149,13 +184,21 @@ def time_case(graphs, folder, with_peer):
         row["captured_ms"] = gv.time_ms(graph.replay)
     except Exception as error:
         row["capture_error"] = str(error)[:300]
+    if "--breakdown" in sys.argv:
+        try:
+            row["breakdown"] = step_breakdown(both, 4)
+        except Exception as error:
+            row["breakdown_error"] = str(error)[:300]
     layer.tensors.clear()
     if with_peer and s["kind"] == "decoder":
         torch.cuda.empty_cache()
-        for compiled in (False, True):
+        for compiled in (True,) if "--no-eager" in sys.argv else (False, True):
             try:
-                row["peer_compiled_ms" if compiled else "peer_eager_ms"] = time_block(
-                    gv.time_ms, s["family"], s["samples"], s["sequence"], s["hidden"], s["heads"], s["feedForward"], compiled)["both_ms"]
+                peer = time_block(gv.time_ms, s["family"], s["samples"], s["sequence"], s["hidden"], s["heads"], s["feedForward"],
+                                  compiled, "--breakdown" in sys.argv)
+                row["peer_compiled_ms" if compiled else "peer_eager_ms"] = peer["both_ms"]
+                if "breakdown" in peer:
+                    row["peer_breakdown"] = peer["breakdown"]
             except Exception as error:
                 print("  peer:", str(error)[:300], flush=True)
         best = row.get("captured_ms", row["uncaptured_ms"])
@@ -164,7 +207,11 @@ def time_case(graphs, folder, with_peer):
         h, f, tokens = s["hidden"], s["feedForward"], s["samples"] * s["sequence"]
         row["tflops"] = 3 * (2 * tokens * (4 * h * h + (2 if s["family"] == "gpt" else 3) * h * f) + 2 * tokens * s["sequence"] * h) / best / 1e9
     results.append(row)
-    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+    short = {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items() if not k.endswith("breakdown")}
+    print(json.dumps(short), flush=True)
+    for side in ("breakdown", "peer_breakdown"):
+        if side in row:
+            print(" ", side, json.dumps({k: round(v, 3) for k, v in row[side].items() if k != "kernels"}), flush=True)
 
 
 def main():

@@ -31,7 +31,12 @@ def record(name, limit, **pairs):
         print(f"{'ok  ' if ok else 'FAIL'} {name}: " + " ".join(f"{k} {v:.1e}" for k, v in errors.items()), flush=True)
 
 
+ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
+
+
 def guarded(name, case):
+    if ONLY not in name:
+        return
     try:
         case()
         torch.cuda.synchronize()
@@ -286,6 +291,11 @@ def matmul(m, n, k, dtype):
         new = lambda *shape, t=dtype: gv.poisoned(shape, t)
         y = gv.matmul(x, w, new(m, n), transpose_b=1, epilogue=gv.BIAS, bias=bias)
         record(name + " forward", tolerance, y=(y, xd @ wd.T + bias.double()))
+        residual = randn(m, n, dtype=dtype)
+        y = gv.matmul(x, w, new(m, n), transpose_b=1, epilogue=gv.BIAS, bias=bias, addend=residual, beta=1.0)
+        record(name + " forward with residual", tolerance, y=(y, xd @ wd.T + bias.double() + residual.double()))
+        y = gv.matmul(x, w, new(m, n), transpose_b=1, addend=residual, beta=1.0)
+        record(name + " forward with residual, no bias", tolerance, y=(y, xd @ wd.T + residual.double()))
         addend = randn(m, k, dtype=dtype)
         dx = gv.matmul(dy, w, new(m, k), addend=addend, beta=1.0)
         record(name + " input gradient", tolerance, dx=(dx, dyd @ wd + addend.double()))

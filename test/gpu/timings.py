@@ -184,6 +184,9 @@ def matmuls(rate):
         label = f"{rows}x{n}x{k}"
         report(f"linear + bias {label}", gv.time_ms(lambda: gv.matmul(x, w, y, transpose_b=1, epilogue=gv.BIAS, bias=bias)),
                gv.time_ms(lambda: F.linear(x, w, bias)), floor)
+        report(f"linear + bias + residual {label}",
+               gv.time_ms(lambda: gv.matmul(x, w, y, transpose_b=1, epilogue=gv.BIAS, bias=bias, addend=dy, beta=1.0)),
+               gv.time_ms(lambda: F.linear(x, w, bias) + dy), floor)
         report(f"input gradient {label}", gv.time_ms(lambda: gv.matmul(dy, w, dx)), gv.time_ms(lambda: dy @ w), floor)
         report(f"weight gradient float32 {label}", gv.time_ms(lambda: gv.matmul(dy, x, dw, transpose_a=1)),
                gv.time_ms(lambda: dy.T @ x), floor)

@@ -19,6 +19,7 @@ interface Case {
 const attention = { scale: 0.4, causal: true, keep: "probabilities" };
 const CASES: readonly (readonly [string, Case])[] = [
   ["linear", { op: "Linear", shapes: [[5, 3, 4], [6, 4], [6]] }],
+  ["linear with a residual", { op: "Linear", shapes: [[5, 3, 4], [6, 4], [6], [5, 3, 6]] }],
   ["layer norm", { op: "LayerNormalization", shapes: [[5, 3, 6], [6], [6]], attributes: { epsilon: 1e-5 } }],
   ["RMS norm", { op: "RmsNormalization", shapes: [[5, 3, 6], [6]], attributes: { epsilon: 1e-5 } }],
   ["tanh GELU", { op: "Gelu", shapes: [[7, 9]], attributes: { approximate: "tanh" } }],
@@ -146,5 +147,67 @@ describe("hand-written gradients are those of the decomposition", () => {
       expect(Math.max(...Array.from(content.data, Math.abs))).toBeGreaterThan(0.01);
       expect(relativeDifference(actual[i]!, content), `output ${i}`).toBeLessThan(1e-12);
     });
+  });
+});
+
+/** x + down(gelu(up(norm(x)))), twice, fused where the builder can (`addProduct`), or of single ops. */
+async function streamGradients(norm: "layer" | "rms", fused: boolean) {
+  const g = new GraphBuilder();
+  const shapes = [[5, 2, 6], [6], [6], [8, 6], [8], [6, 8], [6]];
+  const inputs = shapes.map((shape) => g.input("float64", shape));
+  const [x, scale, shift, up, upBias, down, downBias] = inputs as [
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+  ];
+  const apply = (op: CompositeOp, values: readonly Value[], attributes: Attributes = {}): Value =>
+    fused ? g.one(op, values, attributes) : OP_DEFINITIONS[op].decompose!(g, values, attributes)[0]!;
+  const linear = (value: Value, weight: Value, bias: Value): Value =>
+    fused ? g.linear(value, weight, bias) : apply("Linear", [value, weight, bias]);
+  const block = (value: Value): Value => {
+    const normed =
+      norm === "layer"
+        ? apply("LayerNormalization", [value, scale, shift], { epsilon: 1e-5 })
+        : apply("RmsNormalization", [value, scale], { epsilon: 1e-5 });
+    const inner = apply("Gelu", [linear(normed, up, upBias)], { approximate: "tanh" });
+    const product = linear(inner, down, downBias);
+    return fused ? g.addProduct(value, product) : g.add(value, product);
+  };
+  const y = block(block(x));
+  const seed = g.input("float64", y.shape);
+  const wrt = norm === "layer" ? inputs : inputs.filter((value) => value !== shift);
+  const gradients = differentiate(g, [[y, seed]], wrt);
+  const ports = [...inputs, seed].map((value, i): NamedValue => [`in${i}`, value]);
+  const results = [y, ...gradients].map((value, i): NamedValue => [`out${i}`, value!]);
+  const port = ([name, { dtype, shape }]: NamedValue) => ({ name, dtype, shape });
+  const data = (named: NamedValue, i: number): Content => ({
+    ...named[1],
+    data: fillNormal(29, `${i}`, 0, elements(named[1].shape), 1),
+  });
+  return {
+    ops: g.nodes.map(({ op, inputs: of }) => `${op} ${of.length}`),
+    values: await runOnnx(
+      lowerToOnnx("stream", g.nodes, ports, results, { customOps: false }),
+      ports.map((named, i) => [port(named), data(named, i)]),
+      results.map(port),
+    ),
+  };
+}
+
+describe("a residual stream", () => {
+  it.each(["layer", "rms"] as const)("has the gradients of its single ops with a %s norm", async (norm) => {
+    const [expected, actual] = [await streamGradients(norm, false), await streamGradients(norm, true)];
+    actual.values.forEach((content, i) => {
+      expect(relativeDifference(content, expected.values[i]!), `output ${i}`).toBeLessThan(1e-12);
+    });
+    // Sums live in the products and in the norms' gradients; the inner bias's gradient comes with GELU's.
+    const counted = (op: string): number => actual.ops.filter((name) => name === op).length;
+    expect(counted("Linear 4")).toBe(2);
+    expect(counted(norm === "layer" ? "LayerNormalizationGradient 6" : "RmsNormalizationGradient 5")).toBe(2);
+    expect(counted("ColumnSum 1")).toBe(2);
   });
 });

@@ -51,7 +51,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     causal: false,
     scale: 1 / Math.sqrt(hidden / heads),
   });
-  const attended = g.add(rowLinear(scope, "attention.output", context, square), x);
+  const attended = g.addProduct(x, rowLinear(scope, "attention.output", context, square));
   const middle = layerNorm(scope, "attention.norm", attended, epsilon);
   const fed = geluFeedForward(scope, enterParallel(scope, middle), {
     hidden,
@@ -60,7 +60,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     up: init(model),
     down: init(model),
   });
-  scope.borderOutput(BORDER, layerNorm(scope, "feedForward.norm", g.add(fed, middle), epsilon));
+  scope.borderOutput(BORDER, layerNorm(scope, "feedForward.norm", g.addProduct(middle, fed), epsilon));
 }
 
 /** Masked-language-model head: norm(gelu(dense(x))), the word table and a bias for each word. */

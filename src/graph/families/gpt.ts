@@ -53,7 +53,10 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     causal: true,
     scale: 1 / Math.sqrt(hidden / heads),
   });
-  const middle = g.add(x, rowLinear(scope, "attention.output", context, { ...square, init: residual }));
+  const middle = g.addProduct(
+    x,
+    rowLinear(scope, "attention.output", context, { ...square, init: residual }),
+  );
 
   const entered = enterParallel(scope, layerNorm(scope, "feedForward.norm", middle, epsilon));
   const down = geluFeedForward(scope, entered, {
@@ -63,7 +66,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     up: weight,
     down: residual,
   });
-  scope.borderOutput(BORDER, g.add(middle, down));
+  scope.borderOutput(BORDER, g.addProduct(middle, down));
 }
 
 function head(scope: LayerScope, model: ModelSpec): void {

@@ -55,10 +55,10 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     bias: false,
     init: init(model),
   });
-  const middle = g.add(x, attended);
+  const middle = g.addProduct(x, attended);
   const entered = enterParallel(scope, rmsNorm(scope, "feedForward.norm", middle, epsilon));
   const fed = swiGluFeedForward(scope, entered, { hidden, inner: kind.feedForward, init: init(model) });
-  scope.borderOutput(BORDER, g.add(middle, fed));
+  scope.borderOutput(BORDER, g.addProduct(middle, fed));
 }
 
 function head(scope: LayerScope, model: ModelSpec): void {

@@ -77,7 +77,7 @@ function block(
       leave: (value) => fromWindows(scope, value, windows, kind.sequence),
     },
   });
-  const middle = g.add(x, rowLinear(scope, `${name}.attention.output`, context, square));
+  const middle = g.addProduct(x, rowLinear(scope, `${name}.attention.output`, context, square));
   const entered = enterParallel(scope, layerNorm(scope, `${name}.feedForward.norm`, middle, epsilon));
   const fed = geluFeedForward(scope, entered, {
     name: `${name}.feedForward`,
@@ -87,7 +87,7 @@ function block(
     up: init(model),
     down: init(model),
   });
-  return g.add(middle, fed);
+  return g.addProduct(middle, fed);
 }
 
 /** Two blocks, the second with shifted windows, unless one window holds the whole grid. */

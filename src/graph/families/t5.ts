@@ -114,7 +114,7 @@ function attentionSublayer(scope: LayerScope, x: Value, memory: Value | null, sh
     bias: false,
     init: normal(1 / inner),
   });
-  return scope.g.add(x, output);
+  return scope.g.addProduct(x, output);
 }
 
 function feedForwardSublayer(scope: LayerScope, x: Value, sizes: Sizes, inner: number): Value {
@@ -133,7 +133,7 @@ function feedForwardSublayer(scope: LayerScope, x: Value, sizes: Sizes, inner: n
     bias: false,
     init: normal(1 / inner),
   });
-  return g.add(x, down);
+  return g.addProduct(x, down);
 }
 
 function stackBias(scope: LayerScope, carried: Value, sizes: Sizes, sequence: number, both: boolean): Value {

@@ -63,7 +63,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     scale: 1 / Math.sqrt(hidden / heads),
     keys: Number(model.options.tokens),
   });
-  const middle = g.add(x, rowLinear(scope, "attention.output", context, square));
+  const middle = g.addProduct(x, rowLinear(scope, "attention.output", context, square));
   const entered = enterParallel(scope, layerNorm(scope, "feedForward.norm", middle, epsilon));
   const fed = geluFeedForward(scope, entered, {
     hidden,
@@ -72,7 +72,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     up: init(model),
     down: init(model),
   });
-  scope.borderOutput(BORDER, g.add(middle, fed));
+  scope.borderOutput(BORDER, g.addProduct(middle, fed));
 }
 
 /** Class of the image from the class token, which the first rank of a tensor group holds. */

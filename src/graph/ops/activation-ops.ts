@@ -1,6 +1,7 @@
 import type { GraphBuilder } from "../graph-builder.js";
 import { type CompositeOp, elementCount, type GraphNode, sameShape, type Value } from "../ir.js";
-import { flagAttribute, GraphError, type OpDefinition, required } from "./op-definition.js";
+import { asMatrix } from "./linear-ops.js";
+import { flagAttribute, GraphError, type OpDefinition, required, wideDtype } from "./op-definition.js";
 
 type ActivationOp = Extract<CompositeOp, "Gelu" | "GeluGradient" | "SwiGlu" | "SwiGluGradient" | "Rotary">;
 
@@ -99,11 +100,16 @@ export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
     flops: flops(8),
   },
   GeluGradient: {
-    infer: like,
-    decompose: (g, inputs, attributes) =>
-      inPieces(g, [required(inputs, 0), required(inputs, 1)], ([dy, x]) => [
+    infer: (inputs) => {
+      const [dx] = like(inputs, {});
+      return [dx!, { dtype: wideDtype(dx!.dtype), shape: dx!.shape.slice(-1) }];
+    },
+    decompose: (g, inputs, attributes) => {
+      const [dx] = inPieces(g, [required(inputs, 0), required(inputs, 1)], ([dy, x]) => [
         geluGradient(g, dy!, x!, String(attributes.approximate)),
-      ]),
+      ]);
+      return [dx!, g.reduceSum(asMatrix(g, dx!), [0], false)];
+    },
     flops: flops(13),
   },
   /** Shazeer 2020. */

@@ -1,5 +1,5 @@
 import type { GraphBuilder } from "../graph-builder.js";
-import { type CompositeOp, elementCount, type GraphNode, type Value } from "../ir.js";
+import { type CompositeOp, elementCount, type GraphNode, sameShape, type Value } from "../ir.js";
 import { GraphError, type OpDefinition, required, wideDtype } from "./op-definition.js";
 
 /** `[.., K]` as the matrix `[rows, K]`. */
@@ -13,6 +13,14 @@ const lastExtent = (x: Value): number => x.shape[x.shape.length - 1]!;
 const productFlops = (node: GraphNode): number =>
   2 * elementCount(node.inputs[0]!.shape) * lastExtent(node.outputs[0]!);
 
+/** Column sums of a gradient, for a bias; the gradient of GELU has made them on its way. */
+function columnSum(g: GraphBuilder, dy: Value): Value {
+  const source = dy.node?.op === "Reshape" ? dy.node.inputs[0]! : dy;
+  if (source.node?.op === "GeluGradient" && lastExtent(source) === lastExtent(dy))
+    return source.node.outputs[1]!;
+  return g.one("ColumnSum", [dy]);
+}
+
 type LinearOp = Extract<CompositeOp, "Linear" | "LinearInputGradient" | "WeightGradient" | "ColumnSum">;
 
 /** Matrix products with weights as `[out, in]`, and the two gradients that go with them. */
@@ -23,21 +31,32 @@ export const LINEAR_OPS: Readonly<Record<LinearOp, OpDefinition>> = {
       if (weight.shape.length !== 2 || lastExtent(x) !== weight.shape[1] || x.dtype !== weight.dtype) {
         throw new GraphError(`Linear: ${x.dtype}[${x.shape}] does not fit ${weight.dtype}[${weight.shape}]`);
       }
-      return [{ dtype: x.dtype, shape: [...x.shape.slice(0, -1), weight.shape[0]!] }];
+      const type = { dtype: x.dtype, shape: [...x.shape.slice(0, -1), weight.shape[0]!] };
+      const addend = inputs[3];
+      if (addend && (addend.dtype !== type.dtype || !sameShape(addend.shape, type.shape))) {
+        throw new GraphError(
+          `Linear: addend ${addend.dtype}[${addend.shape}] is not ${type.dtype}[${type.shape}]`,
+        );
+      }
+      return [type];
     },
     gradient: (g, node, [dy]) => {
-      if (!dy) return [null, null, null];
-      const [x, weight, bias] = node.inputs;
+      if (!dy) return [null, null, null, null];
+      const [x, weight, bias, addend] = node.inputs;
       return [
         g.one("LinearInputGradient", [dy, weight!, null]),
         g.one("WeightGradient", [dy, x!]),
-        bias ? g.one("ColumnSum", [dy]) : null,
+        bias ? columnSum(g, dy) : null,
+        addend ? dy : null,
       ];
     },
     decompose: (g, inputs) => {
       const [x, weight] = [required(inputs, 0), required(inputs, 1)];
-      const y = g.gemm(asMatrix(g, x), weight, inputs[2] ?? null, { transB: true });
-      return [g.reshape(y, [...x.shape.slice(0, -1), weight.shape[0]!])];
+      const [bias = null, addend = null] = inputs.slice(2);
+      const c = bias ?? (addend && asMatrix(g, addend));
+      const y = g.gemm(asMatrix(g, x), weight, c, { transB: true });
+      const product = g.reshape(y, [...x.shape.slice(0, -1), weight.shape[0]!]);
+      return [bias && addend ? g.add(product, addend) : product];
     },
     flops: productFlops,
   },

@@ -1,3 +1,4 @@
+import type { GraphBuilder } from "../graph-builder.js";
 import { type CompositeOp, elementCount, type GraphNode, type Value, type ValueType } from "../ir.js";
 import { asMatrix } from "./linear-ops.js";
 import { GraphError, numberAttribute, type OpDefinition, required, wideDtype } from "./op-definition.js";
@@ -23,6 +24,10 @@ function checkScale(inputs: readonly (Value | null)[]): Value {
   return x;
 }
 
+const optional = (value: Value | null): readonly Value[] => (value ? [value] : []);
+const plus = (g: GraphBuilder, x: Value, addend: Value | null | undefined): Value =>
+  addend ? g.add(x, addend) : x;
+
 const flops =
   (perElement: number) =>
   (node: GraphNode): number =>
@@ -35,11 +40,19 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
       const x = checkScale(inputs);
       return [{ dtype: x.dtype, shape: x.shape }, statisticsType(x), statisticsType(x)];
     },
-    gradient: (g, node, [dy]) => {
+    absorbs: true,
+    gradient: (g, node, [dy], before) => {
       if (!dy) return [null, null, null];
       const [x, scale] = node.inputs;
       const [, mean, inverseDeviation] = node.outputs;
-      return g.node("LayerNormalizationGradient", [dy, x!, scale!, mean!, inverseDeviation!]);
+      return g.node("LayerNormalizationGradient", [
+        dy,
+        x!,
+        scale!,
+        mean!,
+        inverseDeviation!,
+        ...optional(before),
+      ]);
     },
     decompose: (g, inputs, attributes) => {
       // Seven passes: ONNX Runtime's own LayerNormalization takes three times as long on the CPU (1.29, AVX-512).
@@ -62,13 +75,8 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
     },
     // With n = (x − mean) · r and d = dy · scale: dx = r · (d − mean(d) − n · mean(d · n)).
     decompose: (g, inputs) => {
-      const [dy, x, scale, mean, inverseDeviation] = inputs.map((_, i) => required(inputs, i)) as [
-        Value,
-        Value,
-        Value,
-        Value,
-        Value,
-      ];
+      const [dy, x, scale] = [required(inputs, 0), required(inputs, 1), required(inputs, 2)];
+      const [mean, inverseDeviation] = [required(inputs, 3), required(inputs, 4)];
       const last = [x.shape.length - 1];
       const normal = g.mul(g.sub(x, mean), inverseDeviation);
       const product = g.mul(dy, normal);
@@ -77,7 +85,7 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
       const second = g.reduceMean(g.mul(scaled, normal), last, true);
       const inner = g.sub(g.sub(scaled, first), g.mul(normal, second));
       return [
-        g.mul(inner, inverseDeviation),
+        plus(g, g.mul(inner, inverseDeviation), inputs[5]),
         g.reduceSum(asMatrix(g, product), [0], false),
         g.reduceSum(asMatrix(g, dy), [0], false),
       ];
@@ -89,10 +97,11 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
       const x = checkScale(inputs);
       return [{ dtype: x.dtype, shape: x.shape }, statisticsType(x)];
     },
-    gradient: (g, node, [dy]) => {
+    absorbs: true,
+    gradient: (g, node, [dy], before) => {
       if (!dy) return [null, null];
       const [x, scale] = node.inputs;
-      return g.node("RmsNormalizationGradient", [dy, x!, scale!, node.outputs[1]!]);
+      return g.node("RmsNormalizationGradient", [dy, x!, scale!, node.outputs[1]!, ...optional(before)]);
     },
     decompose: (g, inputs, attributes) => {
       const [x, scale] = [required(inputs, 0), required(inputs, 1)];
@@ -116,7 +125,7 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
       const product = g.mul(dy, normal);
       const second = g.reduceMean(g.mul(product, scale), [x.shape.length - 1], true);
       const inner = g.sub(g.mul(dy, scale), g.mul(normal, second));
-      return [g.mul(inner, inverseRms), g.reduceSum(asMatrix(g, product), [0], false)];
+      return [plus(g, g.mul(inner, inverseRms), inputs[4]), g.reduceSum(asMatrix(g, product), [0], false)];
     },
     flops: flops(10),
   },

@@ -17,7 +17,13 @@ export interface OpDefinition {
     g: GraphBuilder,
     node: GraphNode,
     outputGradients: readonly (Value | null)[],
+    before: Value | null,
   ) => readonly (Value | null)[];
+  /**
+   * `gradient` adds `before`, the gradient of the first input from whatever else reads it, to its own: one pass over
+   * memory less. Otherwise `before` is null.
+   */
+  readonly absorbs?: boolean;
   /** Composite ops: the outputs in standard ops, in the dtype of the inputs (never bfloat16). */
   readonly decompose?: (
     g: GraphBuilder,

@@ -15,6 +15,14 @@ export type FillNormal = (
 const drawNormal: FillNormal = (target, seed, name, start, standardDeviation) =>
   target.set(fillNormal(seed, name, start, target.length, standardDeviation));
 
+/** How values are made and what needs none; left out, in JavaScript and everything. */
+export interface InitialValueOptions {
+  readonly fill?: FillNormal;
+  readonly round?: (source: Float32Array, target: Uint16Array) => void;
+  /** The arena holds zeros already: moments are not written. */
+  readonly cleared?: boolean;
+}
+
 /** Bytes of one tensor. */
 export interface TensorWrite {
   readonly tensor: number;
@@ -30,8 +38,9 @@ export interface TensorWrite {
 export function* initialWrites(
   program: Program,
   seed: number | null,
-  fill: FillNormal = drawNormal,
+  options: InitialValueOptions = {},
 ): Generator<TensorWrite> {
+  const { fill = drawNormal, round = roundBfloat16, cleared = false } = options;
   // One buffer for all flats, one after another: loading holds the longest flat once beside the arena.
   const tensors = program.flats.flatMap(({ parameter, moment1, moment2, computeCopy }) => [
     parameter,
@@ -49,15 +58,20 @@ export function* initialWrites(
           if (slice.flat === index) fillSlice(values, start, slice, seed, fill);
       return values;
     };
-    yield { tensor: flat.parameter, bytes: bytesOf(drawn(flat.parameter, flat.parameterStart)) };
+    let values = drawn(flat.parameter, flat.parameterStart);
+    yield { tensor: flat.parameter, bytes: bytesOf(values) };
     // The first forward reads the copy, before any update has written it.
-    if (flat.computeCopy >= 0)
-      yield {
-        tensor: flat.computeCopy,
-        bytes: bytesOf(bfloat16Of(drawn(flat.computeCopy, flat.computeCopyStart))),
-      };
+    if (flat.computeCopy >= 0) {
+      const same =
+        flat.computeCopyStart === flat.parameterStart &&
+        elementsOf(program, flat.computeCopy) === values.length;
+      if (!same) values = drawn(flat.computeCopy, flat.computeCopyStart);
+      const rounded = new Uint16Array(values.length);
+      round(values, rounded);
+      yield { tensor: flat.computeCopy, bytes: bytesOf(rounded) };
+    }
     for (const moment of [flat.moment1, flat.moment2])
-      if (moment >= 0)
+      if (moment >= 0 && !cleared)
         yield { tensor: moment, bytes: bytesOf(scratch.subarray(0, elementsOf(program, moment)).fill(0)) };
   }
   for (const constant of program.constants) {
@@ -134,14 +148,12 @@ function constantBytes(values: readonly number[], dtype: Dtype): Uint8Array {
 }
 
 /** Rounded to nearest, ties to even; parameters are finite. */
-function bfloat16Of(values: Float32Array): Uint16Array {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const rounded = new Uint16Array(values.length);
+function roundBfloat16(source: Float32Array, target: Uint16Array): void {
+  const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
   for (let i = 0; i < bits.length; i++) {
     const bit = bits[i]!;
-    rounded[i] = (bit + 0x7fff + ((bit >>> 16) & 1)) >>> 16;
+    target[i] = (bit + 0x7fff + ((bit >>> 16) & 1)) >>> 16;
   }
-  return rounded;
 }
 
 function bytesOf(values: Float32Array | Float64Array | BigInt64Array | Int32Array | Uint16Array): Uint8Array {

@@ -4,7 +4,7 @@ import type { NativeAddon, NativeWorker } from "../../device/addon.js";
 import type { Program } from "../../program/program.js";
 import type { FromWorker, ProcessMemory, ToWorker } from "../wire.js";
 import { type Feeder, openFeeder, type StepInputs } from "./feeder.js";
-import { type FillNormal, initialWrites } from "./initial-values.js";
+import { type FillNormal, type InitialValueOptions, initialWrites } from "./initial-values.js";
 import { processMemory } from "./process-memory.js";
 
 /** One rank: answers the coordinator's messages in order, and runs steps as far as it is granted. */
@@ -28,7 +28,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
   let worker: NativeWorker | null = null;
   let loaded: Loaded | null = null;
   let sharedName: string | null = null;
-  let fill: FillNormal | undefined;
+  let initial: InitialValueOptions = {};
   let aborted: string | null = null;
   // Requests and steps run one after another; abort alone jumps the queue.
   let queue: Promise<void> = Promise.resolve();
@@ -42,7 +42,8 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
       case "open":
         sharedName = message.options.sharedName;
         worker = addon.openWorker(message.options);
-        if (message.options.device === "cuda") fill = nativeFill(addon);
+        if (message.options.device === "cuda")
+          initial = { fill: nativeFill(addon), round: addon.roundBfloat16, cleared: true };
         send({ kind: "opened", id: message.id, pid: process.pid, memory: processMemory() });
         return;
       case "load": {
@@ -50,7 +51,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         await loaded?.feeder?.close();
         loaded = null;
         await native.load(message.program, message.graphs);
-        for (const write of initialWrites(message.program, message.seed, fill))
+        for (const write of initialWrites(message.program, message.seed, initial))
           await native.write(write.tensor, write.bytes);
         // The list itself lives in the addon now; what loading needed goes before the first step comes.
         setImmediate(() => globalThis.gc?.());

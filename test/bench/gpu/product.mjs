@@ -42,6 +42,7 @@ if (!machine) {
   process.exit(3);
 }
 export const gpus = machine.cluster.ranksPerNode;
+export const precision = machine.cluster.device === "cuda" ? "bfloat16" : "float32";
 
 const without = path.join(state, "no-capture");
 /** From now on steps are enqueued, not captured: said in every result. */
@@ -122,6 +123,34 @@ export function breakdown(program, times) {
       .sort((a, b) => b[1] - a[1])
       .slice(0, 14),
   );
+}
+
+const COMMUNICATES = new Set([
+  "allReduce",
+  "allGather",
+  "reduceScatter",
+  "allToAll",
+  "broadcast",
+  "exchange",
+  "send",
+  "receive",
+]);
+/** Length of the union of intervals, in ms. */
+function unionMs(intervals) {
+  let sum = 0;
+  let reached = -Infinity;
+  for (const [start, end] of [...intervals].sort((a, b) => a[0] - b[0])) {
+    sum += Math.max(0, end - Math.max(start, reached));
+    reached = Math.max(reached, end);
+  }
+  return sum;
+}
+/** A rank's step: computing, communication that no computing hides, and neither; in ms. */
+export function exposure(program, times, stepMs) {
+  const spans = program.instructions.map(({ op }, i) => [op, [times[2 * i], times[2 * i + 1]]]);
+  const computeMs = unionMs(spans.filter(([op]) => !COMMUNICATES.has(op)).map(([, span]) => span));
+  const busyMs = unionMs(spans.map(([, span]) => span));
+  return { stepMs, computeMs, exposedMs: busyMs - computeMs, idleMs: stepMs - busyMs };
 }
 
 const resultFile = path.resolve(option("results", path.join(root, "docs", "benchmarks", "gpu.json")));

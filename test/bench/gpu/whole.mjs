@@ -1,37 +1,40 @@
 // A whole model on all GPUs: our plans beside PyTorch's FSDP2 + torch.compile, same global batch, one after the other.
-//   node test/bench/gpu/whole.mjs gpt|llama [--steps 10] [--plans searched,zero2,ddp,zero3] [--no-peer] [--json FILE]
-// "searched" needs profiles that predict.mjs left in STATE.
+//   node test/bench/gpu/whole.mjs gpt|llama [--steps 10] [--plans searched,zero2,ddp,zero3] [--layers N] [--no-peer] [--json FILE]
+// LLaMA has half of its layers where less than four GPUs of less than 100 GB would have to hold it: the states of a GPU
+// are then those of the whole model on twice as many.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import {
   breakdown,
   captured,
   closeWorkers,
   dist,
+  exposure,
   gpus,
   machine,
   models,
   option,
+  precision,
   record,
   root,
   settled,
-  state,
   tiny,
   train,
 } from "./product.mjs";
+import { profiles } from "./profiles.mjs";
 
 const { uniformPlan } = dist("plan/uniform.js");
 const { describePlan } = dist("plan/describe-plan.js");
-const { readHardwareTable } = dist("profiler/hardware-table.js");
-const { readModelTable } = dist("profiler/model-table.js");
 const { searchPlan } = dist("session/find-plan.js");
 const family = process.argv[2];
-const model = models[family];
+const whole = models[family];
+const halved = family === "llama" && gpus < 4 && machine.cluster.memoryBytesPerRank < 100e9;
+const layers = Number(option("layers", String(halved && !tiny ? 16 : whole.layers.length)));
+const model = { ...whole, layers: whole.layers.slice(0, layers) };
 const perGpu = tiny ? 2 : family === "gpt" ? 8 : 4;
 const globalBatch = perGpu * gpus;
-const name = { gpt: "gpt-1.4b", llama: "llama-6.7b" }[family];
-const precision = machine.cluster.device === "cuda" ? "bfloat16" : "float32";
+const name = `${{ gpt: "gpt-1.4b", llama: "llama-6.7b" }[family]}${layers < whole.layers.length ? `-${layers}layers` : ""}`;
 const steps = Number(option("steps", "10"));
 const rows = [];
 
@@ -48,10 +51,13 @@ function peer() {
       family,
       "--micro",
       String(perGpu),
+      "--layers",
+      String(layers),
       "--steps",
       "8",
+      "--breakdown",
     ],
-    { cwd: folder, encoding: "utf8", timeout: 200_000 },
+    { cwd: folder, encoding: "utf8", timeout: 160_000 },
   );
   const line = run.stdout?.split("\n").find((text) => text.startsWith("{"));
   if (!line) console.log("peer failed:", run.status, run.stderr?.slice(-1500));
@@ -59,28 +65,22 @@ function peer() {
   return line ? JSON.parse(line) : null;
 }
 
-function searched() {
-  const hardware = path.join(state, "hardware.arrow");
-  const profile = path.join(state, `${family}.arrow`);
-  if (!existsSync(hardware) || !existsSync(profile)) return null;
-  const measured = { ...readModelTable(readFileSync(profile)), model };
-  const budgetBytes = machine.cluster.memoryBytesPerRank * 0.95;
+async function searched() {
+  const { hardware, modelProfile } = await profiles(family);
   return searchPlan({
     model,
-    modelProfile: measured,
-    machine: { machine, hardware: readHardwareTable(readFileSync(hardware)) },
-    budgetBytes,
+    modelProfile: { ...modelProfile, model },
+    machine: { machine, hardware },
+    budgetBytes: machine.cluster.memoryBytesPerRank * 0.95,
     options: { globalBatch },
   });
 }
 
 for (const kind of option("plans", "searched,zero2,ddp").split(",")) {
   try {
-    const found = kind === "searched" ? searched() : null;
-    if (kind === "searched" && !found) {
-      console.log("searched: no profiles in", state);
-      continue;
-    }
+    const found = kind === "searched" ? await searched() : null;
+    if (found)
+      console.log(`searched in ${found.report.searchMs.toFixed(0)} ms, gap ${found.report.gap.toFixed(4)}`);
     const [, base, micro] = /^(ddp|zero[123]|tp)x?(\d*)$/.exec(kind) ?? [];
     const plan =
       found?.report.plan ??
@@ -109,11 +109,15 @@ for (const kind of option("plans", "searched,zero2,ddp").split(",")) {
       stepsMs: got.stepMs,
       captured: captured(),
       breakdown: breakdown(got.programs[0], got.last[0].instructionsMs),
+      exposure: got.programs.map((program, rank) =>
+        exposure(program, got.last[rank].instructionsMs, got.last[rank].stepMs),
+      ),
     };
     rows.push(row);
     console.log(
       `${name} ${kind} [${row.plan.join(" / ")}]: step ${stepMs.toFixed(1)} ms (device ${row.deviceMs.toFixed(1)}), ${Math.round(row.tokensPerSecond)} tokens/s, ${(got.memoryBytes[0] / 2 ** 30).toFixed(1)} GB, load ${(got.loadMs / 1e3).toFixed(0)} s, predicted ${row.predictedMs?.toFixed(1) ?? "-"}; losses ${got.losses.map((x) => x.toFixed(3)).join(" ")}`,
     );
+    console.log(" ", JSON.stringify(row.exposure));
     for (const [what, ms] of Object.entries(row.breakdown))
       console.log(`  ${ms.toFixed(2).padStart(9)} ms  ${what}`);
   } catch (error) {
@@ -140,5 +144,7 @@ if (ours)
     plan: `${ours.kind}: ${ours.plan.join(" / ")}`,
     tokensPerSecond: ours.tokensPerSecond,
     globalBatch,
+    layers,
+    predictedMs: ours.predictedMs ?? null,
   });
 process.exit(ours ? 0 : 1);

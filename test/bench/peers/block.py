@@ -1,6 +1,7 @@
 """PyTorch's time for forward and backward of one block, eager and compiled, parameters in bfloat16."""
 import torch
 
+from kernel_shares import step_breakdown
 from models import Block, Config, rotary_tables
 
 
@@ -10,7 +11,7 @@ def make_block(family, hidden, heads, feed_forward, sequence):
     return block
 
 
-def time_block(time_ms, family, batch, sequence, hidden, heads, feed_forward, compiled):
+def time_block(time_ms, family, batch, sequence, hidden, heads, feed_forward, compiled, breakdown=False):
     block = make_block(family, hidden, heads, feed_forward, sequence)
     run = torch.compile(block) if compiled else block
     tables = rotary_tables(sequence, hidden // heads, torch.bfloat16) if family == "llama" else (None, None)
@@ -23,4 +24,10 @@ def time_block(time_ms, family, batch, sequence, hidden, heads, feed_forward, co
         x.grad = None
         run(x, *tables).backward(dy)
 
-    return {"both_ms": time_ms(step)}
+    result = {"both_ms": time_ms(step)}
+    if breakdown:
+        try:
+            result["breakdown"] = step_breakdown(step, 4)
+        except Exception as error:  # the time stands without it
+            result["breakdown_error"] = str(error)[:300]
+    return result

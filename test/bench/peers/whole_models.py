@@ -1,7 +1,7 @@
 """GPT 1.42 B and LLaMA 6.74 B steps with FSDP2 + torch.compile on all GPUs of the host: bf16 parameters and reduction,
 float32 masters, fused AdamW, clipping.
 
-    torchrun --nproc-per-node=N whole_models.py gpt|llama [--micro 8] [--accumulate 1] [--steps 8] [--eager]
+    torchrun --nproc-per-node=N whole_models.py gpt|llama [--micro 8] [--accumulate 1] [--steps 8] [--layers N] [--eager] [--breakdown]
 """
 import argparse
 import json
@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+from kernel_shares import step_breakdown
 from models import GPT_1_4B, LLAMA_6_7B, LanguageModel, rotary_tables, step_flops_per_token
 
 parser = argparse.ArgumentParser()
@@ -22,6 +23,8 @@ parser.add_argument("--micro", type=int, default=0)
 parser.add_argument("--accumulate", type=int, default=1)
 parser.add_argument("--steps", type=int, default=8)
 parser.add_argument("--eager", action="store_true")
+parser.add_argument("--layers", type=int, default=0)
+parser.add_argument("--breakdown", action="store_true", help="where two further steps went, by the profiler")
 arguments = parser.parse_args()
 rank = int(os.environ.get("LOCAL_RANK", "0"))
 torch.cuda.set_device(rank)
@@ -29,6 +32,7 @@ dist.init_process_group("nccl", device_id=torch.device("cuda", rank))
 world = dist.get_world_size()
 mesh = init_device_mesh("cuda", (world,))
 c = GPT_1_4B if arguments.model == "gpt" else LLAMA_6_7B
+c.layers = arguments.layers or c.layers
 micro = arguments.micro or (8 if arguments.model == "gpt" else 4)
 torch.manual_seed(0)
 with torch.device("meta"):
@@ -74,6 +78,11 @@ try:
         times.append((time.perf_counter() - begin) * 1e3)
     ms = statistics.median(times)
     tokens = micro * arguments.accumulate * world * c.sequence
+    if arguments.breakdown:
+        try:
+            result["breakdown"] = step_breakdown(step, 2)
+        except Exception as error:  # the times stand without it
+            result["breakdown_error"] = str(error)[:300]
     result |= {"step_ms": ms, "tokens_per_s": tokens / ms * 1e3, "parameters": parameters,
                "mfu": step_flops_per_token(c, parameters) * tokens / (ms / 1e3) / world / 989e12,
                "peak_gb": torch.cuda.max_memory_allocated() / 2**30}

