@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
+import { canonical } from "../base/canonical-json.js";
 import { noteProvenance } from "../base/provenance.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Provenance } from "../model/plan-json.js";
 import type { Plan } from "../plan/plan.js";
-import { canonical } from "../profiler/profile-store.js";
+
 import type { Dataset } from "../runtime/data/dataset.js";
 import type { FoundPlan } from "./find-plan.js";
 import { profileVersions } from "./session.js";

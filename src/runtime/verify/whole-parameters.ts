@@ -1,6 +1,12 @@
 import { product } from "../../program/flat-layout.js";
 import type { Program } from "../../program/program.js";
-import { blockRuns, heldBlocks, type StateKind, wholeBlock, wholeShapes } from "../../program/state-blocks.js";
+import {
+  blockRuns,
+  heldBlocks,
+  type StateKind,
+  wholeBlock,
+  wholeShapes,
+} from "../../program/state-blocks.js";
 import type { WorkerPool } from "../coordinator/worker-pool.js";
 
 /** The model's parameters (or their gradients or moments) put together from all ranks, whole, by name. */
