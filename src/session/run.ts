@@ -225,8 +225,10 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
       return `Run failed${isGalvatronError(this.error) ? ` (${this.error.code})` : ""}: ${said}`;
     }
     const last = this.all.at(-1);
+    const saved = this.checkpoints.at(-1);
+    const kept = saved ? `, saved at step ${saved.step}` : "";
     return last
-      ? `Run ${this.state}: step ${last.step + 1} of ${this.steps}, loss ${last.loss.toFixed(4)}, ${Math.round(last.tokensPerSecond)} tokens/s, ${memoryText(last.memoryBytes)} a rank`
+      ? `Run ${this.state}: step ${last.step + 1} of ${this.steps}, loss ${last.loss.toFixed(4)}, ${Math.round(last.tokensPerSecond)} tokens/s, ${memoryText(last.memoryBytes)} a rank${kept}`
       : `Run ${this.state}: starting`;
   }
 }

@@ -9,7 +9,7 @@ import { resolveDataset } from "../runtime/data/resolve-dataset.js";
 import type { LearningRate } from "../runtime/learning-rate.js";
 import { type Optimizer, type OptimizerOptions, optimizerFrom } from "../runtime/optimizer.js";
 import type { FoundPlan } from "./find-plan.js";
-import { noteTraining } from "./notes.js";
+import { noteCheckpoint, noteTraining } from "./notes.js";
 import type { Session } from "./session.js";
 
 /** Where and when a run saves what it has learned. */
@@ -73,6 +73,7 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
     requireOwnFolder(inFolder(checkpoint.folder), path);
   }
   noteTraining(model, plan, dataset, seed, session.folder);
+  if (path !== null && resumed) noteCheckpoint(path, resumed);
   return {
     programs: found.lowered.programs,
     graphs: found.lowered.graphs,

@@ -153,6 +153,7 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
     expect((await same.done).outcome).toBe("finished");
     expect(losses(same)).toEqual(losses(run).slice(10));
     expect(same.toString()).toMatch(/step 12 of 12/);
+    expect(run.toString()).toMatch(/saved at step 12/);
 
     const gpt = modelIn(session, "gpt", MODEL);
     const on = await clusterIn(session).profile();

@@ -93,17 +93,19 @@ export function writeShard(read: (tensor: number) => Promise<Uint8Array>, job: S
       await copied;
       await tail;
       await file!.sync();
-    } catch (cause) {
-      throw cause instanceof Error && "syscall" in cause ? unwritable(job.path, cause) : cause;
     } finally {
       await file?.close();
     }
     globalThis.gc?.();
     return { sizeBytes, sha256: hash.digest("hex"), writeMs: performance.now() - start };
   };
+  /** What the system says of a disk, in words; errors of the device as they are. */
+  const inWords = (cause: unknown): never => {
+    throw cause instanceof Error && "syscall" in cause ? unwritable(job.path, cause) : cause;
+  };
 
-  const copied = copy();
-  const written = finish();
+  const copied = copy().catch(inWords);
+  const written = finish().catch(inWords);
   written.catch(() => {});
   return { copied, written };
 }
