@@ -34,6 +34,7 @@ export { type UniformPlanOptions, uniformPlan } from "./plan/uniform.js";
 export type { Program } from "./program/program.js";
 export type { StepRecord } from "./program/step-record.js";
 export type { SpanKind, Timeline, TimelineSpan } from "./program/timeline.js";
+export type { SavedCheckpoint } from "./runtime/coordinator/checkpoint-saver.js";
 export {
   type DataDescription,
   type SyntheticData,
@@ -50,8 +51,9 @@ export type { SpaceOptions } from "./search/space.js";
 export type { ClusterHandle } from "./session/cluster-handle.js";
 export { compare } from "./session/compare.js";
 export type { ModelHandle, SearchOptions } from "./session/model-handle.js";
-export type { PlanHandle, TrainOptions } from "./session/plan-handle.js";
+export type { PlanHandle } from "./session/plan-handle.js";
 export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
 export { type ClusterOptions, cluster, model } from "./session/sdk.js";
 export type { Picture } from "./session/show.js";
+export type { CheckpointOptions, TrainOptions } from "./session/training-job.js";

@@ -1,6 +1,6 @@
-/** What a result rests on: a profile, a plan, a data file, or a seed. */
+/** What a result rests on: a profile, a plan, a data file, a checkpoint, or a seed. */
 export interface Provenance {
-  readonly kind: "profile" | "plan" | "data" | "seed" | "model";
+  readonly kind: "profile" | "plan" | "data" | "seed" | "model" | "checkpoint";
   readonly name: string;
   /** SHA-256 in hexadecimal, or the number itself for a seed. */
   readonly value: string;

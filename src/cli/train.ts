@@ -1,15 +1,17 @@
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { GalvatronError } from "../base/errors.js";
 import { synthetic, text } from "../runtime/data/data-description.js";
 import { ModelHandle } from "../session/model-handle.js";
 import type { PlanHandle } from "../session/plan-handle.js";
 import type { Session } from "../session/session.js";
+import type { CheckpointOptions } from "../session/training-job.js";
 import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
 import { clusterOf, MODEL_FLAGS, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
 import { readPlanFile } from "./plan-file.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
 
-/** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan. */
+/** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan.
+ * `--checkpoint DIR --every 50 --keep 3` saves on the way, `--resume DIR` goes on from what was saved. */
 export const trainCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
     values: [
@@ -22,6 +24,10 @@ export const trainCommand: Command = async (args, terminal) => {
       "steps",
       "seed",
       "learning-rate",
+      "checkpoint",
+      "every",
+      "keep",
+      "resume",
     ],
     switches: ["json", "quiet", "synthetic"],
   });
@@ -30,13 +36,18 @@ export const trainCommand: Command = async (args, terminal) => {
   const data = flags["synthetic"] === true ? synthetic() : text(neededFlag(flags, "data", "'docs/**/*.md'"));
   const plan = await planOf(flags, session, terminal);
   const learningRate = realFlag(flags, "learning-rate");
+  const seed = wholeFlag(flags, "seed");
+  const checkpoint = checkpointOf(flags, terminal);
+  const resume = textFlag(flags, "resume");
   const run = plan.train({
     data,
     steps,
-    seed: wholeFlag(flags, "seed") ?? 0,
+    ...(seed !== undefined && { seed }),
     ...(learningRate !== undefined && { learningRate }),
+    ...(checkpoint && { checkpoint }),
+    ...(resume !== undefined && { resume: resolve(terminal.folder, resume) }),
   });
-  terminal.onInterrupt(() => run.stop());
+  terminal.onInterrupt(() => run.stop({ checkpoint: checkpoint !== undefined }));
   const bar = session.reporter.progress("Training");
   for await (const step of run)
     bar.update({
@@ -46,16 +57,40 @@ export const trainCommand: Command = async (args, terminal) => {
     });
   bar.end();
   const report = await run.done;
+  const saved = run.checkpoints.at(-1);
   if (flags["json"])
     printJson(terminal, {
       ...report,
       text: undefined,
       plan: plan.data,
+      checkpoints: run.checkpoints,
       losses: run.records.filter((record) => record.rank === 0).map((record) => record.loss),
     });
-  else terminal.out(`${plan}\n\n${report.text}\n`);
+  else
+    terminal.out(
+      `${plan}\n\n${report.text}\n${saved ? `\nSaved: ${saved.path} (go on with --resume ${dirname(saved.path)})\n` : ""}`,
+    );
   return 0;
 };
+
+/** @throws GalvatronError ARGUMENT_INVALID */
+function checkpointOf(flags: FlagValues, terminal: Terminal): CheckpointOptions | undefined {
+  const folder = textFlag(flags, "checkpoint");
+  const every = wholeFlag(flags, "every");
+  const keep = wholeFlag(flags, "keep");
+  if (folder !== undefined)
+    return {
+      folder: resolve(terminal.folder, folder),
+      ...(every !== undefined && { every }),
+      ...(keep !== undefined && { keep }),
+    };
+  if (every !== undefined || keep !== undefined)
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      "--every and --keep say how checkpoints are saved: give --checkpoint DIR too.",
+    );
+  return undefined;
+}
 
 async function planOf(flags: FlagValues, session: Session, terminal: Terminal): Promise<PlanHandle> {
   const file = textFlag(flags, "plan");

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { canonical } from "../base/canonical-json.js";
 import { GalvatronError } from "../base/errors.js";
 
 /** Everything a measurement depends on. Two equal keys mean that the profile may be used again. */
@@ -50,13 +51,4 @@ export function writeProfile(path: string, bytes: Uint8Array): void {
       { cause },
     );
   }
-}
-
-/** JSON with sorted keys: equal values, equal text. */
-export function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) =>
-    typeof item === "object" && item !== null && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : item,
-  );
 }

@@ -148,7 +148,7 @@ function sampleOrder(grid: RankGrid): readonly number[] {
 /** Which parts of the model a flat vector holds. */
 export function flatSlices(site: Site, layout: FlatLayout, place: RankPlace, flat: number): ParameterSlice[] {
   return layout.entries.map(({ declaration, offset, shape }) => {
-    const { cut, fullShape } = declaration;
+    const { cut, fullShape, unpaddedRows } = declaration;
     const start = fullShape.map((_, axis) => {
       if (cut === null || axis !== cut.axis) return 0;
       const piece = Math.floor((place.tensorIndex * cut.pieces) / site.strategy.tensorDegree);
@@ -158,6 +158,7 @@ export function flatSlices(site: Site, layout: FlatLayout, place: RankPlace, fla
     return {
       name: `${owner}.${tiedName(declaration)}`,
       fullShape,
+      ...(unpaddedRows === undefined ? {} : { unpaddedRows }),
       start,
       extent: shape,
       init: declaration.init,

@@ -253,6 +253,8 @@ export interface ParameterSlice {
   readonly name: string;
   /** Shape of the whole parameter. */
   readonly fullShape: readonly number[];
+  /** Rows of it that mean something; the rest pads the vocabulary under this plan. Absent: all. */
+  readonly unpaddedRows?: number;
   /** Where this rank's (tensor-parallel) share starts in each axis, and its extent. */
   readonly start: readonly number[];
   readonly extent: readonly number[];

@@ -2,6 +2,8 @@ import { z } from "zod";
 import type { ErrorCode, ErrorContext } from "../base/errors.js";
 import type { NativeProbe, WorkerOptions } from "../device/addon.js";
 import type { Program } from "../program/program.js";
+import type { CheckpointFile } from "./checkpoint/manifest-json.js";
+import type { ShardJob, WrittenShard } from "./checkpoint/write-shard.js";
 import type { Dataset } from "./data/dataset.js";
 import type { Optimizer } from "./optimizer.js";
 
@@ -18,6 +20,13 @@ export interface Feed {
   readonly steps: number;
 }
 
+/** A checkpoint to load instead of fresh parameters. */
+export interface Restore {
+  readonly checkpoint: string;
+  /** Files that this rank compares with their checksums; together the ranks compare all. */
+  readonly verify: readonly CheckpointFile["name"][];
+}
+
 export type ToWorker =
   | { readonly kind: "open"; readonly id: number; readonly options: WorkerOptions }
   | {
@@ -27,6 +36,8 @@ export type ToWorker =
       readonly graphs: Readonly<Record<string, Uint8Array>>;
       /** Seed of the parameters; null leaves every tensor zero. */
       readonly seed: number | null;
+      /** Where the states come from instead of the seed. */
+      readonly restore: Restore | null;
       readonly feed: Feed | null;
       /** Number of the next step. */
       readonly firstStep: number;
@@ -39,6 +50,9 @@ export type ToWorker =
       readonly id: number;
       readonly writes: readonly { readonly tensor: number; readonly bytes: Uint8Array }[];
     }
+  /** Copies this rank's part of a checkpoint between two steps and goes on; "finishSave" tells when it is written. */
+  | { readonly kind: "save"; readonly id: number; readonly shard: ShardJob }
+  | { readonly kind: "finishSave"; readonly id: number }
   | { readonly kind: "describe"; readonly id: number }
   /** Let the step in flight fail and stop. */
   | { readonly kind: "abort"; readonly reason: string }
@@ -77,6 +91,8 @@ export type FromWorker =
   | SteppedMessage
   | { readonly kind: "tensors"; readonly id: number; readonly tensors: readonly Uint8Array[] }
   | { readonly kind: "written"; readonly id: number }
+  | { readonly kind: "copied"; readonly id: number; readonly copyMs: number }
+  | ({ readonly kind: "saved"; readonly id: number } & WrittenShard)
   | {
       readonly kind: "described";
       readonly id: number;
@@ -108,6 +124,7 @@ const toWorker = z.discriminatedUnion("kind", [
     program: z.custom<Program>(isObject),
     graphs: z.record(z.string(), bytes),
     seed: z.int().nullable(),
+    restore: z.strictObject({ checkpoint: z.string(), verify: z.array(z.string()) }).nullable(),
     feed: z.custom<Feed>(isObject).nullable(),
     firstStep: z.int(),
   }),
@@ -118,6 +135,8 @@ const toWorker = z.discriminatedUnion("kind", [
     id,
     writes: z.array(z.strictObject({ tensor: z.int(), bytes })),
   }),
+  z.strictObject({ kind: z.literal("save"), id, shard: z.custom<ShardJob>(isObject) }),
+  z.strictObject({ kind: z.literal("finishSave"), id }),
   z.strictObject({ kind: z.literal("describe"), id }),
   z.strictObject({ kind: z.literal("abort"), reason: z.string() }),
   z.strictObject({ kind: z.literal("close"), id }),
@@ -141,6 +160,14 @@ const fromWorker = z.discriminatedUnion("kind", [
   }),
   z.strictObject({ kind: z.literal("tensors"), id, tensors: z.array(bytes) }),
   z.strictObject({ kind: z.literal("written"), id }),
+  z.strictObject({ kind: z.literal("copied"), id, copyMs: z.number() }),
+  z.strictObject({
+    kind: z.literal("saved"),
+    id,
+    sizeBytes: z.int(),
+    sha256: z.string(),
+    writeMs: z.number(),
+  }),
   z.strictObject({
     kind: z.literal("described"),
     id,

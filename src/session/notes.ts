@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { relative } from "node:path";
+import { basename, relative } from "node:path";
+import { canonical } from "../base/canonical-json.js";
 import { noteProvenance } from "../base/provenance.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Provenance } from "../model/plan-json.js";
 import type { Plan } from "../plan/plan.js";
-import { canonical } from "../profiler/profile-store.js";
+
+import type { CheckpointManifest } from "../runtime/checkpoint/manifest-json.js";
 import type { Dataset } from "../runtime/data/dataset.js";
 import type { FoundPlan } from "./find-plan.js";
 import { profileVersions } from "./session.js";
@@ -43,6 +45,11 @@ export function noteTraining(
     name: `${dataset.files.length} file(s), ${dataset.totalBytes} bytes`,
     value: sha256(...names, ...contents),
   });
+}
+
+/** The checkpoint that a training goes on from; its manifest holds the checksums of all its files. */
+export function noteCheckpoint(path: string, manifest: CheckpointManifest): void {
+  noteProvenance({ kind: "checkpoint", name: basename(path), value: sha256(canonical(manifest)) });
 }
 
 /** Hashes of what a plan was made from. */

@@ -19,27 +19,13 @@ import { simulate } from "../program/simulate.js";
 import type { Timeline } from "../program/timeline.js";
 import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
 import { startTraining } from "../runtime/coordinator/train.js";
-import type { DataDescription } from "../runtime/data/data-description.js";
-import { resolveDataset } from "../runtime/data/resolve-dataset.js";
-import type { LearningRate } from "../runtime/learning-rate.js";
-import { type OptimizerOptions, optimizerFrom } from "../runtime/optimizer.js";
 import type { SearchReport } from "../search/search-report.js";
 import type { FoundPlan } from "./find-plan.js";
-import { noteTraining, planProvenance } from "./notes.js";
+import { planProvenance } from "./notes.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
-
-/** What to train on, how long, and how. */
-export interface TrainOptions extends OptimizerOptions {
-  /** What to train on: `text("…")` or `synthetic()`. */
-  readonly data: DataDescription;
-  readonly steps: number;
-  /** Of parameters and sample order; 0 when left out. The same seed gives the same run. */
-  readonly seed?: number;
-  /** Peak of the learning rate, or peak, warm-up and schedule. */
-  readonly learningRate?: number | Partial<LearningRate>;
-}
+import { type TrainOptions, trainingJob } from "./training-job.js";
 
 /** A plan with its prediction: explain it, look at it, train under it. */
 export class PlanHandle extends Shown {
@@ -133,25 +119,13 @@ export class PlanHandle extends Shown {
   /**
    * Trains under this plan in one worker process per rank. Returns at once.
    *
-   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID before anything starts
+   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID before anything starts
    */
   train(options: TrainOptions): Run {
-    const { steps, data, seed = 0 } = options;
-    if (!Number.isSafeInteger(steps) || steps < 1)
-      throw new GalvatronError(
-        "ARGUMENT_INVALID",
-        `Expected a whole number of steps of at least 1, got ${steps}.`,
-      );
-    if (!Number.isSafeInteger(seed) || seed < 0)
-      throw new GalvatronError("ARGUMENT_INVALID", `Expected a whole, not negative seed, got ${seed}.`);
-    const dataset = resolveDataset(data, this.model, seed, this.session.folder);
-    const optimizer = optimizerFrom(options, steps);
-    noteTraining(this.model, this.data, dataset, seed, this.session.folder);
-    const { programs, graphs } = this.found.lowered;
-    const tokensPerStep = this.data.globalBatch * this.model.sequence;
-    return new Run(this, steps, (onStep) =>
+    const job = trainingJob(this.found, options, this.session);
+    return new Run(this, options.steps, job.checkpoints !== undefined, (onStep) =>
       startTraining(
-        { programs, graphs, seed, feed: { dataset, optimizer, steps }, tokensPerStep, firstStep: 0 },
+        job,
         { options: machinePoolOptions(this.found.machine.machine, this.data.ranks) },
         onStep,
       ),

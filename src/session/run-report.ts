@@ -34,7 +34,8 @@ export function runReport(
 ): RunReport {
   const { ranks, stageLayers } = plan.data;
   const rows = records.filter((record) => record.rank === 0);
-  const settled = records.filter((record) => record.step >= Math.min(WARMUP_STEPS, rows.length - 1));
+  const first = (rows[0]?.step ?? 0) + Math.min(WARMUP_STEPS, rows.length - 1);
+  const settled = records.filter((record) => record.step >= first);
   const slowest = new Map<number, number>();
   for (const { step, stepMs } of settled) slowest.set(step, Math.max(slowest.get(step) ?? 0, stepMs));
   const peakMemoryBytes = Array.from({ length: ranks }, (_, rank) =>

@@ -1,5 +1,5 @@
 import type { Table } from "apache-arrow";
-import { isGalvatronError } from "../base/errors.js";
+import { GalvatronError, isGalvatronError } from "../base/errors.js";
 import { type DisplayHandle, notebookHost } from "../base/host.js";
 import { memoryText } from "../base/memory-size.js";
 import { accuracyFigure } from "../display/accuracy-figure.js";
@@ -9,6 +9,7 @@ import { timelineFigure } from "../display/timeline-figure.js";
 import { trainingFigure } from "../display/training-figure.js";
 import type { StepRecord } from "../program/step-record.js";
 import type { Timeline } from "../program/timeline.js";
+import type { SavedCheckpoint } from "../runtime/coordinator/checkpoint-saver.js";
 import type { Training } from "../runtime/coordinator/train.js";
 import type { PlanHandle } from "./plan-handle.js";
 import { REDRAW_MS } from "./reporter.js";
@@ -32,6 +33,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
   readonly plan: PlanHandle;
   /** Steps it was asked for. */
   readonly steps: number;
+  private readonly saves: boolean;
   private readonly training: Training;
   private readonly all: StepRecord[] = [];
   private readonly waiting: (() => void)[] = [];
@@ -43,14 +45,15 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
   private redraw: NodeJS.Timeout | null = null;
 
   /** @internal */
-  constructor(plan: PlanHandle, steps: number, start: StartTraining) {
+  constructor(plan: PlanHandle, steps: number, saves: boolean, start: StartTraining) {
     super();
     this.plan = plan;
     this.steps = steps;
+    this.saves = saves;
     this.training = start((records, timeline) => this.hear(records, timeline));
     const host = notebookHost();
     this.picture = host?.display(this.figure()) ?? null;
-    const forget = host?.onInterrupt(() => this.stop());
+    const forget = host?.onInterrupt(() => this.stop({ checkpoint: saves }));
     this.done = this.training.done.then(
       (report) => {
         this.end(report.outcome);
@@ -81,9 +84,24 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
     return this.training.pids();
   }
 
-  /** Ends the run after the steps under way; `done` then resolves with what there is. */
-  stop(): void {
-    this.training.stop();
+  /** What was saved so far, oldest first; with `checkpoint.keep` the older ones are gone again. */
+  get checkpoints(): readonly SavedCheckpoint[] {
+    return this.training.checkpoints();
+  }
+
+  /**
+   * Ends the run after the steps under way; `done` then resolves with what there is.
+   *
+   * @param options - `checkpoint: true` saves before it ends, so that it can be resumed
+   * @throws GalvatronError ARGUMENT_INVALID when the run has no folder to save in
+   */
+  stop(options: { readonly checkpoint?: boolean } = {}): void {
+    if (options.checkpoint && !this.saves)
+      throw new GalvatronError(
+        "ARGUMENT_INVALID",
+        'This run has no folder for checkpoints. Train with { checkpoint: { folder: "…" } } to save when it stops.',
+      );
+    this.training.stop(options.checkpoint);
   }
 
   /** Starts no further step until {@link resume}. */
@@ -207,8 +225,10 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
       return `Run failed${isGalvatronError(this.error) ? ` (${this.error.code})` : ""}: ${said}`;
     }
     const last = this.all.at(-1);
+    const saved = this.checkpoints.at(-1);
+    const kept = saved ? `, saved at step ${saved.step}` : "";
     return last
-      ? `Run ${this.state}: step ${last.step + 1} of ${this.steps}, loss ${last.loss.toFixed(4)}, ${Math.round(last.tokensPerSecond)} tokens/s, ${memoryText(last.memoryBytes)} a rank`
+      ? `Run ${this.state}: step ${last.step + 1} of ${this.steps}, loss ${last.loss.toFixed(4)}, ${Math.round(last.tokensPerSecond)} tokens/s, ${memoryText(last.memoryBytes)} a rank${kept}`
       : `Run ${this.state}: starting`;
   }
 }

@@ -103,6 +103,12 @@ describe("from profile to training", { timeout: 240_000 }, () => {
     expect(report.firstLoss).toBeGreaterThan(5);
     expect(report.lastLoss).toBeLessThan(3.5);
     expect(report.losses).toHaveLength(30);
+    const saving = [...args, "--checkpoint", "saved", "--every", "20", "--json"];
+    const saved = json(await galvatron(...saving)) as { checkpoints: { step: number; path: string }[] };
+    expect(saved.checkpoints.map(({ step }) => step)).toEqual([20, 30]);
+    const resumed = json(await galvatron(...args, "--resume", "saved/step-00000020", "--json"));
+    expect(resumed.losses).toEqual(report.losses.slice(20));
+    expect((await galvatron(...saving)).error).toMatch(/saved holds checkpoints of another training/);
     // Small models are mostly reserve: what the operating system counts stays below what was predicted, and near it.
     for (const [rank, bytes] of report.peakMemoryBytes.entries()) {
       expect(bytes).toBeLessThan(report.predictedMemoryBytes[rank]!);
@@ -151,6 +157,12 @@ describe("bad input", { timeout: 120_000 }, () => {
       ["train", "--plan", "none.json", "--data", "story.txt"],
       /FILE_UNREADABLE.*none\.json/,
       1,
+    ],
+    [
+      "a cadence without a folder",
+      ["train", "--plan", "plan.json", "--data", "story.txt", "--every", "5"],
+      /give --checkpoint DIR too/,
+      2,
     ],
     ["too many ranks", ["profile", "hardware", "--ranks", "100"], /1 to 64 ranks/, 2],
   ])("%s gets a clear error", async (_, args, message, code) => {

@@ -5,10 +5,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type DisplayHandle, NOTEBOOK_HOST, type NotebookHost } from "../../src/base/host.js";
 import { DISPLAY, type Displayable } from "../../src/display/mime.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
-import { text } from "../../src/runtime/data/data-description.js";
+import { synthetic, text } from "../../src/runtime/data/data-description.js";
 import { compare } from "../../src/session/compare.js";
 import type { PlanHandle } from "../../src/session/plan-handle.js";
 import type { Reporter } from "../../src/session/reporter.js";
+import type { Run } from "../../src/session/run.js";
 import { clusterIn, modelIn } from "../../src/session/sdk.js";
 import { newSession, type Session } from "../../src/session/session.js";
 
@@ -111,9 +112,11 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
       },
     };
     (globalThis as { [NOTEBOOK_HOST]?: NotebookHost })[NOTEBOOK_HOST] = host;
-    const run = plan.train({ data: text("story.txt"), steps: 100_000 });
+    const checkpoint = { folder: "interrupted" };
+    const run = plan.train({ data: text("story.txt"), steps: 100_000, checkpoint });
     for await (const step of run) if (step.step === 3) interrupt();
     const report = await run.done;
+    expect(run.checkpoints.map(({ step }) => step)).toEqual([report.steps]);
     expect(report.outcome).toBe("stopped");
     expect(report.steps).toBeGreaterThanOrEqual(4);
     expect(report.steps).toBeLessThan(1000);
@@ -131,11 +134,70 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
     await expect(gpt.plan(broken, { on })).rejects.toMatchObject({ code: "PLAN_INVALID" });
   });
 
+  it("saves on the way, pauses, and resumes at the exact sample under this plan and another", async () => {
+    const options = { data: text("story.txt"), steps: 12, learningRate: 5e-3 };
+    const losses = (run: Run): readonly number[] =>
+      run.records.filter(({ rank }) => rank === 0).map(({ loss }) => loss);
+    const run = plan.train({ ...options, seed: 4, checkpoint: { folder: "saved", every: 5, keep: 2 } });
+    for await (const { step } of run)
+      if (step === 6) {
+        run.pause();
+        expect(run.status).toBe("paused");
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        run.resume();
+      }
+    await run.done;
+    expect(run.checkpoints.map(({ step }) => step)).toEqual([5, 10, 12]);
+    expect(readdirSync(join(folder, "saved")).sort()).toEqual(["step-00000010", "step-00000012"]);
+    const same = plan.train({ ...options, resume: "saved/step-00000010" });
+    expect((await same.done).outcome).toBe("finished");
+    expect(losses(same)).toEqual(losses(run).slice(10));
+    expect(same.toString()).toMatch(/step 12 of 12/);
+    expect(run.toString()).toMatch(/saved at step 12/);
+
+    const gpt = modelIn(session, "gpt", MODEL);
+    const on = await clusterIn(session).profile();
+    const ranks = on.data.ranksPerNode;
+    const pipeline = uniformPlan(gpt.spec, { ranks, globalBatch: 8, pipelineDegree: ranks, microBatches: 4 });
+    const other = (await gpt.plan(pipeline, { on })).train({ ...options, resume: "saved/step-00000010" });
+    await other.done;
+    for (const [step, loss] of losses(other).entries())
+      expect(Math.abs(loss / losses(run)[10 + step]! - 1)).toBeLessThan(1e-5);
+    expect(other.records).toHaveLength(2 * ranks);
+  });
+
+  it("says in words what cannot be resumed or saved", async () => {
+    const options = { data: text("story.txt"), steps: 20 };
+    const resume = "saved";
+    const checkpoint = { folder: "saved" };
+    expect(() => plan.train({ ...options, checkpoint })).toThrow(
+      /holds checkpoints of another training, up to step 12/,
+    );
+    expect(() => plan.train({ ...options, resume, seed: 5 })).toThrow(/ordered by seed 4/);
+    expect(() => plan.train({ ...options, resume, steps: 12 })).toThrow(/has 12 steps already/);
+    expect(() => plan.train({ ...options, resume: "nowhere" })).toThrow(/No checkpoint in .*nowhere/);
+    const folderOfNothing = { folder: "new", every: 0 };
+    expect(() => plan.train({ ...options, checkpoint: folderOfNothing })).toThrow(/checkpoint\.every, got 0/);
+    const on = await clusterIn(session).profile();
+    const by = { ranks: on.data.ranksPerNode };
+    const gpt = modelIn(session, "gpt", MODEL);
+    const sixteen = await gpt.plan(uniformPlan(gpt.spec, { ...by, globalBatch: 16 }), { on });
+    expect(() => sixteen.train({ ...options, resume })).toThrow(/8 samples a step, this plan takes 16/);
+    const wider = modelIn(session, "gpt", { ...MODEL, hidden: 32 });
+    const otherModel = await wider.plan(uniformPlan(wider.spec, { ...by, globalBatch: 8 }), { on });
+    expect(() => otherModel.train({ ...options, resume })).toThrow(/is of another model \(gpt\)/);
+    const run = plan.train({ ...options, resume, data: synthetic() });
+    expect(notices.at(-1)).toMatch(/trained on other data: the run goes on at sample 96/);
+    expect(() => run.stop({ checkpoint: true })).toThrow(/has no folder for checkpoints/);
+    run.stop();
+    await run.done;
+  });
+
   it("hears bad input before anything starts", () => {
     expect(() => plan.train({ data: text("nowhere.txt"), steps: 3 })).toThrow(
       /No file or folder "nowhere.txt"/,
     );
-    expect(() => plan.train({ data: text("story.txt"), steps: 0 })).toThrow(/whole number of steps/);
+    expect(() => plan.train({ data: text("story.txt"), steps: 0 })).toThrow(/at least 1 for steps, got 0/);
     expect(() => plan.train({ data: text("story.txt"), steps: 3, seed: -1 })).toThrow(/seed/);
     expect(() => plan.save(join(folder, "no", "such", "folder.json"))).toThrow(/Cannot write the plan/);
     expect(() => modelIn(session, "gtp")).toThrow(/no model is called "gtp"/);

@@ -1,10 +1,17 @@
-import { GalvatronError } from "../../base/errors.js";
+import { GalvatronError, isGalvatronError } from "../../base/errors.js";
 import type { Program } from "../../program/program.js";
 import type { StepRecord } from "../../program/step-record.js";
 import type { Timeline } from "../../program/timeline.js";
 import type { Feed } from "../wire.js";
+import { type CheckpointJob, openSaver, type SavedCheckpoint } from "./checkpoint-saver.js";
 import { measuredTimeline } from "./measured-timeline.js";
-import { openWorkerPool, type PoolOptions, type RankStep, type WorkerPool } from "./worker-pool.js";
+import {
+  openWorkerPool,
+  type PoolOptions,
+  type RankStep,
+  type StoredCheckpoint,
+  type WorkerPool,
+} from "./worker-pool.js";
 
 /** Steps granted beyond the last finished one, so that no rank waits for the coordinator. */
 const STEPS_AHEAD = 2;
@@ -17,6 +24,9 @@ export interface TrainJob {
   /** Tokens of the global batch. */
   readonly tokensPerStep: number;
   readonly firstStep: number;
+  /** Where the states come from instead of the seed. */
+  readonly restore?: StoredCheckpoint;
+  readonly checkpoints?: CheckpointJob;
 }
 
 /** What a training came to. */
@@ -25,6 +35,7 @@ export interface TrainReport {
   readonly outcome: "finished" | "stopped";
   readonly steps: number;
   readonly records: readonly StepRecord[];
+  readonly checkpoints: readonly SavedCheckpoint[];
   /** The last step, as it was measured. */
   readonly timeline: Timeline | null;
 }
@@ -33,10 +44,15 @@ export interface TrainReport {
 export interface Training {
   /** Rejects with WORKER_LOST, DEVICE_FAILED, … when it could not go on. */
   readonly done: Promise<TrainReport>;
-  /** No step begins after those that are granted already; resolves `done` with what there is. */
-  stop(): void;
+  /**
+   * No step begins after those that are granted already; resolves `done` with what there is.
+   *
+   * @param save - a last checkpoint where the job has a folder for it
+   */
+  stop(save?: boolean): void;
   pause(): void;
   resume(): void;
+  readonly checkpoints: () => readonly SavedCheckpoint[];
   readonly pids: () => readonly number[];
 }
 
@@ -51,12 +67,14 @@ export function startTraining(
   onStep: (records: readonly StepRecord[], timeline: Timeline) => void,
 ): Training {
   const records: StepRecord[] = [];
+  const saves: SavedCheckpoint[] = [];
   const last = job.feed.steps;
   let pool: WorkerPool | null = null;
   let ended = job.firstStep;
   let granted = job.firstStep;
   let paused = false;
   let stopped = false;
+  let savesAtStop = false;
   let timeline: Timeline | null = null;
   let advance: () => void = () => {};
 
@@ -70,19 +88,56 @@ export function startTraining(
     } finally {
       if (!("pool" in source)) await pool.close();
     }
-    return { outcome: ended < last ? "stopped" : "finished", steps: ended, records, timeline };
+    return {
+      outcome: ended < last ? "stopped" : "finished",
+      steps: ended,
+      records,
+      checkpoints: saves,
+      timeline,
+    };
   };
 
   const steps = (workers: WorkerPool): Promise<void> =>
     new Promise((resolve, reject) => {
       const byStep = new Map<number, RankStep[]>();
+      // The pool's own failure comes to `reject` by itself, when its processes are gone.
+      const onFailure = (error: unknown): void => workers.abort(asFailure(error));
+      const saver = job.checkpoints
+        ? openSaver(workers, job.programs, job.checkpoints, {
+            onSaved: (saved) => saves.push(saved),
+            onFailure,
+          })
+        : null;
+      let savedAt = job.firstStep;
+      let busy = false;
+      let endedMs = 0;
+      /** Nothing is granted while ranks copy their states or the last of them is written. */
+      const hold = (work: Promise<void>, after: () => void): void => {
+        busy = true;
+        work.then(() => {
+          busy = false;
+          after();
+        }, onFailure);
+      };
+      const save = (step: number): void => {
+        savedAt = step;
+        hold(
+          saver!.save(step, () => endedMs),
+          advance,
+        );
+      };
       advance = () => {
-        const until = paused || stopped ? granted : Math.min(last, ended + STEPS_AHEAD);
+        if (busy) return;
+        const due = saver ? Math.min(last, saver.nextAfter(savedAt)) : last;
+        const until = paused || stopped ? granted : Math.min(due, ended + STEPS_AHEAD);
         if (until > granted) {
           granted = until;
           workers.advance(granted);
+          if (saver && granted === due) save(granted);
+        } else if (ended >= last || (stopped && ended >= granted)) {
+          if (saver && savesAtStop && ended > savedAt) save(ended);
+          else hold(saver?.idle() ?? Promise.resolve(), resolve);
         }
-        if (ended >= last || (stopped && ended >= granted)) resolve();
       };
       workers.listen((step) => {
         const ranks = byStep.get(step.step) ?? [];
@@ -91,19 +146,13 @@ export function startTraining(
         if (Object.keys(ranks).length < job.programs.length) return;
         byStep.delete(step.step);
         ended = step.step + 1;
+        endedMs = performance.now();
         const rows = stepRecords(ranks, job.tokensPerStep);
         records.push(...rows);
         timeline = measuredTimeline(job.programs, ranks);
-        const { loss } = rows[0]!;
         onStep(rows, timeline);
-        if (!Number.isFinite(loss))
-          workers.abort(
-            new GalvatronError(
-              "DEVICE_FAILED",
-              `The loss became ${loss} at step ${step.step}. Try a lower learning rate or clipping (maxNorm: 1).`,
-              { step: step.step },
-            ),
-          );
+        const problem = brokenStep(rows[0]!);
+        if (problem) workers.abort(problem);
         else advance();
       }, reject);
       advance();
@@ -111,8 +160,9 @@ export function startTraining(
 
   return {
     done: train(),
-    stop: () => {
+    stop: (save = false) => {
       stopped = true;
+      savesAtStop = save;
       advance();
     },
     pause: () => {
@@ -122,8 +172,26 @@ export function startTraining(
       paused = false;
       advance();
     },
+    checkpoints: () => saves,
     pids: () => pool?.pids ?? [],
   };
+}
+
+/** After a step without a finite loss and norm there are no weights left to train, or to save. */
+function brokenStep({ step, loss, gradientNorm }: StepRecord): GalvatronError | null {
+  const [what, value] = Number.isFinite(loss) ? ["gradient norm", gradientNorm] : ["loss", loss];
+  if (Number.isFinite(value)) return null;
+  return new GalvatronError(
+    "DEVICE_FAILED",
+    `The ${what} became ${value} at step ${step}. Try a lower learning rate or clipping (maxNorm: 1).`,
+    { step },
+  );
+}
+
+function asFailure(error: unknown): GalvatronError {
+  if (isGalvatronError(error)) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new GalvatronError("DEVICE_FAILED", `Saving a checkpoint failed: ${message}`, {}, { cause: error });
 }
 
 /** The ranks' shares sum to the loss; the slowest rank is the step. */

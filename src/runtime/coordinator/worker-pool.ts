@@ -1,6 +1,8 @@
 import { GalvatronError } from "../../base/errors.js";
 import type { NativeAddon } from "../../device/addon.js";
 import type { Program } from "../../program/program.js";
+import type { CheckpointFile } from "../checkpoint/manifest-json.js";
+import type { ShardJob, WrittenShard } from "../checkpoint/write-shard.js";
 import type { Feed, ProcessMemory, SteppedMessage } from "../wire.js";
 import { type RankProcess, startRankProcess } from "./rank-process.js";
 import { removeStaleSegments, segmentName } from "./shared-segment.js";
@@ -9,6 +11,8 @@ const START_DEADLINE_MS = 30_000;
 const LOAD_DEADLINE_MS = 300_000;
 const ANSWER_DEADLINE_MS = 60_000;
 const CLOSE_DEADLINE_MS = 5_000;
+/** A disk that moves less is taken for one that hangs. */
+const LEAST_BYTES_PER_MS = 5_000;
 /** A rank that fails because its neighbour died tells so before the system tells of the death. */
 const LOSS_NEWS_MS = 500;
 /** Time that the other ranks get to leave their step before they are killed. */
@@ -37,8 +41,16 @@ export interface PoolJob {
   readonly programs: readonly Program[];
   readonly graphs: ReadonlyMap<string, Uint8Array>;
   readonly seed: number | null;
+  /** A checkpoint to load instead; its files are checked on the way. */
+  readonly restore?: StoredCheckpoint;
   readonly feed: Feed | null;
   readonly firstStep: number;
+}
+
+/** A checkpoint on the disk. */
+export interface StoredCheckpoint {
+  readonly path: string;
+  readonly files: readonly Pick<CheckpointFile, "name" | "sizeBytes">[];
 }
 
 /** Running worker processes, one per rank. One Program after another may be loaded into the same processes. */
@@ -58,6 +70,12 @@ export interface WorkerPool {
   run(count: number): Promise<readonly (readonly RankStep[])[]>;
   read(rank: number, tensors: readonly number[]): Promise<readonly Uint8Array[]>;
   write(rank: number, writes: readonly { tensor: number; bytes: Uint8Array }[]): Promise<void>;
+  /**
+   * Lets a rank copy its part of a checkpoint after the steps that are granted so far; how long that held it up, in ms.
+   * {@link finishSave} tells when the part is written.
+   */
+  save(rank: number, shard: ShardJob): Promise<number>;
+  finishSave(rank: number, sizeBytes: number): Promise<WrittenShard>;
   /** JavaScript files loaded by a rank. */
   modules(rank: number): Promise<readonly string[]>;
   /** Breaks off the step in flight: the pool ends with this error. */
@@ -140,6 +158,8 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
         );
       loadedRanks = job.programs.length;
       nextStep = job.firstStep;
+      const { restore } = job;
+      const restoredBytes = restore?.files.reduce((sum, file) => sum + file.sizeBytes, 0) ?? 0;
       const replies = await Promise.all(
         active().map((process, rank) => {
           const program = job.programs[rank]!;
@@ -150,10 +170,19 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
               throw new GalvatronError("PROGRAM_INVALID", `Graph ${id} of rank ${rank} is not in the store.`);
             graphs[id] = bytes;
           }
+          const files = restore?.files.filter((_, index) => index % loadedRanks === rank) ?? [];
           return process.request(
-            { kind: "load", program, graphs, seed: job.seed, feed: job.feed, firstStep: job.firstStep },
+            {
+              kind: "load",
+              program,
+              graphs,
+              seed: job.seed,
+              restore: restore ? { checkpoint: restore.path, verify: files.map((file) => file.name) } : null,
+              feed: job.feed,
+              firstStep: job.firstStep,
+            },
             "loaded",
-            LOAD_DEADLINE_MS,
+            LOAD_DEADLINE_MS + restoredBytes / LEAST_BYTES_PER_MS,
           );
         }),
       );
@@ -189,6 +218,17 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
     write: async (rank, writes) => {
       usable();
       await processes[rank]!.request({ kind: "write", writes }, "written", ANSWER_DEADLINE_MS);
+    },
+    save: async (rank, shard) => {
+      usable();
+      const bytes = shard.parts.reduce((sum, { elements }) => sum + 4 * elements, 0);
+      const deadlineMs = options.deadlineMs + bytes / LEAST_BYTES_PER_MS;
+      return (await processes[rank]!.request({ kind: "save", shard }, "copied", deadlineMs)).copyMs;
+    },
+    finishSave: async (rank, sizeBytes) => {
+      usable();
+      const deadlineMs = ANSWER_DEADLINE_MS + sizeBytes / LEAST_BYTES_PER_MS;
+      return processes[rank]!.request({ kind: "finishSave" }, "saved", deadlineMs);
     },
     modules: async (rank) => {
       usable();

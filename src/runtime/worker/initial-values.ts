@@ -1,7 +1,10 @@
 import { GalvatronError } from "../../base/errors.js";
 import { fillNormal } from "../../base/random.js";
 import type { Dtype } from "../../base/units.js";
-import type { ParameterSlice, Program } from "../../program/program.js";
+import { product } from "../../program/flat-layout.js";
+import type { Program } from "../../program/program.js";
+import { blockRuns, heldBlocks, STATE_KINDS, wholeBlock, wholeShape } from "../../program/state-blocks.js";
+import type { StateSource } from "../checkpoint/stored-states.js";
 
 /** Draws elements of a parameter, from `start` on, into `target`. */
 export type FillNormal = (
@@ -15,11 +18,10 @@ export type FillNormal = (
 const drawNormal: FillNormal = (target, seed, name, start, standardDeviation) =>
   target.set(fillNormal(seed, name, start, target.length, standardDeviation));
 
-/** How values are made and what needs none; left out, in JavaScript and everything. */
+/** How values are rounded and which need no writing; left out, in JavaScript and none. */
 export interface InitialValueOptions {
-  readonly fill?: FillNormal;
   readonly round?: (source: Float32Array, target: Uint16Array) => void;
-  /** The arena holds zeros already: moments are not written. */
+  /** Moments are zero, and the arena holds zeros already: they are not written. */
   readonly cleared?: boolean;
 }
 
@@ -29,50 +31,65 @@ export interface TensorWrite {
   readonly bytes: Uint8Array;
 }
 
+/** Fresh parameters, drawn by seed, full name and element, so that the plan does not matter; zero moments. */
+export function drawnStates(program: Program, seed: number, fill: FillNormal = drawNormal): StateSource {
+  const slices = new Map(program.parameters.map((slice) => [slice.name, slice]));
+  return {
+    read: async (state, block, target) => {
+      const { init, ...slice } = slices.get(block.name)!;
+      if (state !== "parameter" || init.kind === "zeros") target.fill(0);
+      else if (init.kind === "ones") target.fill(1);
+      else
+        for (const run of blockRuns(block, wholeBlock(block.name, wholeShape(slice)), block))
+          fill(
+            target.subarray(run.to, run.to + run.elements),
+            seed,
+            block.name,
+            run.from,
+            init.standardDeviation,
+          );
+    },
+  };
+}
+
 /**
- * All that a fresh rank must hold before its first step: parameters, zero moments, constants. One tensor at a time,
- * so that at most one flat vector is held twice.
+ * All that a fresh rank must hold before its first step: parameters, moments, constants. One tensor at a time, so that
+ * at most one flat vector is held twice. What pads a vector or a vocabulary is zero.
  *
- * @param seed - of the parameters; null writes zeros
+ * @param source - of the states; null writes zeros
  */
-export function* initialWrites(
+export async function* initialWrites(
   program: Program,
-  seed: number | null,
+  source: StateSource | null,
   options: InitialValueOptions = {},
-): Generator<TensorWrite> {
-  const { fill = drawNormal, round = roundBfloat16, cleared = false } = options;
+): AsyncGenerator<TensorWrite> {
+  const { round = roundBfloat16, cleared = false } = options;
   // One buffer for all flats, one after another: loading holds the longest flat once beside the arena.
-  const tensors = program.flats.flatMap(({ parameter, moment1, moment2, computeCopy }) => [
-    parameter,
-    moment1,
-    moment2,
-    computeCopy,
-  ]);
+  const kinds = [...STATE_KINDS, "computeCopy"] as const;
+  const tensors = program.flats.flatMap((flat) => kinds.map((kind) => flat[kind]));
   const longest = Math.max(0, ...tensors.map((tensor) => (tensor < 0 ? 0 : elementsOf(program, tensor))));
   const scratch = new Float32Array(longest);
-  for (const [index, flat] of program.flats.entries()) {
-    const drawn = (tensor: number, start: number): Float32Array => {
+  for (const kind of kinds) {
+    const blocks = heldBlocks(program, kind);
+    for (const flat of program.flats) {
+      const tensor = flat[kind];
+      if (tensor < 0 || (cleared && (kind === "moment1" || kind === "moment2"))) continue;
       const values = scratch.subarray(0, elementsOf(program, tensor)).fill(0);
-      if (seed !== null)
-        for (const slice of program.parameters)
-          if (slice.flat === index) fillSlice(values, start, slice, seed, fill);
-      return values;
-    };
-    let values = drawn(flat.parameter, flat.parameterStart);
-    yield { tensor: flat.parameter, bytes: bytesOf(values) };
-    // The first forward reads the copy, before any update has written it.
-    if (flat.computeCopy >= 0) {
-      const same =
-        flat.computeCopyStart === flat.parameterStart &&
-        elementsOf(program, flat.computeCopy) === values.length;
-      if (!same) values = drawn(flat.computeCopy, flat.computeCopyStart);
-      const rounded = new Uint16Array(values.length);
-      round(values, rounded);
-      yield { tensor: flat.computeCopy, bytes: bytesOf(rounded) };
+      if (source)
+        for (const block of blocks)
+          if (block.tensor === tensor)
+            await source.read(
+              kind === "computeCopy" ? "parameter" : kind,
+              block,
+              values.subarray(block.offset, block.offset + product(block.extent)),
+            );
+      // The first forward reads the copy, before any update has written it.
+      if (kind === "computeCopy") {
+        const rounded = new Uint16Array(values.length);
+        round(values, rounded);
+        yield { tensor, bytes: bytesOf(rounded) };
+      } else yield { tensor, bytes: bytesOf(values) };
     }
-    for (const moment of [flat.moment1, flat.moment2])
-      if (moment >= 0 && !cleared)
-        yield { tensor: moment, bytes: bytesOf(scratch.subarray(0, elementsOf(program, moment)).fill(0)) };
   }
   for (const constant of program.constants) {
     const { dtype } = program.tensors[constant.tensor]!;
@@ -80,49 +97,8 @@ export function* initialWrites(
   }
 }
 
-/**
- * Writes a rank's share of one parameter into its place of the flat vector, of which `target` holds the elements
- * from `targetStart` on. Rows of the last axis are runs of consecutive elements of the full parameter.
- */
-export function fillSlice(
-  target: Float32Array,
-  targetStart: number,
-  slice: ParameterSlice,
-  seed: number,
-  fill: FillNormal = drawNormal,
-): void {
-  const { init, fullShape } = slice;
-  if (init.kind === "zeros") return;
-  // Axes behind the first that are whole make one run with it.
-  const whole = slice.extent.slice(1).every((size, i) => size === fullShape[i + 1]);
-  const inner = fullShape.slice(1).reduce((product, size) => product * size, 1);
-  const extent = whole && slice.extent.length > 1 ? [slice.extent[0]! * inner] : slice.extent;
-  const start = whole && slice.extent.length > 1 ? [slice.start[0]! * inner] : slice.start;
-  const rank = extent.length;
-  const row = rank === 0 ? 1 : extent[rank - 1]!;
-  const rows = extent.slice(0, -1).reduce((product, size) => product * size, 1);
-  const strides = fullShape.map((_, axis) =>
-    fullShape.slice(axis + 1).reduce((product, size) => product * size, 1),
-  );
-  for (let r = 0; r < rows; r++) {
-    const at = slice.flatOffset + r * row - targetStart;
-    const from = Math.max(0, -at);
-    const until = Math.min(row, target.length - at);
-    if (from >= until) continue;
-    let rest = r;
-    let element = rank === 0 ? 0 : start[rank - 1]!;
-    for (let axis = rank - 2; axis >= 0; axis--) {
-      element += (start[axis]! + (rest % extent[axis]!)) * strides[axis]!;
-      rest = Math.floor(rest / extent[axis]!);
-    }
-    const part = target.subarray(at + from, at + until);
-    if (init.kind === "ones") part.fill(1);
-    else fill(part, seed, slice.name, element + from, init.standardDeviation);
-  }
-}
-
 function elementsOf(program: Program, tensor: number): number {
-  return program.tensors[tensor]!.shape.reduce((product, size) => product * size, 1);
+  return product(program.tensors[tensor]!.shape);
 }
 
 function constantBytes(values: readonly number[], dtype: Dtype): Uint8Array {

@@ -2,9 +2,12 @@ import { type ErrorCode, GalvatronError, isGalvatronError } from "../../base/err
 import { streamKey } from "../../base/random.js";
 import type { NativeAddon, NativeWorker } from "../../device/addon.js";
 import type { Program } from "../../program/program.js";
-import type { FromWorker, ProcessMemory, ToWorker } from "../wire.js";
+import { readManifest } from "../checkpoint/checkpoint-folder.js";
+import { type StateSource, storedStates, verifyFile } from "../checkpoint/stored-states.js";
+import { type ShardWriting, type WrittenShard, writeShard } from "../checkpoint/write-shard.js";
+import type { FromWorker, ProcessMemory, Restore, ToWorker } from "../wire.js";
 import { type Feeder, openFeeder, type StepInputs } from "./feeder.js";
-import { type FillNormal, type InitialValueOptions, initialWrites } from "./initial-values.js";
+import { drawnStates, type FillNormal, type InitialValueOptions, initialWrites } from "./initial-values.js";
 import { processMemory } from "./process-memory.js";
 
 /** One rank: answers the coordinator's messages in order, and runs steps as far as it is granted. */
@@ -28,8 +31,10 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
   let worker: NativeWorker | null = null;
   let loaded: Loaded | null = null;
   let sharedName: string | null = null;
+  let fill: FillNormal | undefined;
   let initial: InitialValueOptions = {};
   let aborted: string | null = null;
+  let saving: ShardWriting | null = null;
   // Requests and steps run one after another; abort alone jumps the queue.
   let queue: Promise<void> = Promise.resolve();
 
@@ -37,13 +42,17 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
     queue = queue.then(work).catch((error: unknown) => send(failure(id, error)));
   };
 
-  const handle = async (message: Exclude<ToWorker, { kind: "advance" | "abort" }>): Promise<void> => {
+  const handle = async (
+    message: Exclude<ToWorker, { kind: "advance" | "abort" | "finishSave" }>,
+  ): Promise<void> => {
     switch (message.kind) {
       case "open":
         sharedName = message.options.sharedName;
         worker = addon.openWorker(message.options);
-        if (message.options.device === "cuda")
-          initial = { fill: nativeFill(addon), round: addon.roundBfloat16, cleared: true };
+        if (message.options.device === "cuda") {
+          fill = nativeFill(addon);
+          initial = { round: addon.roundBfloat16, cleared: true };
+        }
         send({ kind: "opened", id: message.id, pid: process.pid, memory: processMemory() });
         return;
       case "load": {
@@ -51,7 +60,13 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         await loaded?.feeder?.close();
         loaded = null;
         await native.load(message.program, message.graphs);
-        for (const write of initialWrites(message.program, message.seed, initial))
+        const source = message.restore
+          ? await checkpointSource(message.restore)
+          : message.seed === null
+            ? null
+            : drawnStates(message.program, message.seed, fill);
+        const options = message.restore ? { ...initial, cleared: false } : initial;
+        for await (const write of initialWrites(message.program, source, options))
           await native.write(write.tensor, write.bytes);
         // The list itself lives in the addon now; what loading needed goes before the first step comes.
         setImmediate(() => globalThis.gc?.());
@@ -77,6 +92,12 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         const native = opened(worker);
         for (const write of message.writes) await native.write(write.tensor, write.bytes);
         send({ kind: "written", id: message.id });
+        return;
+      }
+      case "save": {
+        const native = opened(worker);
+        saving = writeShard((tensor) => native.read(tensor), message.shard);
+        send({ kind: "copied", id: message.id, copyMs: await saving.copied });
         return;
       }
       case "describe":
@@ -108,6 +129,13 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
           while (loaded.nextStep < loaded.granted && aborted === null)
             await runStep(opened(worker), loaded, send);
         });
+      } else if (message.kind === "finishSave") {
+        // Answered while steps run.
+        const { id } = message;
+        saved(saving).then(
+          (shard) => send({ kind: "saved", id, ...shard }),
+          (error: unknown) => send(failure(id, error)),
+        );
       } else {
         const { id } = message;
         enqueue(id, () => handle(message));
@@ -123,6 +151,18 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
       process.kill(process.pid, "SIGKILL");
     },
   };
+}
+
+/** States as a checkpoint holds them, after this rank has checked its share of the files. */
+async function checkpointSource({ checkpoint, verify }: Restore): Promise<StateSource> {
+  const manifest = readManifest(checkpoint);
+  for (const file of manifest.files) if (verify.includes(file.name)) await verifyFile(checkpoint, file);
+  return storedStates(checkpoint, manifest);
+}
+
+async function saved(saving: ShardWriting | null): Promise<WrittenShard> {
+  if (!saving) throw new GalvatronError("PROGRAM_INVALID", "No checkpoint is being written.");
+  return saving.written;
 }
 
 /** What feeding and reporting need of a Program. */

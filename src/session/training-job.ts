@@ -1,0 +1,154 @@
+import { isAbsolute, join } from "node:path";
+import { GalvatronError } from "../base/errors.js";
+import { BYTES_PER_MB } from "../base/units.js";
+import { findCheckpoint, readManifest, requireOwnFolder } from "../runtime/checkpoint/checkpoint-folder.js";
+import { type CheckpointManifest, datasetSha256, modelSha256 } from "../runtime/checkpoint/manifest-json.js";
+import type { TrainJob } from "../runtime/coordinator/train.js";
+import type { DataDescription } from "../runtime/data/data-description.js";
+import { resolveDataset } from "../runtime/data/resolve-dataset.js";
+import type { LearningRate } from "../runtime/learning-rate.js";
+import { type Optimizer, type OptimizerOptions, optimizerFrom } from "../runtime/optimizer.js";
+import type { FoundPlan } from "./find-plan.js";
+import { noteCheckpoint, noteTraining } from "./notes.js";
+import type { Session } from "./session.js";
+
+/** Where and when a run saves what it has learned. */
+export interface CheckpointOptions {
+  /** Folder of checkpoints, one folder inside it for each; made when it is not there. */
+  readonly folder: string;
+  /** Saves after every so many steps; only after the last when left out. */
+  readonly every?: number;
+  /** How many of the newest checkpoints stay; all when left out. */
+  readonly keep?: number;
+}
+
+/** What to train on, how long, and how. */
+export interface TrainOptions extends OptimizerOptions {
+  /** What to train on: `text("…")` or `synthetic()`. */
+  readonly data: DataDescription;
+  /** Steps of the whole training, those before a resumed checkpoint included. */
+  readonly steps: number;
+  /** Of parameters and sample order; 0 when left out. The same seed gives the same run. */
+  readonly seed?: number;
+  /** Peak of the learning rate, or peak, warm-up and schedule. */
+  readonly learningRate?: number | Partial<LearningRate>;
+  /** Saves weights, optimizer state and position, so that the run can be resumed under any plan. */
+  readonly checkpoint?: CheckpointOptions;
+  /**
+   * Goes on from a checkpoint, or from the newest of a folder of checkpoints, whatever plan wrote it. Seed and
+   * optimizer are its own unless they are given.
+   */
+  readonly resume?: string;
+}
+
+/** Memory that a rank may always take for copies of its states. */
+const LEAST_COPY_BYTES = 16 * BYTES_PER_MB;
+
+/**
+ * All that a training needs, checked before anything starts.
+ *
+ * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID
+ */
+export function trainingJob(found: FoundPlan, options: TrainOptions, session: Session): TrainJob {
+  const { steps, data, checkpoint, resume } = options;
+  const { plan } = found.report;
+  const { model } = found;
+  requireWhole("steps", steps, 1);
+  if (options.seed !== undefined) requireWhole("seed", options.seed, 0);
+  const inFolder = (path: string): string => (isAbsolute(path) ? path : join(session.folder, path));
+  const path = resume === undefined ? null : findCheckpoint(inFolder(resume));
+  const resumed = path === null ? null : readManifest(path);
+  if (path !== null && resumed) requireContinuation(path, resumed, found, options);
+  const seed = options.seed ?? resumed?.seed ?? 0;
+  const dataset = resolveDataset(data, model, seed, session.folder);
+  const dataSha256 = datasetSha256(dataset);
+  if (resumed && resumed.data.sha256 !== dataSha256)
+    session.reporter.notice(
+      `The checkpoint was trained on other data: the run goes on at sample ${resumed.step * plan.globalBatch} of the new data's order.`,
+    );
+  const optimizer = optimizerFrom(resumed ? continued(resumed.optimizer, options) : options, steps);
+  if (checkpoint) {
+    if (checkpoint.every !== undefined) requireWhole("checkpoint.every", checkpoint.every, 1);
+    if (checkpoint.keep !== undefined) requireWhole("checkpoint.keep", checkpoint.keep, 1);
+    requireOwnFolder(inFolder(checkpoint.folder), path);
+  }
+  noteTraining(model, plan, dataset, seed, session.folder);
+  if (path !== null && resumed) noteCheckpoint(path, resumed);
+  return {
+    programs: found.lowered.programs,
+    graphs: found.lowered.graphs,
+    seed,
+    feed: { dataset, optimizer, steps },
+    tokensPerStep: plan.globalBatch * model.sequence,
+    firstStep: resumed?.step ?? 0,
+    ...(path !== null && resumed && { restore: { path, files: resumed.files } }),
+    ...(checkpoint && {
+      checkpoints: {
+        folder: inFolder(checkpoint.folder),
+        every: checkpoint.every ?? null,
+        keep: checkpoint.keep ?? null,
+        copyBytes: copyBytes(found),
+        origin: {
+          model: { name: model.name, sha256: modelSha256(model) },
+          plan,
+          seed,
+          steps,
+          optimizer,
+          data: { sha256: dataSha256, samplesPerStep: plan.globalBatch },
+        },
+      },
+    }),
+  };
+}
+
+/** What the budget leaves beside the plan; a device's states are copied into the host's memory, which has no budget. */
+function copyBytes({ machine, report, memoryBytesByRank }: FoundPlan): number {
+  if (machine.machine.cluster.device !== "host") return Number.MAX_SAFE_INTEGER;
+  return Math.max(LEAST_COPY_BYTES, report.budgetBytes - Math.max(...memoryBytesByRank));
+}
+
+function requireContinuation(
+  path: string,
+  resumed: CheckpointManifest,
+  { model, report }: FoundPlan,
+  { steps, seed }: TrainOptions,
+): void {
+  if (resumed.model.sha256 !== modelSha256(model))
+    throw new GalvatronError(
+      "CHECKPOINT_INVALID",
+      `${path} is of another model (${resumed.model.name}); this plan trains ${model.name} with other sizes or options. Resume with the model that it was saved from.`,
+      { path },
+    );
+  const invalid = (reason: string): GalvatronError =>
+    new GalvatronError("ARGUMENT_INVALID", `${path}: ${reason}`, { path });
+  if (seed !== undefined && seed !== resumed.seed)
+    throw invalid(
+      `its samples are ordered by seed ${resumed.seed}, so a resumed run cannot take seed ${seed}. Leave the seed out.`,
+    );
+  const { samplesPerStep } = resumed.data;
+  if (report.plan.globalBatch !== samplesPerStep)
+    throw invalid(
+      `it took ${samplesPerStep} samples a step, this plan takes ${report.plan.globalBatch}, so the order of the samples would not go on. Use a plan for a global batch of ${samplesPerStep}.`,
+    );
+  if (steps <= resumed.step)
+    throw invalid(
+      `it has ${resumed.step} steps already, and steps: ${steps} counts them too. Ask for more than ${resumed.step}.`,
+    );
+}
+
+/** The checkpoint's optimizer, but for what is asked to differ. */
+function continued(own: Optimizer, options: TrainOptions): OptimizerOptions {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const { learningRate } = options;
+  const rate = typeof learningRate === "number" ? { peak: learningRate } : learningRate;
+  return { ...own, ...given, learningRate: { ...own.learningRate, ...rate } };
+}
+
+function requireWhole(name: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw new GalvatronError(
+    "ARGUMENT_INVALID",
+    `Expected a whole number of at least ${least} for ${name}, got ${value}.`,
+    { name, value },
+  );
+}
