@@ -2,11 +2,11 @@ import { inFlight } from "../cost/pipeline-time.js";
 import { type MemoryPrice, memoryPrice, type Part } from "./memory-price.js";
 import type { OuterChoice } from "./outer-choice.js";
 import type { Addend, ShapeTable } from "./shape-table.js";
-import { rank } from "./stage-table.js";
+import { aloneWeights, weighted } from "./stage-table.js";
 
 export const passMs = (one: Addend): number => one.forwardMs + one.backwardMs;
 export const rankOf = (one: Addend, microBatches: number): number =>
-  rank(microBatches, one.forwardMs, one.backwardMs, one.reduceMs, one.afterMs);
+  weighted(aloneWeights(microBatches), one);
 export const bytesOf = (one: Addend, held: number): number => one.stateBytes + held * one.activationBytes;
 
 /** Most that any layer's backward can do before its gradient comes. */

@@ -1,3 +1,5 @@
+import type { Weights } from "./stage-table.js";
+
 /**
  * A way to place some layers of a stage: what it costs, and how it came about. Labels form chains: `previous` is the
  * same stage with one layer less.
@@ -85,6 +87,40 @@ export function fullFrontier(labels: Label[]): Label[] {
   return kept;
 }
 
+/** The same for the critical cost (which labels are ranked by), one micro-batch and the reduction. */
+export function criticalFrontier(labels: Label[]): Label[] {
+  if (labels.length <= 1) return labels;
+  labels.sort(compare);
+  const kept: Label[] = [];
+  next: for (const label of labels) {
+    const { sumBytes, peakBytes, leadMs, reduceMs } = label;
+    const passMs = label.forwardMs + label.backwardMs;
+    for (const other of kept) {
+      if (
+        other.sumBytes <= sumBytes &&
+        other.peakBytes <= peakBytes &&
+        other.forwardMs + other.backwardMs <= passMs &&
+        other.leadMs >= leadMs &&
+        other.reduceMs <= reduceMs
+      )
+        continue next;
+    }
+    kept.push(label);
+  }
+  return kept;
+}
+
+/** The frontier in ranking time and memory of labels with equal leads: a lead counts at the end of a stage only. */
+export function ledFrontier(labels: Label[]): Label[] {
+  const byLead = new Map<number, Label[]>();
+  for (const label of labels) {
+    const list = byLead.get(label.leadMs);
+    if (list) list.push(label);
+    else byLead.set(label.leadMs, [label]);
+  }
+  return [...byLead.values()].flatMap(rankFrontier);
+}
+
 /**
  * What it can cost a label to stand in for one of another layout, one way: the most by which any way on from its
  * layout is dearer than the same way on from the other's. `Infinity` where it must not stand in.
@@ -96,36 +132,50 @@ export interface StandIn {
 }
 
 /** Labels that no label of any layout beats, its stand-in cost counted, in ranking time and memory. */
-export function rankStandIns(labels: Label[], standIn: StandIn, microBatches: number): Label[] {
-  labels.sort(compare);
-  const kept: Label[] = [];
-  next: for (const label of labels) {
-    for (const other of kept) {
-      if (other.sumBytes > label.sumBytes || other.peakBytes > label.peakBytes) continue;
-      const penalty = standIn.first[other.first]![label.first]! + standIn.last[other.last]![label.last]!;
-      if (other.rankMs + 2 * microBatches * penalty <= label.rankMs) continue next;
-    }
-    kept.push(label);
-  }
-  return kept;
+export function rankStandIns(labels: Label[], standIn: StandIn, { forward, backward }: Weights): Label[] {
+  return standing(labels, standIn, (other, label, penalty) =>
+    other.rankMs + (forward + backward) * penalty <= label.rankMs,
+  );
 }
 
 /** The same for all times one by one. */
 export function fullStandIns(labels: Label[], standIn: StandIn): Label[] {
+  return standing(
+    labels,
+    standIn,
+    (other, label, penalty) =>
+      other.reduceMs <= label.reduceMs &&
+      other.afterMs <= label.afterMs &&
+      other.forwardMs + penalty <= label.forwardMs &&
+      other.backwardMs + penalty <= label.backwardMs,
+  );
+}
+
+/** The same for the critical cost, one micro-batch and the reduction. */
+export function criticalStandIns(labels: Label[], standIn: StandIn, weights: Weights): Label[] {
+  return standing(
+    labels,
+    standIn,
+    (other, label, penalty) =>
+      other.rankMs + (weights.forward + weights.backward) * penalty <= label.rankMs &&
+      other.forwardMs + other.backwardMs + 2 * penalty <= label.forwardMs + label.backwardMs &&
+      other.reduceMs <= label.reduceMs,
+  );
+}
+
+function standing(
+  labels: Label[],
+  standIn: StandIn,
+  beats: (other: Label, label: Label, penalty: number) => boolean,
+): Label[] {
   labels.sort(compare);
   const kept: Label[] = [];
   next: for (const label of labels) {
+    const { sumBytes, peakBytes, first, last } = label;
     for (const other of kept) {
-      if (
-        other.sumBytes > label.sumBytes ||
-        other.peakBytes > label.peakBytes ||
-        other.reduceMs > label.reduceMs ||
-        other.afterMs > label.afterMs
-      )
-        continue;
-      const penalty = standIn.first[other.first]![label.first]! + standIn.last[other.last]![label.last]!;
-      if (other.forwardMs + penalty <= label.forwardMs && other.backwardMs + penalty <= label.backwardMs)
-        continue next;
+      if (other.sumBytes > sumBytes || other.peakBytes > peakBytes) continue;
+      const penalty = standIn.first[other.first]![first]! + standIn.last[other.last]![last]!;
+      if (beats(other, label, penalty)) continue next;
     }
     kept.push(label);
   }

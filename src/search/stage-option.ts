@@ -1,6 +1,6 @@
 import type { Label } from "./label.js";
 import type { Addend, ShapeTable, VocabularyChoice } from "./shape-table.js";
-import { rank } from "./stage-table.js";
+import { aloneWeights, type Weights, weighted } from "./stage-table.js";
 
 /** One complete way to fill a stage, embedding and head included. */
 export interface StageOption {
@@ -68,7 +68,12 @@ export function stageOption(shape: ShapeTable, label: Label, layers: number, end
     leadMs: head ? 0 : label.leadMs,
     reduceMs: reduce,
     afterMs: after,
-    rankMs: rank(microBatches, f, b, reduce, after),
+    rankMs: weighted(aloneWeights(microBatches), {
+      forwardMs: f,
+      backwardMs: b,
+      reduceMs: reduce,
+      afterMs: after,
+    }),
     bytes: bytes + peak,
     first: embedding ? embedding.layout : label.first,
     last: head ? head.layout : label.last,
@@ -76,8 +81,28 @@ export function stageOption(shape: ShapeTable, label: Label, layers: number, end
   };
 }
 
-/** Options that no other of the same length and outer layouts beats in every time. */
-export function optionFrontier(options: StageOption[]): StageOption[] {
+/** Whether an option is nowhere worse than another of the same length and outer layouts. */
+export type OptionOrder = (other: StageOption, option: StageOption) => boolean;
+
+/** By every time. */
+export const everyTime: OptionOrder = (other, option) =>
+  other.forwardMs <= option.forwardMs &&
+  other.backwardMs <= option.backwardMs &&
+  other.leadMs >= option.leadMs &&
+  other.reduceMs <= option.reduceMs &&
+  other.afterMs <= option.afterMs;
+
+/** By the critical time, one micro-batch and the reduction. */
+export const criticalTime =
+  (weights: Weights): OptionOrder =>
+  (other, option) =>
+    other.forwardMs + other.backwardMs <= option.forwardMs + option.backwardMs &&
+    other.leadMs >= option.leadMs &&
+    other.reduceMs <= option.reduceMs &&
+    weighted(weights, other) <= weighted(weights, option);
+
+/** Options that no other of the same length and outer layouts beats. */
+export function optionFrontier(options: StageOption[], noWorse: OptionOrder): StageOption[] {
   options.sort(
     (a, b) =>
       a.layers - b.layers ||
@@ -93,17 +118,7 @@ export function optionFrontier(options: StageOption[]): StageOption[] {
     const head = kept[from];
     if (!head || head.layers !== option.layers || head.first !== option.first || head.last !== option.last)
       from = kept.length;
-    for (let at = from; at < kept.length; at++) {
-      const other = kept[at]!;
-      if (
-        other.forwardMs <= option.forwardMs &&
-        other.backwardMs <= option.backwardMs &&
-        other.leadMs >= option.leadMs &&
-        other.reduceMs <= option.reduceMs &&
-        other.afterMs <= option.afterMs
-      )
-        continue next;
-    }
+    for (let at = from; at < kept.length; at++) if (noWorse(kept[at]!, option)) continue next;
     kept.push(option);
   }
   return kept;

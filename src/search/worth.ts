@@ -5,6 +5,8 @@ import { memoryPrice } from "./memory-price.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
 import type { Addend, Choice, ShapeTable } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
+import type { Floors } from "./stage-floor.js";
+import { aloneWeights, criticalWeights, PASS_WEIGHTS, type Weights, weighted } from "./stage-table.js";
 
 /** Relative difference below which two step times are the same. */
 export const SAME: number = 1e-12;
@@ -98,23 +100,47 @@ export function worthAlone(problem: Problem, limitMs: number): (label: Label, la
     );
 }
 
+/** Costs of a stage that the schedule bounds from above. */
+export type StageCostName = "alone" | "pass" | "critical";
+
+export type Worth = (label: Label, layers: number) => boolean;
+
+/** What the rest of a division leaves to one stage, its layers' share: by cost and by length. */
+export interface StageRoom {
+  /** Lengths that it can have at all, ascending. */
+  readonly lengths: readonly number[];
+  readonly most: Readonly<Record<StageCostName, Float64Array>>;
+  /** Bytes for its layers. */
+  readonly bytes: number;
+}
+
+/** How the layers of a stage are priced by each of its costs. */
+export function stageWeights(problem: Problem, stage: number): Readonly<Record<StageCostName, Weights>> {
+  const { stages, microBatches: m, schedule } = problem.outer;
+  return {
+    alone: aloneWeights(m),
+    pass: PASS_WEIGHTS,
+    critical: criticalWeights(m, schedule === "gpipe" ? m : inFlight(schedule, stage, stages, m)),
+  };
+}
+
 /**
- * A stage among others: some start and length ℓ that it can still grow to must leave room for the rest of the
- * division. With t its time for one micro-batch and r its time alone, the relaxed division demands
- * r ≤ limit, before + m t ≤ limit and before + t + through(behind) ≤ limit, where t may be shorter by the lead.
+ * A stage among others: with t its time for one micro-batch, r its time alone and c its critical time, the relaxed
+ * division demands r ≤ limit, before + m t ≤ limit, before + t + through(behind) ≤ limit, busy(before) + t +
+ * round(behind) ≤ limit and before + c + round(behind) ≤ limit, where t and c may be shorter by the lead.
  */
-export function worthInPipeline(
+export function stageRoom(
   problem: Problem,
   relaxed: RelaxedDivision,
+  floors: Floors,
   stage: number,
   starts: readonly number[],
-  ahead: readonly string[],
+  count: number,
   limitMs: number,
-): (label: Label, layers: number) => boolean {
+): StageRoom {
   const { shape, outer, budgetBytes, kinds, even } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const held = inFlight(schedule, stage, stages, m);
-  const count = ahead.length;
   const width = kinds.length + 1;
   const slack = limitMs * (1 + SAME);
   const ends: Addend[][] = [];
@@ -122,54 +148,83 @@ export function worthInPipeline(
   if (stage === stages - 1) ends.push(shape.vocabulary.map(({ head }) => head));
   const endLeast = (value: (one: Addend) => number): number =>
     ends.reduce((sum, list) => sum + leastValue(list, value), 0);
+  const weights = stageWeights(problem, stage);
   const endPass = endLeast(passMs);
-  const endRank = endLeast((one) => rankOf(one, m));
-  const endBytes = endLeast((one) => bytesOf(one, held));
-  // The most that this stage may take for one micro-batch, by its length.
-  const mostPass = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
-  let longest = 0;
-  const lead = stage === stages - 1 ? 0 : mostLead(shape);
+  const endCritical = endLeast((one) => weighted(weights.critical, one));
+  const none = (): Float64Array => new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
+  const most = { alone: none(), pass: none(), critical: none() };
+  const last = stage === stages - 1;
+  const lead = last ? 0 : mostLead(shape);
   for (const start of starts) {
     const here = stage * width + start;
     const before = relaxed.beforeMs[here]!;
+    const busy = relaxed.busyMs[here]!;
     if (relaxed.fullestMs[here]! > slack) continue;
     for (let l = 1; l <= count && start + l <= kinds.length; l++) {
       if (even !== 0 && l !== even) continue;
       const behind = (stage + 1) * width + start + l;
-      const through = relaxed.throughMs[behind]!;
+      const link = relaxed.linkMs[start + l]!;
+      const through = relaxed.throughMs[behind]! + link;
+      const round = relaxed.roundMs[behind]! + link;
       if (through === Number.POSITIVE_INFINITY) continue;
-      let most = Math.min((slack - before) / m, slack - before - through + lead);
-      if (schedule === "gpipe") most = Math.min(most, (slack - before - relaxed.roundMs[behind]! + lead) / m);
-      if (most - endPass > mostPass[l]!) mostPass[l] = most - endPass;
-      if (most > endPass) longest = Math.max(longest, l);
+      const floor = floors(stage, start, l);
+      if (floor.rankMs > slack) continue;
+      const alone = (slack - before) / m;
+      let led = Math.min(slack - before - through, slack - busy - round);
+      if (schedule === "gpipe") led = Math.min(led, (slack - before - round) / m);
+      const critical = schedule === "gpipe" ? Number.POSITIVE_INFINITY : slack - before - round;
+      if (floor.passMs > alone || floor.ledMs > led || floor.criticalMs > critical) continue;
+      const pass = Math.min(alone, led + lead);
+      most.alone[l] = slack - endLeast((one) => weighted(weights.alone, one));
+      most.pass[l] = Math.max(most.pass[l]!, pass - endPass);
+      most.critical[l] = Math.max(most.critical[l]!, critical + lead - endCritical);
     }
   }
-  // Prices on memory that fit about the lengths that stages will have, for both limits.
-  const typical = kindCounts(ahead.slice(0, Math.max(1, Math.round(kinds.length / stages))));
-  const room = budgetBytes - endBytes;
-  const restAt = (changeWeight: number, cost: (one: Addend) => number, priced: boolean): Rest => {
-    const parts = [...typical].map(([kind, number]) => ({
-      count: number,
-      alternatives: shape.choices.get(kind)!.map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) })),
-    }));
-    const price = priced ? memoryPrice(parts, room).msPerByte : 0;
-    return restOf(shape, ahead, held, price, changeWeight, cost);
-  };
-  const rank = (one: Addend): number => rankOf(one, m);
-  const passRests = [restAt(1, passMs, false), restAt(1, passMs, true)];
-  const rankRest = restAt(m, rank, true);
-  const rankLimit = slack - endRank;
+  const lengths: number[] = [];
+  for (let l = 1; l <= count; l++) if (most.pass[l]! > 0) lengths.push(l);
+  return { lengths, most, bytes: budgetBytes - endLeast((one) => bytesOf(one, held)) };
+}
+
+/** Whether a label can still grow to a length of the room within the given costs: `value` reads them off a label. */
+export function worthInPipeline(
+  problem: Problem,
+  room: StageRoom,
+  stage: number,
+  ahead: readonly string[],
+  values: ReadonlyMap<StageCostName, (label: Label) => number>,
+): Worth {
+  const { shape, outer } = problem;
+  const held = inFlight(outer.schedule, stage, outer.stages, outer.microBatches);
+  const weights = stageWeights(problem, stage);
+  const { lengths, bytes } = room;
+  const looked = [...new Set([lengths[0], lengths[lengths.length >> 1], lengths.at(-1)])];
+  const needs = [...values].map(([name, value]) => {
+    const own = weights[name];
+    const cost = (one: Addend): number => weighted(own, one);
+    // Prices on memory that fit the lengths in question.
+    const prices = new Set([0]);
+    for (const length of looked) {
+      if (length === undefined) continue;
+      const parts = [...kindCounts(ahead.slice(0, length))].map(([kind, number]) => ({
+        count: number,
+        alternatives: shape.choices.get(kind)!.map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) })),
+      }));
+      prices.add(memoryPrice(parts, bytes).msPerByte);
+    }
+    const change = (own.forward + own.backward) / 2;
+    const rests = [...prices].map((price) => restOf(shape, ahead, held, price, change, cost));
+    return { value, rests, most: room.most[name] };
+  });
   return (label, layers) => {
-    if (label.rankMs > rankLimit) return false;
-    const over = label.peakBytes - room;
+    const over = label.peakBytes - bytes;
     if (over > 0) return false;
-    const labelPass = label.forwardMs + label.backwardMs;
-    const labelRank = label.rankMs + rankRest.price * over;
-    next: for (let l = layers; l <= longest; l++) {
-      if (labelRank + restBetween(rankRest, label.last, layers, l) > rankLimit) continue;
-      for (const rest of passRests)
-        if (labelPass + rest.price * over + restBetween(rest, label.last, layers, l) > mostPass[l]!)
-          continue next;
+    next: for (const length of lengths) {
+      if (length < layers) continue;
+      for (const { value, rests, most } of needs) {
+        const left = most[length]! - value(label);
+        for (const rest of rests)
+          if (rest.price * over + restBetween(rest, label.last, layers, length) > left) continue next;
+      }
       return true;
     }
     return false;
