@@ -1,4 +1,4 @@
-import type { Weights } from "./stage-table.js";
+import { type Weights, weighted } from "./stage-table.js";
 
 /**
  * A way to place some layers of a stage: what it costs, and how it came about. Labels form chains: `previous` is the
@@ -64,47 +64,28 @@ export function rankFrontier(labels: Label[]): Label[] {
   return kept;
 }
 
-/** The same for all times one by one: no kept label is beaten in every one of them and in memory. */
-export function fullFrontier(labels: Label[]): Label[] {
+/**
+ * Labels that no other beats in all of some costs, in memory and in lead. The cost that labels are ranked by is one
+ * of them without being named: they are looked at in its order.
+ */
+export function costFrontier(labels: Label[], costs: readonly Weights[]): Label[] {
   if (labels.length <= 1) return labels;
   labels.sort(compare);
   const kept: Label[] = [];
+  const width = 3 + costs.length;
+  const rows = new Float64Array(labels.length * width);
+  const row = new Float64Array(width);
   next: for (const label of labels) {
-    for (const other of kept) {
-      if (
-        other.sumBytes <= label.sumBytes &&
-        other.peakBytes <= label.peakBytes &&
-        other.forwardMs <= label.forwardMs &&
-        other.backwardMs <= label.backwardMs &&
-        other.leadMs >= label.leadMs &&
-        other.reduceMs <= label.reduceMs &&
-        other.afterMs <= label.afterMs
-      )
-        continue next;
+    row[0] = label.sumBytes;
+    row[1] = label.peakBytes;
+    row[2] = -label.leadMs;
+    for (let c = 0; c < costs.length; c++) row[3 + c] = weighted(costs[c]!, label);
+    const end = kept.length * width;
+    search: for (let at = 0; at < end; at += width) {
+      for (let c = 0; c < width; c++) if (rows[at + c]! > row[c]!) continue search;
+      continue next;
     }
-    kept.push(label);
-  }
-  return kept;
-}
-
-/** The same for the critical cost (which labels are ranked by), one micro-batch and the reduction. */
-export function criticalFrontier(labels: Label[]): Label[] {
-  if (labels.length <= 1) return labels;
-  labels.sort(compare);
-  const kept: Label[] = [];
-  next: for (const label of labels) {
-    const { sumBytes, peakBytes, leadMs, reduceMs } = label;
-    const passMs = label.forwardMs + label.backwardMs;
-    for (const other of kept) {
-      if (
-        other.sumBytes <= sumBytes &&
-        other.peakBytes <= peakBytes &&
-        other.forwardMs + other.backwardMs <= passMs &&
-        other.leadMs >= leadMs &&
-        other.reduceMs <= reduceMs
-      )
-        continue next;
-    }
+    rows.set(row, end);
     kept.push(label);
   }
   return kept;
@@ -138,29 +119,16 @@ export function rankStandIns(labels: Label[], standIn: StandIn, { forward, backw
   );
 }
 
-/** The same for all times one by one. */
-export function fullStandIns(labels: Label[], standIn: StandIn): Label[] {
-  return standing(
-    labels,
-    standIn,
-    (other, label, penalty) =>
-      other.reduceMs <= label.reduceMs &&
-      other.afterMs <= label.afterMs &&
-      other.forwardMs + penalty <= label.forwardMs &&
-      other.backwardMs + penalty <= label.backwardMs,
-  );
-}
-
-/** The same for the critical cost, one micro-batch and the reduction. */
-export function criticalStandIns(labels: Label[], standIn: StandIn, weights: Weights): Label[] {
-  return standing(
-    labels,
-    standIn,
-    (other, label, penalty) =>
-      other.rankMs + (weights.forward + weights.backward) * penalty <= label.rankMs &&
-      other.forwardMs + other.backwardMs + 2 * penalty <= label.forwardMs + label.backwardMs &&
-      other.reduceMs <= label.reduceMs,
-  );
+/** The same in all of some costs, of which one must be what labels are ranked by. */
+export function costStandIns(labels: Label[], standIn: StandIn, costs: readonly Weights[]): Label[] {
+  const change = costs.map(({ forward, backward }) => forward + backward);
+  const values = new Map(labels.map((label) => [label, costs.map((cost) => weighted(cost, label))]));
+  return standing(labels, standIn, (other, label, penalty) => {
+    const a = values.get(other)!;
+    const b = values.get(label)!;
+    for (let c = 0; c < change.length; c++) if (a[c]! + change[c]! * penalty > b[c]!) return false;
+    return true;
+  });
 }
 
 function standing(

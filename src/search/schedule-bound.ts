@@ -1,7 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import type { Schedule } from "../plan/plan.js";
 import type { StageOption } from "./stage-option.js";
-import { criticalWeights, weighted } from "./stage-table.js";
+import { criticalWeights, type Weights, weighted } from "./stage-table.js";
 
 /**
  * One path through the schedule's dependencies: how often it passes each stage's forward and backward and each link,
@@ -14,6 +14,38 @@ export interface SchedulePath {
   readonly gradients: Float64Array;
   readonly leads: Float64Array;
   readonly end: number;
+  /** The stage whose update follows the norm, where one is meant. */
+  readonly after?: number;
+}
+
+/** What a stage adds to a path, leads apart. */
+export const pathWeights = (path: SchedulePath, stage: number): Weights => ({
+  forward: path.forwards[stage]!,
+  backward: path.backwards[stage]!,
+  reduce: path.end === stage ? 1 : 0,
+  after: path.after === stage ? 1 : 0,
+});
+
+/** The length of each path from a stage on. */
+function foldPaths(
+  paths: readonly SchedulePath[],
+  base: number,
+  stage: number,
+  option: StageOption,
+  send: number,
+  gradient: number,
+  next: SuffixTimes | null,
+  out: SuffixTimes,
+): void {
+  for (let k = 0; k < paths.length; k++) {
+    const path = paths[k]!;
+    out[base + k] =
+      weighted(pathWeights(path, stage), option) +
+      path.sends[stage]! * send +
+      path.gradients[stage]! * gradient -
+      path.leads[stage]! * option.leadMs +
+      (next ? next[base + k]! : 0);
+  }
 }
 
 /** What is known of the stages from some stage to the last; everything grows with every stage's times. */
@@ -134,17 +166,7 @@ export function scheduleBound(
       const out = new Float64Array(base + paths.length);
       if (schedule === "gpipe") foldGpipe(m, option, send, gradient, next, out);
       else fold1F1B(stage, stages, m, option, send, gradient, next, out);
-      for (let k = 0; k < paths.length; k++) {
-        const path = paths[k]!;
-        out[base + k] =
-          path.forwards[stage]! * option.forwardMs +
-          path.backwards[stage]! * option.backwardMs +
-          path.sends[stage]! * send +
-          path.gradients[stage]! * gradient -
-          path.leads[stage]! * option.leadMs +
-          (path.end === stage ? option.reduceMs : 0) +
-          (next ? next[base + k]! : 0);
-      }
+      foldPaths(paths, base, stage, option, send, gradient, next, out);
       return out;
     },
     bound: (times, forward, backward) => {
@@ -168,13 +190,12 @@ export function scheduleBound(
 }
 
 /**
- * 1F1B by two costs of a stage alone, its critical time and one micro-batch: what labels of the critical frontier are
- * told apart by. The paths are those that visit the stages below once, while some stage works off all the others.
+ * 1F1B by two costs of a stage alone, its critical time and one micro-batch, and by paths that were learnt. The paths are those that visit the stages below once, while some stage works off all the others.
  */
-export function criticalBound(stages: number, m: number): StepBound {
+export function criticalBound(stages: number, m: number, paths: readonly SchedulePath[]): StepBound {
   return {
     fold: (stage, option, send, gradient, next) => {
-      const out = new Float64Array(AFTER);
+      const out = new Float64Array(AFTER + paths.length);
       const weights = criticalWeights(m, inFlight("1f1b", stage, stages, m));
       const link = next ? send + gradient : 0;
       const pass = option.forwardMs + option.backwardMs;
@@ -188,10 +209,14 @@ export function criticalBound(stages: number, m: number): StepBound {
         next ? led + link + next[THROUGH]! : 0,
       );
       out[END] = Math.max(out[THROUGH] + option.reduceMs, next ? send + next[END]! : 0);
+      foldPaths(paths, AFTER, stage, option, send, gradient, next, out);
       return out;
     },
-    bound: (times, forward, backward) =>
-      Math.max(times[THROUGH]! + forward + backward, times[END]! + forward),
+    bound: (times, forward, backward) => {
+      let bound = Math.max(times[THROUGH]! + forward + backward, times[END]! + forward);
+      for (let k = AFTER; k < times.length; k++) bound = Math.max(bound, times[k]!);
+      return bound;
+    },
   };
 }
 

@@ -6,7 +6,7 @@ import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import { criticalBound, type SchedulePath, type StepBound, scheduleBound } from "./schedule-bound.js";
 import type { ShapeTable, VocabularyChoice } from "./shape-table.js";
 import { type Floors, stageFloors } from "./stage-floor.js";
-import { stageOptions, type TableOrder } from "./stage-options.js";
+import { criticalTime, everyTime, type StageOrder, stageOptions } from "./stage-options.js";
 import { leastValue, prefix, SAME } from "./worth.js";
 
 /** One sub-search. */
@@ -94,7 +94,8 @@ function divider(
   problem: Problem,
   relaxation: Relaxation | null,
   limitMs: number,
-  order: TableOrder,
+  orderOf: (stage: number) => StageOrder,
+  thins: boolean,
 ): { readonly divideWith: (vocabulary: VocabularyChoice) => Divide; readonly overgrown: () => boolean } {
   const { shape, outer, kinds } = problem;
   const { stages, microBatches } = outer;
@@ -102,7 +103,7 @@ function divider(
     prefix(kinds, (kind) => leastValue(shape.choices.get(kind)!, value));
   const forwardSums = least((one) => one.forwardMs);
   const backwardSums = least((one) => one.backwardMs - one.leadMs);
-  const { optionsWith, overgrown } = stageOptions(problem, relaxation, limitMs, order);
+  const { optionsWith, overgrown } = stageOptions(problem, relaxation, limitMs, orderOf, thins);
   return {
     overgrown,
     divideWith: (vocabulary) => {
@@ -125,34 +126,65 @@ function divider(
 }
 
 function solveByCriticalTime(problem: Problem, relaxation: Relaxation, limitMs: number): Solved {
+  const { microBatches: m, schedule } = problem.outer;
+  const paths: SchedulePath[] = [];
+  let boundMs = relaxation.relaxed.boundMs;
+  let best: Found | null = null;
+  for (;;) {
+    const within: number = best ? Math.min(limitMs, best.stepMs) : limitMs;
+    const round = criticalRound(problem, relaxation, within, paths, false);
+    if (round === null) break;
+    boundMs = Math.max(boundMs, round.lowerBoundMs);
+    if (round.best && (!best || round.best.stepMs < best.stepMs * (1 - SAME))) best = round.best;
+    const { nearest } = round;
+    const open = nearest && best && boundMs < Math.min(limitMs, best.stepMs) * (1 - SAME);
+    if (!open || paths.length >= MOST_PATHS) return { best, lowerBoundMs: boundMs };
+    const works = suffixWorks(nearest);
+    let after = 0;
+    for (const [stage, { afterMs }] of works.entries()) if (afterMs > works[after]!.afterMs) after = stage;
+    paths.push({ ...criticalPath(schedule, m, works), after });
+  }
+  if (!best) best = criticalRound(problem, relaxation, limitMs, [], true)?.best ?? null;
+  return { best, lowerBoundMs: boundMs };
+}
+
+/** `null` where a table grew too large; `nearest` is what the bound belongs to. */
+function criticalRound(
+  problem: Problem,
+  relaxation: Relaxation,
+  limitMs: number,
+  paths: readonly SchedulePath[],
+  thins: boolean,
+): (Solved & { readonly nearest: Suffix | null }) | null {
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
-  const step = criticalBound(stages, m);
-  for (const order of ["critical", "thinned"] as const) {
-    const { divideWith, overgrown } = divider(problem, relaxation, limitMs, order);
-    let best: Found | null = null;
-    let boundMs = limitMs;
-    for (const vocabulary of shape.vocabulary) {
-      if (overgrown()) break;
-      const within: number = best ? Math.min(limitMs, best.stepMs) : limitMs;
-      const divisions = divideWith(vocabulary)(step, within);
-      boundMs = Math.min(boundMs, divisions[0]?.boundMs ?? within);
-      for (const suffix of divisions.slice(0, MOST_PRICED)) {
-        if (best && suffix.boundMs >= best.stepMs * (1 - SAME)) break;
-        const { stepMs } = pipelineTime(schedule, m, suffixWorks(suffix));
-        if (!best || stepMs < best.stepMs * (1 - SAME)) best = { problem, stepMs, vocabulary, suffix };
-      }
+  const step = criticalBound(stages, m, paths);
+  const orders = Array.from({ length: stages }, (_, stage) => criticalTime(problem, stage, paths));
+  const { divideWith, overgrown } = divider(problem, relaxation, limitMs, (stage) => orders[stage]!, thins);
+  let best: Found | null = null;
+  let nearest: Suffix | null = null;
+  let lowerBoundMs = limitMs;
+  for (const vocabulary of shape.vocabulary) {
+    const within: number = best ? Math.min(limitMs, best.stepMs) : limitMs;
+    const divisions = divideWith(vocabulary)(step, within);
+    if (overgrown()) return null;
+    const first = divisions[0];
+    if (first && (!nearest || first.boundMs < nearest.boundMs)) nearest = first;
+    lowerBoundMs = Math.min(lowerBoundMs, first?.boundMs ?? within);
+    for (const suffix of divisions.slice(0, MOST_PRICED)) {
+      if (best && suffix.boundMs >= best.stepMs * (1 - SAME)) break;
+      const { stepMs } = pipelineTime(schedule, m, suffixWorks(suffix));
+      if (!best || stepMs < best.stepMs * (1 - SAME)) best = { problem, stepMs, vocabulary, suffix };
     }
-    if (overgrown()) continue;
-    return { best, lowerBoundMs: order === "critical" ? boundMs : relaxation.relaxed.boundMs };
   }
-  return { best: null, lowerBoundMs: relaxation.relaxed.boundMs };
+  return { best, lowerBoundMs, nearest };
 }
 
 function solveByEveryTime(problem: Problem, relaxation: Relaxation | null, limitMs: number): Solved {
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
-  const { divideWith, overgrown } = divider(problem, relaxation, limitMs, "every");
+  const order = (stage: number): StageOrder => everyTime(problem, stage);
+  const { divideWith, overgrown } = divider(problem, relaxation, limitMs, order, false);
   let best: Found | null = null;
   let lowerBoundMs = limitMs;
   for (const vocabulary of shape.vocabulary) {

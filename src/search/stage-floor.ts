@@ -206,7 +206,7 @@ function exactStage(
       held: inFlight(schedule, stage, stages, m),
       budgetBytes: room.bytes,
       weights: weights[name],
-      worth: worthInPipeline(problem, room, stage, ahead, new Map([[name, (label) => label.rankMs]])),
+      worth: worthInPipeline(problem, room, stage, ahead, new Map([[name, weights[name]]])),
     });
     const whole = (list: Float64Array): Float64Array => {
       const result = new Float64Array(kinds.length + 1).fill(Number.POSITIVE_INFINITY);

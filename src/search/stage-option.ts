@@ -81,28 +81,8 @@ export function stageOption(shape: ShapeTable, label: Label, layers: number, end
   };
 }
 
-/** Whether an option is nowhere worse than another of the same length and outer layouts. */
-export type OptionOrder = (other: StageOption, option: StageOption) => boolean;
-
-/** By every time. */
-export const everyTime: OptionOrder = (other, option) =>
-  other.forwardMs <= option.forwardMs &&
-  other.backwardMs <= option.backwardMs &&
-  other.leadMs >= option.leadMs &&
-  other.reduceMs <= option.reduceMs &&
-  other.afterMs <= option.afterMs;
-
-/** By the critical time, one micro-batch and the reduction. */
-export const criticalTime =
-  (weights: Weights): OptionOrder =>
-  (other, option) =>
-    other.forwardMs + other.backwardMs <= option.forwardMs + option.backwardMs &&
-    other.leadMs >= option.leadMs &&
-    other.reduceMs <= option.reduceMs &&
-    weighted(weights, other) <= weighted(weights, option);
-
-/** Options that no other of the same length and outer layouts beats. */
-export function optionFrontier(options: StageOption[], noWorse: OptionOrder): StageOption[] {
+/** Options that no other of the same length and outer layouts beats in all of some costs. */
+export function optionFrontier(options: StageOption[], costs: readonly Weights[]): StageOption[] {
   options.sort(
     (a, b) =>
       a.layers - b.layers ||
@@ -118,7 +98,11 @@ export function optionFrontier(options: StageOption[], noWorse: OptionOrder): St
     const head = kept[from];
     if (!head || head.layers !== option.layers || head.first !== option.first || head.last !== option.last)
       from = kept.length;
-    for (let at = from; at < kept.length; at++) if (noWorse(kept[at]!, option)) continue next;
+    for (let at = from; at < kept.length; at++) {
+      const other = kept[at]!;
+      if (other.leadMs < option.leadMs) continue;
+      if (costs.every((cost) => weighted(cost, other) <= weighted(cost, option))) continue next;
+    }
     kept.push(option);
   }
   return kept;

@@ -1,26 +1,18 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import { HEAD_KIND } from "../model/model-profile.js";
-import {
-  criticalFrontier,
-  criticalStandIns,
-  fullFrontier,
-  fullStandIns,
-  type Label,
-  rankFrontier,
-  rankStandIns,
-  type StandIn,
-} from "./label.js";
+import { costFrontier, costStandIns, type Label, rankFrontier, rankStandIns } from "./label.js";
+import { pathWeights, type SchedulePath } from "./schedule-bound.js";
 import type { VocabularyChoice } from "./shape-table.js";
 import type { Problem, Relaxation } from "./solve-candidate.js";
+import { optionFrontier, type StageOption, stageOption } from "./stage-option.js";
 import {
-  criticalTime,
-  everyTime,
-  type OptionOrder,
-  optionFrontier,
-  type StageOption,
-  stageOption,
-} from "./stage-option.js";
-import { aloneWeights, stageTable, type Weights, weighted } from "./stage-table.js";
+  AFTER_WEIGHTS,
+  BACKWARD_WEIGHTS,
+  FORWARD_WEIGHTS,
+  REDUCE_WEIGHTS,
+  stageTable,
+  type Weights,
+} from "./stage-table.js";
 import { standIns } from "./stand-ins.js";
 import {
   SAME,
@@ -32,57 +24,56 @@ import {
   worthInPipeline,
 } from "./worth.js";
 
-/**
- * What labels of a stage are told apart by: every time, one cost where there is but one stage; in a pipeline the
- * critical time and one micro-batch; or a sample of those.
- */
-export type TableOrder = "every" | "critical" | "thinned";
-
-interface LabelOrder {
-  readonly weights: Weights;
-  readonly frontier: (labels: Label[]) => Label[];
-  readonly standing: (labels: Label[], standIn: StandIn) => Label[];
-  readonly options: OptionOrder;
+/** What labels of a stage are told apart by. */
+export interface StageOrder {
+  /** What labels are ranked by. */
+  readonly rank: Weights;
+  /** Every cost that counts; the rank is one of them, or grows with all of them. */
+  readonly costs: readonly Weights[];
   /** Costs that a label tells without doubt, whatever it stands for. */
-  readonly values: ReadonlyMap<StageCostName, (label: Label) => number>;
+  readonly values: ReadonlyMap<StageCostName, Weights>;
 }
 
-const passOf = ({ forwardMs, backwardMs }: Label): number => forwardMs + backwardMs;
-
-function labelOrder(problem: Problem, stage: number, order: TableOrder): LabelOrder {
-  const { stages, microBatches } = problem.outer;
-  const alone = aloneWeights(microBatches);
-  if (stages === 1)
-    return {
-      weights: alone,
-      frontier: rankFrontier,
-      standing: (labels, standIn) => rankStandIns(labels, standIn, alone),
-      options: everyTime,
-      values: new Map(),
-    };
-  const { critical } = stageWeights(problem, stage);
-  if (order === "every")
-    return {
-      weights: alone,
-      frontier: fullFrontier,
-      standing: fullStandIns,
-      options: everyTime,
-      values: new Map<StageCostName, (label: Label) => number>([
-        ["alone", ({ rankMs }) => rankMs],
-        ["pass", passOf],
-        ["critical", (label) => weighted(critical, label)],
-      ]),
-    };
+/** Every time by itself. */
+export function everyTime(problem: Problem, stage: number): StageOrder {
+  const { alone, pass, critical } = stageWeights(problem, stage);
   return {
-    weights: critical,
-    frontier: criticalFrontier,
-    standing: (labels, standIn) => criticalStandIns(labels, standIn, critical),
-    options: criticalTime(critical),
-    values: new Map<StageCostName, (label: Label) => number>([
-      ["pass", passOf],
-      ["critical", ({ rankMs }) => rankMs],
+    rank: alone,
+    costs: [FORWARD_WEIGHTS, BACKWARD_WEIGHTS, REDUCE_WEIGHTS, AFTER_WEIGHTS],
+    values: new Map<StageCostName, Weights>([
+      ["alone", alone],
+      ["pass", pass],
+      ["critical", critical],
     ]),
   };
+}
+
+/** The critical time, one micro-batch, the reduction, and what paths that were learnt add up. */
+export function criticalTime(problem: Problem, stage: number, paths: readonly SchedulePath[]): StageOrder {
+  const { pass, critical } = stageWeights(problem, stage);
+  const costs = [critical, pass, REDUCE_WEIGHTS];
+  for (const path of paths) {
+    const own = pathWeights(path, stage);
+    if (!costs.some((cost) => proportional(cost, own))) costs.push(own);
+  }
+  return {
+    rank: critical,
+    costs,
+    values: new Map<StageCostName, Weights>([
+      ["pass", pass],
+      ["critical", critical],
+    ]),
+  };
+}
+
+function proportional(a: Weights, b: Weights): boolean {
+  const ratio = b.backward / a.backward;
+  if (!(ratio > 0) || ratio === Number.POSITIVE_INFINITY) return false;
+  return (
+    Math.abs(a.forward * ratio - b.forward) < 1e-9 &&
+    a.reduce * ratio === b.reduce &&
+    a.after * ratio === b.after
+  );
 }
 
 /** Labels that a table may make in all before a sub-search gives up its exactness and keeps its bound. */
@@ -92,10 +83,10 @@ const MOST_LABELS = 20_000;
 /** Labels kept on one layer of a sample. */
 const THINNED_LABELS = 60;
 
-function mostLabelsOf(problem: Problem, order: TableOrder, layers: number): number {
+function mostLabelsOf(problem: Problem, thins: boolean, layers: number): number {
   const { shape, outer } = problem;
   if (outer.stages === 1) return Number.POSITIVE_INFINITY;
-  if (order === "thinned") return THINNED_LABELS;
+  if (thins) return THINNED_LABELS;
   let choices = 1;
   for (const list of shape.choices.values()) choices = Math.max(choices, list.length);
   return Math.min(MOST_LABELS, Math.max(FEWEST_LABELS, LABEL_WORK / (choices * layers)));
@@ -115,12 +106,13 @@ export function stageOptions(
   problem: Problem,
   relaxation: Relaxation | null,
   limitMs: number,
-  order: TableOrder,
+  orderOf: (stage: number) => StageOrder,
+  thins: boolean,
 ): { readonly optionsWith: (vocabulary: VocabularyChoice) => Options; readonly overgrown: () => boolean } {
   const { outer, kinds } = problem;
   const { stages } = outer;
   const width = kinds.length + 1;
-  const tableOf = stageTables(problem, relaxation, limitMs, order);
+  const tableOf = stageTables(problem, relaxation, limitMs, orderOf, thins);
   const middle = new Map<string, readonly StageOption[]>();
   let overgrown = false;
   return {
@@ -139,7 +131,7 @@ export function stageOptions(
             overgrown = true;
             return [];
           }
-          list = optionsOf(problem, table, stage, start, vocabulary, labelOrder(problem, stage, order).options);
+          list = optionsOf(problem, table, stage, start, vocabulary, orderOf(stage).costs);
           cache.set(key, list);
         }
         return list;
@@ -154,7 +146,7 @@ function optionsOf(
   stage: number,
   start: number,
   vocabulary: VocabularyChoice,
-  order: OptionOrder,
+  costs: readonly Weights[],
 ): readonly StageOption[] {
   const { shape, outer, kinds, budgetBytes, even } = problem;
   const { stages, microBatches, schedule } = outer;
@@ -175,7 +167,7 @@ function optionsOf(
       if (option.bytes <= budgetBytes) result.push(option);
     }
   }
-  return optionFrontier(result, order);
+  return optionFrontier(result, costs);
 }
 
 /** Stage tables of one attempt. Stages that see the same kinds ahead share one. */
@@ -183,7 +175,8 @@ function stageTables(
   problem: Problem,
   relaxation: Relaxation | null,
   limitMs: number,
-  order: TableOrder,
+  orderOf: (stage: number) => StageOrder,
+  thins: boolean,
 ): (stage: number, start: number) => SignedTable {
   const { shape, outer, kinds, budgetBytes } = problem;
   const { stages, microBatches: m, schedule } = outer;
@@ -210,7 +203,7 @@ function stageTables(
     let ahead = alike
       ? new Array<string>(kinds.length - (stages - 1)).fill(kinds[start]!)
       : kinds.slice(start, start + most);
-    const { weights, frontier, standing, values } = labelOrder(problem, stage, order);
+    const { rank, costs, values } = orderOf(stage);
     let worth: Worth;
     if (relaxation) {
       const { relaxed, floors } = relaxation;
@@ -220,16 +213,20 @@ function stageTables(
       worth = worthInPipeline(problem, room, stage, ahead, values);
     } else worth = worthAlone(problem, limitMs);
     const front = stage === 0 ? "embedding" : "stage";
+    const single = stages === 1;
     const table = stageTable(shape, {
       kinds: ahead,
       inFlight: inFlight(schedule, stage, stages, m),
-      weights,
+      weights: rank,
       budgetBytes,
       afterEmbedding: stage === 0,
-      frontier,
-      continuing: (labels, nextKind) => standing(labels, standIns(shape, front, nextKind, kinds[start]!)),
-      mostLabels: mostLabelsOf(problem, order, ahead.length),
-      thins: order === "thinned",
+      frontier: single ? rankFrontier : (labels) => costFrontier(labels, costs),
+      continuing: (labels, nextKind) => {
+        const standIn = standIns(shape, front, nextKind, kinds[start]!);
+        return single ? rankStandIns(labels, standIn, rank) : costStandIns(labels, standIn, costs);
+      },
+      mostLabels: mostLabelsOf(problem, thins, ahead.length),
+      thins,
       worth,
     });
     const result = { table, signature };

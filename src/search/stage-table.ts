@@ -17,6 +17,12 @@ export const aloneWeights = (microBatches: number): Weights => ({
   after: 1,
 });
 
+/** One time alone. */
+export const FORWARD_WEIGHTS: Weights = { forward: 1, backward: 0, reduce: 0, after: 0 };
+export const BACKWARD_WEIGHTS: Weights = { forward: 0, backward: 1, reduce: 0, after: 0 };
+export const REDUCE_WEIGHTS: Weights = { forward: 0, backward: 0, reduce: 1, after: 0 };
+export const AFTER_WEIGHTS: Weights = { forward: 0, backward: 0, reduce: 0, after: 1 };
+/** One micro-batch there and back. */
 export const PASS_WEIGHTS: Weights = { forward: 1, backward: 1, reduce: 0, after: 0 };
 
 /**

@@ -185,21 +185,19 @@ export function stageRoom(
   return { lengths, most, bytes: budgetBytes - endLeast((one) => bytesOf(one, held)) };
 }
 
-/** Whether a label can still grow to a length of the room within the given costs: `value` reads them off a label. */
+/** Whether a label can still grow to a length of the room within the given costs that it tells. */
 export function worthInPipeline(
   problem: Problem,
   room: StageRoom,
   stage: number,
   ahead: readonly string[],
-  values: ReadonlyMap<StageCostName, (label: Label) => number>,
+  values: ReadonlyMap<StageCostName, Weights>,
 ): Worth {
   const { shape, outer } = problem;
   const held = inFlight(outer.schedule, stage, outer.stages, outer.microBatches);
-  const weights = stageWeights(problem, stage);
   const { lengths, bytes } = room;
   const looked = [...new Set([lengths[0], lengths[lengths.length >> 1], lengths.at(-1)])];
-  const needs = [...values].map(([name, value]) => {
-    const own = weights[name];
+  const needs = [...values].map(([name, own]) => {
     const cost = (one: Addend): number => weighted(own, one);
     // Prices on memory that fit the lengths in question.
     const prices = new Set([0]);
@@ -213,15 +211,15 @@ export function worthInPipeline(
     }
     const change = (own.forward + own.backward) / 2;
     const rests = [...prices].map((price) => restOf(shape, ahead, held, price, change, cost));
-    return { value, rests, most: room.most[name] };
+    return { own, rests, most: room.most[name] };
   });
   return (label, layers) => {
     const over = label.peakBytes - bytes;
     if (over > 0) return false;
     next: for (const length of lengths) {
       if (length < layers) continue;
-      for (const { value, rests, most } of needs) {
-        const left = most[length]! - value(label);
+      for (const { own, rests, most } of needs) {
+        const left = most[length]! - weighted(own, label);
         for (const rest of rests)
           if (rest.price * over + restBetween(rest, label.last, layers, length) > left) continue next;
       }
