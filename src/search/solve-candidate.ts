@@ -81,7 +81,8 @@ export function solveWithin(problem: Problem, relaxation: Relaxation | null, lim
     return { ...solved, lowerBoundMs: Math.max(solved.lowerBoundMs, nearer.relaxed.boundMs) };
   }
   const first = solveByCriticalTime(problem, nearer, limitMs);
-  if (!first.best || first.best.stepMs <= first.lowerBoundMs * (1 + SAME)) return first;
+  const known = first.lowerBoundMs * (1 + SAME);
+  if (!first.best || first.best.stepMs <= known || limitMs <= known) return first;
   const second = solveByEveryTime(problem, nearer, Math.min(limitMs, first.best.stepMs));
   const best = second.best && second.best.stepMs < first.best.stepMs ? second.best : first.best;
   return { best, lowerBoundMs: Math.max(first.lowerBoundMs, Math.min(second.lowerBoundMs, best.stepMs)) };
