@@ -7,7 +7,7 @@ import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import type { Strategy } from "../plan/strategy.js";
-import { candidateBound } from "./candidate-bound.js";
+import { candidateBound, peakedBound } from "./candidate-bound.js";
 import { suffixStages } from "./division.js";
 import { labelStrategies } from "./label.js";
 import { fitsWithin, hasStrategies, leastBudget } from "./memory-floor.js";
@@ -41,7 +41,9 @@ interface Entry {
   readonly order: number;
   /** Per sample, so that batches compare. */
   readonly bound: number;
-  /** Of a pipeline, once it was asked for. */
+  /** A nearer bound was asked for. */
+  readonly refined: boolean;
+  /** Of a pipeline that was refined. */
   readonly relaxation: Relaxation | null;
   /** How often it was searched for a plan. */
   readonly attempts: number;
@@ -80,6 +82,14 @@ class EntryQueue {
     heap[at] = last;
     return top;
   }
+}
+
+function refine(entry: Entry): Entry {
+  const { problem, bound } = entry;
+  const { shape, outer, kinds, budgetBytes } = problem;
+  const relaxation = outer.stages > 1 ? hullRelaxation(problem) : null;
+  const boundMs = relaxation?.relaxed.boundMs ?? peakedBound(shape, outer, kinds, budgetBytes);
+  return { ...entry, refined: true, relaxation, bound: Math.max(bound, boundMs / outer.globalBatch) };
 }
 
 /** How far above its bound a sub-search is looked for a plan, attempt by attempt: a near limit keeps tables small. */
@@ -194,7 +204,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       const problem = { shape, outer, kinds, budgetBytes, even };
       const boundMs = candidateBound(shape, outer, kinds, budgetBytes);
       if (boundMs < Number.POSITIVE_INFINITY)
-        queue.push({ problem, order, bound: boundMs / outer.globalBatch, relaxation: null, attempts: 0 });
+        queue.push({ problem, order, bound: boundMs / outer.globalBatch, refined: false, relaxation: null, attempts: 0 });
     }
   }
   let best: Found | null = null;
@@ -205,10 +215,9 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
     const bestPerSample: number = best
       ? best.stepMs / best.problem.outer.globalBatch
       : Number.POSITIVE_INFINITY;
-    if (outer.stages > 1 && bound < bestPerSample && !relaxation) {
-      const hulls = hullRelaxation(problem);
-      const nearer = Math.max(bound, hulls.relaxed.boundMs / outer.globalBatch);
-      if (nearer < Number.POSITIVE_INFINITY) queue.push({ ...entry, relaxation: hulls, bound: nearer });
+    if (bound < bestPerSample && !entry.refined) {
+      const nearer = refine(entry);
+      if (nearer.bound < Number.POSITIVE_INFINITY) queue.push(nearer);
       continue;
     }
     const blank = { ...outer, stepMs: null, samplesPerSecond: null, memoryBytes: null };

@@ -1,6 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import { bytesOf, mostLead } from "./candidate-bound.js";
 import { type Alternative, memoryPrice, type Part, priceHull } from "./memory-price.js";
+import { peakClasses } from "./peak-class.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
 import { type ScalarFloor, scalarFloor } from "./scalar-floor.js";
 import type { Addend } from "./shape-table.js";
@@ -30,7 +31,8 @@ const COSTS: readonly StageCostName[] = ["alone", "pass", "critical"];
 interface KindFloor {
   readonly forwardMs: number;
   readonly backwardMs: number;
-  readonly hulls: Readonly<Record<StageCostName, readonly Alternative[]>>;
+  /** By classes of peaks. */
+  readonly hulls: readonly Readonly<Record<StageCostName, readonly Alternative[]>>[];
 }
 
 /** Floors by the number of micro-batches that a stage holds. */
@@ -81,12 +83,7 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     for (let i = 0; i < kinds.length; i++) sums[i + 1] = sums[i]! + (kinds[i] === name ? 1 : 0);
     return sums;
   });
-  let leastPeak = Number.POSITIVE_INFINITY;
-  for (const list of shape.choices.values())
-    leastPeak = Math.min(
-      leastPeak,
-      leastValue(list, (one) => one.peakBytes),
-    );
+  const classes = peakClasses(shape);
   const lead = mostLead(shape);
   const leadGain = [...shape.choices.values()].reduce((gain, list) => {
     const led = leastValue(list, (one) => one.backwardMs - one.leadMs);
@@ -107,12 +104,16 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
       );
       const byKind = names.map((name) => {
         const list = shape.choices.get(name)!;
-        const hull = (cost: StageCostName): Alternative[] =>
-          priceHull(list.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) })));
+        const hulls = classes.map(({ capBytes }) => {
+          const allowed = list.filter(({ peakBytes }) => peakBytes <= capBytes);
+          const hull = (cost: StageCostName): Alternative[] =>
+            priceHull(allowed.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) })));
+          return { alone: hull("alone"), pass: hull("pass"), critical: hull("critical") };
+        });
         return {
           forwardMs: leastValue(list, (one) => one.forwardMs),
           backwardMs: leastValue(list, (one) => one.backwardMs),
-          hulls: { alone: hull("alone"), pass: hull("pass"), critical: hull("critical") },
+          hulls,
         };
       });
       floors = { embedding, head, byKind };
@@ -144,16 +145,19 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     if (known) return known;
     let forwardMs = 0;
     let backwardMs = 0;
-    let budget = budgetBytes - leastPeak;
+    let budget = budgetBytes;
     const { embedding, head, byKind } = heldFloors(held, stage);
-    const parts: Record<StageCostName, Part[]> = { alone: [], pass: [], critical: [] };
+    const parts = classes.map(
+      (): Record<StageCostName, Part[]> => ({ alone: [], pass: [], critical: [] }),
+    );
     for (const [index, floor] of byKind.entries()) {
       const sums = counts[index]!;
       const count = oneKind ? layers : sums[start + layers]! - sums[start]!;
       if (count === 0) continue;
       forwardMs += count * floor.forwardMs;
       backwardMs += count * floor.backwardMs;
-      for (const name of COSTS) parts[name].push({ count, alternatives: floor.hulls[name] });
+      for (const [at, own] of parts.entries())
+        for (const name of COSTS) own[name].push({ count, alternatives: floor.hulls[at]![name] });
     }
     const ends = { alone: 0, pass: 0, critical: 0 };
     for (const part of [...(isFirst ? [embedding] : []), ...(isLast ? [head] : [])]) {
@@ -162,7 +166,12 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
       for (const name of COSTS) ends[name] += part.costs[name];
       budget -= part.bytes(held);
     }
-    const priced = (name: StageCostName): number => memoryPrice(parts[name], budget).boundMs + ends[name];
+    const priced = (name: StageCostName): number => {
+      let boundMs = Number.POSITIVE_INFINITY;
+      for (const [at, { floorBytes }] of classes.entries())
+        boundMs = Math.min(boundMs, memoryPrice(parts[at]![name], budget - floorBytes).boundMs);
+      return boundMs + ends[name];
+    };
     let passMs = priced("pass");
     let rankMs = priced("alone");
     let criticalMs = priced("critical") - (isLast ? 0 : lead);
