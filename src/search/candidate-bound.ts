@@ -1,12 +1,13 @@
 import { inFlight } from "../cost/pipeline-time.js";
-import { type MemoryPrice, memoryPrice, type Part } from "./memory-price.js";
+import { memoryPrice, type Part } from "./memory-price.js";
 import type { OuterChoice } from "./outer-choice.js";
+import { peakClasses } from "./peak-class.js";
 import type { Addend, ShapeTable } from "./shape-table.js";
-import { rank } from "./stage-table.js";
+import { aloneWeights, weighted } from "./stage-table.js";
 
 export const passMs = (one: Addend): number => one.forwardMs + one.backwardMs;
 export const rankOf = (one: Addend, microBatches: number): number =>
-  rank(microBatches, one.forwardMs, one.backwardMs, one.reduceMs, one.afterMs);
+  weighted(aloneWeights(microBatches), one);
 export const bytesOf = (one: Addend, held: number): number => one.stateBytes + held * one.activationBytes;
 
 /** Most that any layer's backward can do before its gradient comes. */
@@ -79,33 +80,25 @@ export function candidateBound(
   return Math.max(ranks / stages, bubble);
 }
 
-/**
- * The bound of a single stage with its peak told apart: whatever the largest peak is, only strategies with no larger
- * one are in use, and the rest of the budget is for what adds up. Returns the best case with its price on memory.
- */
-export function peakedPrice(
+/** The bound of a single stage with its peak told apart: by classes of it. */
+export function peakedBound(
   shape: ShapeTable,
-  counts: ReadonlyMap<string, number>,
-  held: number,
-  m: number,
+  outer: OuterChoice,
+  kinds: readonly string[],
   budgetBytes: number,
-): MemoryPrice {
-  const peaks = new Set<number>();
-  for (const list of shape.choices.values()) for (const { peakBytes } of list) peaks.add(peakBytes);
-  for (const { embedding, head } of shape.vocabulary) {
-    peaks.add(embedding.peakBytes);
-    peaks.add(head.peakBytes);
-  }
+): number {
+  const { microBatches: m, schedule } = outer;
+  const counts = kindCounts(kinds);
+  const held = inFlight(schedule, 0, 1, m);
   const cost = (one: Addend): number => rankOf(one, m);
-  let best: MemoryPrice = { boundMs: Number.POSITIVE_INFINITY, msPerByte: 0 };
-  for (const peak of [...peaks].sort((a, b) => a - b)) {
-    if (peak > budgetBytes) break;
-    const allowed = (one: Addend): boolean => one.peakBytes <= peak;
+  let boundMs = Number.POSITIVE_INFINITY;
+  for (const { floorBytes, capBytes } of peakClasses(shape)) {
+    if (floorBytes > budgetBytes) break;
+    const allowed = (one: Addend): boolean => one.peakBytes <= capBytes;
     const choices = new Map([...shape.choices].map(([kind, list]) => [kind, list.filter(allowed)]));
     const vocabulary = shape.vocabulary.filter((one) => allowed(one.embedding) && allowed(one.head));
     const parts = pricedParts({ ...shape, choices, vocabulary }, counts, held, cost);
-    const price = memoryPrice(parts, budgetBytes - peak);
-    if (price.boundMs < best.boundMs) best = price;
+    boundMs = Math.min(boundMs, memoryPrice(parts, budgetBytes - floorBytes).boundMs);
   }
-  return best;
+  return boundMs;
 }

@@ -1,5 +1,4 @@
-import type { Schedule } from "../plan/plan.js";
-import { fold, noWorse, type SchedulePath, type SuffixTimes, suffixBound } from "./schedule-bound.js";
+import { noWorse, type StepBound, type SuffixTimes } from "./schedule-bound.js";
 import type { StageOption } from "./stage-option.js";
 
 /** Filled stages from some stage to the last. */
@@ -20,7 +19,6 @@ export interface DivisionQuery {
   readonly layers: number;
   readonly stages: number;
   readonly microBatches: number;
-  readonly schedule: Schedule;
   /** Ways to fill a stage from a layer on. */
   readonly options: (stage: number, start: number) => readonly StageOption[];
   /** One way in front of a layer, from layout to layout. */
@@ -28,7 +26,7 @@ export interface DivisionQuery {
   /** Least time of the layers before `start`, one micro-batch forward and backward. */
   readonly forwardBefore: (start: number) => number;
   readonly backwardBefore: (start: number) => number;
-  readonly paths: readonly SchedulePath[];
+  readonly step: StepBound;
   /** Only steps of at most this count. */
   readonly limitMs: number;
 }
@@ -51,7 +49,7 @@ function frontier(list: Suffix[]): Suffix[] {
  * @returns complete divisions, best bound first
  */
 export function divide(query: DivisionQuery): Suffix[] {
-  const { layers, stages, microBatches: m, schedule, limitMs } = query;
+  const { layers, stages, microBatches: m, step, limitMs } = query;
   let suffixes = new Map<number, Suffix[]>();
   for (let stage = stages - 1; stage >= 0; stage--) {
     const found = new Map<number, Suffix[]>();
@@ -69,18 +67,8 @@ export function divide(query: DivisionQuery): Suffix[] {
         for (const next of nexts) {
           const send = next ? query.transfer(end, option.last, next.option.first) : 0;
           const back = next ? query.transfer(end, next.option.first, option.last) : 0;
-          const times = fold(
-            schedule,
-            stage,
-            stages,
-            m,
-            option,
-            send,
-            back,
-            next ? next.times : null,
-            query.paths,
-          );
-          const boundMs = suffixBound(schedule, m, times, forward, backward);
+          const times = step.fold(stage, option, send, back, next ? next.times : null);
+          const boundMs = step.bound(times, forward, backward);
           if (boundMs > limitMs) continue;
           const suffix: Suffix = { start, option, sendMs: send, gradientMs: back, times, boundMs, next };
           const list = byFirst.get(option.first);

@@ -1,3 +1,5 @@
+import { type Weights, weighted } from "./stage-table.js";
+
 /**
  * A way to place some layers of a stage: what it costs, and how it came about. Labels form chains: `previous` is the
  * same stage with one layer less.
@@ -62,27 +64,42 @@ export function rankFrontier(labels: Label[]): Label[] {
   return kept;
 }
 
-/** The same for all times one by one: no kept label is beaten in every one of them and in memory. */
-export function fullFrontier(labels: Label[]): Label[] {
+/**
+ * Labels that no other beats in all of some costs, in memory and in lead. The cost that labels are ranked by is one
+ * of them without being named: they are looked at in its order.
+ */
+export function costFrontier(labels: Label[], costs: readonly Weights[]): Label[] {
   if (labels.length <= 1) return labels;
   labels.sort(compare);
   const kept: Label[] = [];
+  const width = 3 + costs.length;
+  const rows = new Float64Array(labels.length * width);
+  const row = new Float64Array(width);
   next: for (const label of labels) {
-    for (const other of kept) {
-      if (
-        other.sumBytes <= label.sumBytes &&
-        other.peakBytes <= label.peakBytes &&
-        other.forwardMs <= label.forwardMs &&
-        other.backwardMs <= label.backwardMs &&
-        other.leadMs >= label.leadMs &&
-        other.reduceMs <= label.reduceMs &&
-        other.afterMs <= label.afterMs
-      )
-        continue next;
+    row[0] = label.sumBytes;
+    row[1] = label.peakBytes;
+    row[2] = -label.leadMs;
+    for (let c = 0; c < costs.length; c++) row[3 + c] = weighted(costs[c]!, label);
+    const end = kept.length * width;
+    search: for (let at = 0; at < end; at += width) {
+      for (let c = 0; c < width; c++) if (rows[at + c]! > row[c]!) continue search;
+      continue next;
     }
+    rows.set(row, end);
     kept.push(label);
   }
   return kept;
+}
+
+/** The frontier in ranking time and memory of labels with equal leads: a lead counts at the end of a stage only. */
+export function ledFrontier(labels: Label[]): Label[] {
+  const byLead = new Map<number, Label[]>();
+  for (const label of labels) {
+    const list = byLead.get(label.leadMs);
+    if (list) list.push(label);
+    else byLead.set(label.leadMs, [label]);
+  }
+  return [...byLead.values()].flatMap(rankFrontier);
 }
 
 /**
@@ -96,36 +113,37 @@ export interface StandIn {
 }
 
 /** Labels that no label of any layout beats, its stand-in cost counted, in ranking time and memory. */
-export function rankStandIns(labels: Label[], standIn: StandIn, microBatches: number): Label[] {
-  labels.sort(compare);
-  const kept: Label[] = [];
-  next: for (const label of labels) {
-    for (const other of kept) {
-      if (other.sumBytes > label.sumBytes || other.peakBytes > label.peakBytes) continue;
-      const penalty = standIn.first[other.first]![label.first]! + standIn.last[other.last]![label.last]!;
-      if (other.rankMs + 2 * microBatches * penalty <= label.rankMs) continue next;
-    }
-    kept.push(label);
-  }
-  return kept;
+export function rankStandIns(labels: Label[], standIn: StandIn, { forward, backward }: Weights): Label[] {
+  return standing(labels, standIn, (other, label, penalty) =>
+    other.rankMs + (forward + backward) * penalty <= label.rankMs,
+  );
 }
 
-/** The same for all times one by one. */
-export function fullStandIns(labels: Label[], standIn: StandIn): Label[] {
+/** The same in all of some costs, of which one must be what labels are ranked by. */
+export function costStandIns(labels: Label[], standIn: StandIn, costs: readonly Weights[]): Label[] {
+  const change = costs.map(({ forward, backward }) => forward + backward);
+  const values = new Map(labels.map((label) => [label, costs.map((cost) => weighted(cost, label))]));
+  return standing(labels, standIn, (other, label, penalty) => {
+    const a = values.get(other)!;
+    const b = values.get(label)!;
+    for (let c = 0; c < change.length; c++) if (a[c]! + change[c]! * penalty > b[c]!) return false;
+    return true;
+  });
+}
+
+function standing(
+  labels: Label[],
+  standIn: StandIn,
+  beats: (other: Label, label: Label, penalty: number) => boolean,
+): Label[] {
   labels.sort(compare);
   const kept: Label[] = [];
   next: for (const label of labels) {
+    const { sumBytes, peakBytes, first, last } = label;
     for (const other of kept) {
-      if (
-        other.sumBytes > label.sumBytes ||
-        other.peakBytes > label.peakBytes ||
-        other.reduceMs > label.reduceMs ||
-        other.afterMs > label.afterMs
-      )
-        continue;
-      const penalty = standIn.first[other.first]![label.first]! + standIn.last[other.last]![label.last]!;
-      if (other.forwardMs + penalty <= label.forwardMs && other.backwardMs + penalty <= label.backwardMs)
-        continue next;
+      if (other.sumBytes > sumBytes || other.peakBytes > peakBytes) continue;
+      const penalty = standIn.first[other.first]![first]! + standIn.last[other.last]![last]!;
+      if (beats(other, label, penalty)) continue next;
     }
     kept.push(label);
   }

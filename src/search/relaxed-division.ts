@@ -1,6 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import type { Problem } from "./solve-candidate.js";
 import type { Floors } from "./stage-floor.js";
+import { usedLayouts } from "./stand-ins.js";
 
 /** Bounds on parts of a division, from the floors of its stages: entry `stage * (layers + 1) + start`. */
 export interface RelaxedDivision {
@@ -14,6 +15,24 @@ export interface RelaxedDivision {
   readonly beforeMs: Float64Array;
   /** … and the least step time that they alone allow. */
   readonly fullestMs: Float64Array;
+  /** … and one micro-batch through and back, while the slowest of them works off all the others: 1F1B. */
+  readonly busyMs: Float64Array;
+  /** Least time over the border in front of a layer, both ways, by that layer. */
+  readonly linkMs: Float64Array;
+}
+
+/** Least time over a border in front of each layer: an activation there and its gradient back. */
+function links(problem: Problem): Float64Array {
+  const { shape, outer, kinds } = problem;
+  const byKind = new Map<string, number>();
+  const used = usedLayouts(shape);
+  for (const kind of shape.choices.keys()) {
+    let least = outer.stages > 1 ? Number.POSITIVE_INFINITY : 0;
+    const table = shape.transfers.get(kind)!;
+    for (const a of used) for (const b of used) least = Math.min(least, table[a]![b]! + table[b]![a]!);
+    byKind.set(kind, least);
+  }
+  return Float64Array.from([...kinds.map((kind) => byKind.get(kind)!), 0]);
 }
 
 /**
@@ -26,11 +45,13 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
   const layers = kinds.length;
   const width = layers + 1;
   const filled = (): Float64Array => new Float64Array((stages + 1) * width).fill(Number.POSITIVE_INFINITY);
+  const linkMs = links(problem);
   const roundMs = filled();
   const throughMs = filled();
   const endMs = filled();
   const beforeMs = filled();
   const fullestMs = filled();
+  const busyMs = filled();
   roundMs[stages * width + layers] = 0;
   throughMs[stages * width + layers] = 0;
   endMs[stages * width + layers] = 0;
@@ -45,19 +66,23 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
       for (let count = stage === stages - 1 ? layers - start : first; count <= longest; count++) {
         const next = (stage + 1) * width + start + count;
         if (roundMs[next] === Number.POSITIVE_INFINITY) continue;
-        const { forwardMs: f, backwardMs: b, passMs: pass, ledMs: led, rankMs } = floors(stage, start, count);
+        const { forwardMs: f, backwardMs: b, passMs: pass, ledMs: led, ...own } = floors(stage, start, count);
+        const { rankMs, criticalMs } = own;
         if (pass === Number.POSITIVE_INFINITY || rankMs === Number.POSITIVE_INFINITY) continue;
-        const round = led + roundMs[next]!;
+        const link = linkMs[start + count]!;
+        const below = link + roundMs[next]!;
+        const round = led + below;
         let through: number;
         if (schedule === "gpipe") {
           // The slowest machine may be another one forward than backward, so both get their part of the pass.
-          through = Math.max(round + (m - 1) * pass, led + throughMs[next]!);
+          through = Math.max(round + (m - 1) * pass, led + link + throughMs[next]!);
         } else {
           const rest = m - 1 - (trips - 1) * w;
           const more = Math.max(0, m - trips * w);
           through = Math.max(
             m * pass,
-            led + throughMs[next]!,
+            led + link + throughMs[next]!,
+            criticalMs + below,
             round + Math.max(0, m - w) * pass + (m - 1 - Math.max(0, m - w)) * Math.max(b, f),
             trips * round + more * pass + (rest - more) * Math.max(b, f),
           );
@@ -70,6 +95,7 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
   }
   beforeMs[0] = 0;
   fullestMs[0] = 0;
+  busyMs[0] = 0;
   for (let stage = 0; stage < stages - 1; stage++) {
     for (let start = stage; start <= (stage === 0 ? 0 : layers); start++) {
       const here = stage * width + start;
@@ -77,13 +103,17 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
       const longest = even || layers - start - (stages - 1 - stage);
       for (let count = first; count <= longest; count++) {
         const next = (stage + 1) * width + start + count;
-        const { passMs: pass, ledMs: led, rankMs } = floors(stage, start, count);
+        const { passMs: pass, ledMs: led, rankMs, criticalMs } = floors(stage, start, count);
         if (pass === Number.POSITIVE_INFINITY || rankMs === Number.POSITIVE_INFINITY) continue;
-        beforeMs[next] = Math.min(beforeMs[next]!, beforeMs[here]! + led);
-        const alone = Math.max(rankMs, beforeMs[here]! + m * pass);
-        fullestMs[next] = Math.min(fullestMs[next]!, Math.max(fullestMs[here]!, alone));
+        const link = linkMs[start + count]!;
+        const before = beforeMs[here]!;
+        beforeMs[next] = Math.min(beforeMs[next]!, before + led + link);
+        fullestMs[next] = Math.min(fullestMs[next]!, Math.max(fullestMs[here]!, rankMs, before + m * pass));
+        if (schedule === "1f1b")
+          busyMs[next] = Math.min(busyMs[next]!, Math.max(busyMs[here]! + led, before + criticalMs) + link);
+        else busyMs[next] = beforeMs[next]!;
       }
     }
   }
-  return { boundMs: endMs[0]!, roundMs, throughMs, beforeMs, fullestMs };
+  return { boundMs: endMs[0]!, roundMs, throughMs, beforeMs, fullestMs, busyMs, linkMs };
 }

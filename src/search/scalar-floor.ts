@@ -1,75 +1,85 @@
-import { rankFrontier, rankStandIns } from "./label.js";
+import { ledFrontier, rankStandIns } from "./label.js";
 import type { Choice, ShapeTable } from "./shape-table.js";
-import { stageTable } from "./stage-table.js";
+import { stageTable, type Weights, weighted } from "./stage-table.js";
 import { standIns } from "./stand-ins.js";
+import type { Worth } from "./worth.js";
 
-/** One cost to be made least: the step of a stage alone, or one micro-batch of it. */
-export type FloorCost = "rank" | "pass";
+const scalarShapes = new WeakMap<ShapeTable, Map<string, ShapeTable>>();
 
-const scalarShapes = new WeakMap<ShapeTable, ShapeTable>();
-
-/** What of a layer's strategies matters to one micro-batch: of those that equal in it, the leanest stay. */
-function passShape(shape: ShapeTable): ShapeTable {
-  let made = scalarShapes.get(shape);
+/** What of a layer's strategies matters to one cost: of those that equal in it, the leanest stay. */
+function scalarShape(shape: ShapeTable, weights: Weights): ShapeTable {
+  let byWeights = scalarShapes.get(shape);
+  if (!byWeights) {
+    byWeights = new Map();
+    scalarShapes.set(shape, byWeights);
+  }
+  const key = `${weights.forward} ${weights.backward} ${weights.reduce} ${weights.after}`;
+  let made = byWeights.get(key);
   if (!made) {
     const choices = new Map<string, readonly Choice[]>();
     for (const [kind, list] of shape.choices) {
-      const bare = list.map(
-        (one): Choice => ({ ...one, reduceMs: 0, reduceAloneMs: 0, afterMs: 0, leadMs: 0 }),
-      );
       const better = (a: Choice, b: Choice): boolean =>
         a.layout === b.layout &&
-        a.forwardMs + a.backwardMs <= b.forwardMs + b.backwardMs &&
+        weighted(weights, a) <= weighted(weights, b) &&
+        a.leadMs >= b.leadMs &&
         a.stateBytes <= b.stateBytes &&
         a.activationBytes <= b.activationBytes &&
         a.peakBytes <= b.peakBytes;
       choices.set(
         kind,
-        bare.filter(
+        list.filter(
           (one, index) =>
-            !bare.some(
+            !list.some(
               (other, at) => at !== index && better(other, one) && (at < index || !better(one, other)),
             ),
         ),
       );
     }
     made = { ...shape, choices };
-    scalarShapes.set(shape, made);
+    byWeights.set(key, made);
   }
   return made;
 }
 
+export interface ScalarQuery {
+  readonly kinds: readonly string[];
+  readonly held: number;
+  readonly budgetBytes: number;
+  readonly weights: Weights;
+  readonly worth: Worth;
+}
+
+/** Least costs by number of layers; `led` where a next stage's gradient finds the last layer's lead done. */
+export interface ScalarFloor {
+  readonly cost: Float64Array;
+  readonly led: Float64Array;
+}
+
 /**
  * Exact least cost of the first ℓ layers of `kinds` within a budget, layout changes counted: entry ℓ. Infinite where
- * they do not fit, and from the first length on whose cost is beyond `limitMs`.
+ * they do not fit, and where it is not worth having.
  */
-export function scalarFloor(
-  shape: ShapeTable,
-  kinds: readonly string[],
-  held: number,
-  microBatches: number,
-  budgetBytes: number,
-  limitMs: number,
-  cost: FloorCost,
-): Float64Array {
-  const own = cost === "pass" ? passShape(shape) : shape;
-  const weight = cost === "pass" ? 1 : microBatches;
-  const table = stageTable(own, {
+export function scalarFloor(shape: ShapeTable, query: ScalarQuery): ScalarFloor {
+  const { kinds, weights } = query;
+  const table = stageTable(scalarShape(shape, weights), {
     kinds,
-    inFlight: held,
-    microBatches: weight,
-    budgetBytes,
+    inFlight: query.held,
+    weights,
+    budgetBytes: query.budgetBytes,
     // The least of both: a reduction that something may hide.
     afterEmbedding: true,
-    frontier: rankFrontier,
-    continuing: (labels, nextKind) => rankStandIns(labels, standIns(shape, "free", nextKind), weight),
+    frontier: ledFrontier,
+    continuing: (labels, nextKind) => rankStandIns(labels, standIns(shape, "free", nextKind), weights),
     mostLabels: Number.POSITIVE_INFINITY,
     thins: false,
-    worth: (label) => label.rankMs <= limitMs,
+    worth: query.worth,
   })!;
-  const floor = new Float64Array(kinds.length + 1).fill(Number.POSITIVE_INFINITY);
-  floor[0] = 0;
+  const cost = new Float64Array(kinds.length + 1).fill(Number.POSITIVE_INFINITY);
+  const led = cost.slice();
   for (const [index, labels] of table.entries())
-    for (const { rankMs } of labels) floor[index + 1] = Math.min(floor[index + 1]!, rankMs);
-  return floor;
+    for (const { rankMs, leadMs } of labels) {
+      cost[index + 1] = Math.min(cost[index + 1]!, rankMs);
+      led[index + 1] = Math.min(led[index + 1]!, rankMs - leadMs);
+    }
+  return { cost, led };
 }

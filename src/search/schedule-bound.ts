@@ -1,6 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import type { Schedule } from "../plan/plan.js";
 import type { StageOption } from "./stage-option.js";
+import { criticalWeights, type Weights, weighted } from "./stage-table.js";
 
 /**
  * One path through the schedule's dependencies: how often it passes each stage's forward and backward and each link,
@@ -13,6 +14,38 @@ export interface SchedulePath {
   readonly gradients: Float64Array;
   readonly leads: Float64Array;
   readonly end: number;
+  /** The stage whose update follows the norm, where one is meant. */
+  readonly after?: number;
+}
+
+/** What a stage adds to a path, leads apart. */
+export const pathWeights = (path: SchedulePath, stage: number): Weights => ({
+  forward: path.forwards[stage]!,
+  backward: path.backwards[stage]!,
+  reduce: path.end === stage ? 1 : 0,
+  after: path.after === stage ? 1 : 0,
+});
+
+/** The length of each path from a stage on. */
+function foldPaths(
+  paths: readonly SchedulePath[],
+  base: number,
+  stage: number,
+  option: StageOption,
+  send: number,
+  gradient: number,
+  next: SuffixTimes | null,
+  out: SuffixTimes,
+): void {
+  for (let k = 0; k < paths.length; k++) {
+    const path = paths[k]!;
+    out[base + k] =
+      weighted(pathWeights(path, stage), option) +
+      path.sends[stage]! * send +
+      path.gradients[stage]! * gradient -
+      path.leads[stage]! * option.leadMs +
+      (next ? next[base + k]! : 0);
+  }
 }
 
 /** What is known of the stages from some stage to the last; everything grows with every stage's times. */
@@ -106,59 +139,85 @@ function foldGpipe(
   out[GPIPE_AFTER] = Math.max(option.afterMs, next ? next[GPIPE_AFTER]! : 0);
 }
 
-/** Puts a stage in front of a suffix. */
-export function fold(
-  schedule: Schedule,
-  stage: number,
-  stages: number,
-  m: number,
-  option: StageOption,
-  send: number,
-  gradient: number,
-  next: SuffixTimes | null,
-  paths: readonly SchedulePath[],
-): SuffixTimes {
-  const base = schedule === "gpipe" ? BASE_GPIPE : BASE_1F1B;
-  const out = new Float64Array(base + paths.length);
-  if (schedule === "gpipe") foldGpipe(m, option, send, gradient, next, out);
-  else fold1F1B(stage, stages, m, option, send, gradient, next, out);
-  for (let k = 0; k < paths.length; k++) {
-    const path = paths[k]!;
-    out[base + k] =
-      path.forwards[stage]! * option.forwardMs +
-      path.backwards[stage]! * option.backwardMs +
-      path.sends[stage]! * send +
-      path.gradients[stage]! * gradient -
-      path.leads[stage]! * option.leadMs +
-      (path.end === stage ? option.reduceMs : 0) +
-      (next ? next[base + k]! : 0);
-  }
-  return out;
+/** What is kept of suffixes, and what it says of the step. */
+export interface StepBound {
+  /** Puts a stage in front of a suffix. */
+  readonly fold: (
+    stage: number,
+    option: StageOption,
+    send: number,
+    gradient: number,
+    next: SuffixTimes | null,
+  ) => SuffixTimes;
+  /** No step with these stages at its end is shorter, when `forward` and `backward` more must come before them. */
+  readonly bound: (times: SuffixTimes, forward: number, backward: number) => number;
 }
 
-/** No step with these stages at its end is shorter, when `forward` and `backward` more must come before them. */
-export function suffixBound(
+/** Everything that is known of a schedule, and the paths that were learnt. */
+export function scheduleBound(
   schedule: Schedule,
+  stages: number,
   m: number,
-  times: SuffixTimes,
-  forward: number,
-  backward: number,
-): number {
-  let bound: number;
-  let base: number;
-  let after: number;
-  if (schedule === "gpipe") {
-    base = BASE_GPIPE;
-    after = times[GPIPE_AFTER]!;
-    const drain = Math.max(times[DRAIN]!, times[BACKWARD_SUM]! + backward + (m - 1) * times[BACKWARD_MAX]!);
-    bound = times[FORWARD_SUM]! + forward + (m - 1) * times[FORWARD_MAX]! + drain;
-  } else {
-    base = BASE_1F1B;
-    after = times[AFTER]!;
-    bound = Math.max(times[THROUGH]! + forward + backward, times[END]! + forward);
-  }
-  for (let k = base; k < times.length; k++) bound = Math.max(bound, times[k]!);
-  return bound + after;
+  paths: readonly SchedulePath[],
+): StepBound {
+  const base = schedule === "gpipe" ? BASE_GPIPE : BASE_1F1B;
+  return {
+    fold: (stage, option, send, gradient, next) => {
+      const out = new Float64Array(base + paths.length);
+      if (schedule === "gpipe") foldGpipe(m, option, send, gradient, next, out);
+      else fold1F1B(stage, stages, m, option, send, gradient, next, out);
+      foldPaths(paths, base, stage, option, send, gradient, next, out);
+      return out;
+    },
+    bound: (times, forward, backward) => {
+      let bound: number;
+      let after: number;
+      if (schedule === "gpipe") {
+        after = times[GPIPE_AFTER]!;
+        const drain = Math.max(
+          times[DRAIN]!,
+          times[BACKWARD_SUM]! + backward + (m - 1) * times[BACKWARD_MAX]!,
+        );
+        bound = times[FORWARD_SUM]! + forward + (m - 1) * times[FORWARD_MAX]! + drain;
+      } else {
+        after = times[AFTER]!;
+        bound = Math.max(times[THROUGH]! + forward + backward, times[END]! + forward);
+      }
+      for (let k = base; k < times.length; k++) bound = Math.max(bound, times[k]!);
+      return bound + after;
+    },
+  };
+}
+
+/**
+ * 1F1B by two costs of a stage alone, its critical time and one micro-batch, and by paths that were learnt. The paths are those that visit the stages below once, while some stage works off all the others.
+ */
+export function criticalBound(stages: number, m: number, paths: readonly SchedulePath[]): StepBound {
+  return {
+    fold: (stage, option, send, gradient, next) => {
+      const out = new Float64Array(AFTER + paths.length);
+      const weights = criticalWeights(m, inFlight("1f1b", stage, stages, m));
+      const link = next ? send + gradient : 0;
+      const pass = option.forwardMs + option.backwardMs;
+      const led = pass - (next ? option.leadMs : 0);
+      const critical = weighted(weights, option) - (next ? option.leadMs : 0);
+      const round = led + link + (next ? next[ROUND]! : 0);
+      out[ROUND] = round;
+      out[THROUGH] = Math.max(
+        m * pass,
+        critical + round - led,
+        next ? led + link + next[THROUGH]! : 0,
+      );
+      out[END] = Math.max(out[THROUGH] + option.reduceMs, next ? send + next[END]! : 0);
+      foldPaths(paths, AFTER, stage, option, send, gradient, next, out);
+      return out;
+    },
+    bound: (times, forward, backward) => {
+      let bound = Math.max(times[THROUGH]! + forward + backward, times[END]! + forward);
+      for (let k = AFTER; k < times.length; k++) bound = Math.max(bound, times[k]!);
+      return bound;
+    },
+  };
 }
 
 /** Whether one suffix is nowhere worse than another. */

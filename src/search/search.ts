@@ -7,23 +7,22 @@ import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import type { Strategy } from "../plan/strategy.js";
-import { candidateBound } from "./candidate-bound.js";
+import { candidateBound, peakedBound } from "./candidate-bound.js";
 import { suffixStages } from "./division.js";
 import { labelStrategies } from "./label.js";
 import { fitsWithin, hasStrategies, leastBudget } from "./memory-floor.js";
 import { type BatchRange, type OuterChoice, outerChoices } from "./outer-choice.js";
-import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import type { Candidate, SearchReport } from "./search-report.js";
 import { type ShapeTable, shapeTable } from "./shape-table.js";
 import {
-  type ExactDivision,
   type Found,
+  hullRelaxation,
   type Problem,
+  type Relaxation,
   type Solved,
-  solveCandidate,
+  solveWithin,
 } from "./solve-candidate.js";
 import type { SpaceOptions } from "./space.js";
-import { stageFloors } from "./stage-floor.js";
 
 export interface SearchInputs {
   readonly model: ModelSpec;
@@ -42,9 +41,12 @@ interface Entry {
   readonly order: number;
   /** Per sample, so that batches compare. */
   readonly bound: number;
-  /** The nearer bounds, once they were asked for: first by hulls, then by whole-number floors. */
-  readonly relaxed: RelaxedDivision | null;
-  readonly exact: ExactDivision | null;
+  /** A nearer bound was asked for. */
+  readonly refined: boolean;
+  /** Of a pipeline that was refined. */
+  readonly relaxation: Relaxation | null;
+  /** How often it was searched for a plan. */
+  readonly attempts: number;
 }
 
 /** Entries by their bound, best first: a binary heap, ties by order. */
@@ -82,24 +84,16 @@ class EntryQueue {
   }
 }
 
-function withHullFloors(entry: Entry): Entry {
+function refine(entry: Entry): Entry {
   const { problem, bound } = entry;
-  const relaxed = relaxDivision(problem, stageFloors(problem, null));
-  return { ...entry, relaxed, bound: Math.max(bound, relaxed.boundMs / problem.outer.globalBatch) };
+  const { shape, outer, kinds, budgetBytes } = problem;
+  const relaxation = outer.stages > 1 ? hullRelaxation(problem) : null;
+  const boundMs = relaxation?.relaxed.boundMs ?? peakedBound(shape, outer, kinds, budgetBytes);
+  return { ...entry, refined: true, relaxation, bound: Math.max(bound, boundMs / outer.globalBatch) };
 }
 
-/** Nothing is known of what lies beyond the limit of the floors: there the limit is the bound. */
-function withExactFloors(entry: Entry, withinPerSample: number): Entry {
-  const { problem, bound } = entry;
-  const { globalBatch } = problem.outer;
-  const withinMs = withinPerSample * globalBatch;
-  const relaxed = relaxDivision(problem, stageFloors(problem, withinMs));
-  const nearer = Math.min(relaxed.boundMs, withinMs) / globalBatch;
-  return { ...entry, exact: { relaxed, withinMs }, bound: Math.max(bound, nearer) };
-}
-
-/** How far above its bound a sub-search's whole-number floors are worked out while no plan is known. */
-const EXACT_WITHIN = 1.5;
+/** How far above its bound a sub-search is looked for a plan, attempt by attempt: a near limit keeps tables small. */
+const WIDENINGS: readonly number[] = [0.002, 0.008, 0.025, 0.08, 0.25, 0.8, 3];
 
 const before = (a: Entry, b: Entry): boolean =>
   a.bound < b.bound || (a.bound === b.bound && a.order < b.order);
@@ -210,31 +204,39 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       const problem = { shape, outer, kinds, budgetBytes, even };
       const boundMs = candidateBound(shape, outer, kinds, budgetBytes);
       if (boundMs < Number.POSITIVE_INFINITY)
-        queue.push({ problem, order, bound: boundMs / outer.globalBatch, relaxed: null, exact: null });
+        queue.push({ problem, order, bound: boundMs / outer.globalBatch, refined: false, relaxation: null, attempts: 0 });
     }
   }
   let best: Found | null = null;
   let lowerBound = Number.POSITIVE_INFINITY;
   for (let entry = queue.pop(); entry; entry = queue.pop()) {
-    const { problem, order, bound, relaxed } = entry;
+    const { problem, order, bound, relaxation, attempts } = entry;
     const { outer } = problem;
     const bestPerSample: number = best
       ? best.stepMs / best.problem.outer.globalBatch
       : Number.POSITIVE_INFINITY;
-    if (outer.stages > 1 && bound < bestPerSample && !entry.exact) {
-      const nearer = relaxed
-        ? withExactFloors(entry, Math.min(bestPerSample, bound * EXACT_WITHIN))
-        : withHullFloors(entry);
+    if (bound < bestPerSample && !entry.refined) {
+      const nearer = refine(entry);
       if (nearer.bound < Number.POSITIVE_INFINITY) queue.push(nearer);
       continue;
     }
     const blank = { ...outer, stepMs: null, samplesPerSecond: null, memoryBytes: null };
     const capMs = bestPerSample * outer.globalBatch;
-    const solved: Solved =
-      bound < bestPerSample
-        ? solveCandidate(problem, bound * outer.globalBatch, relaxed, entry.exact, capMs)
-        : { best: null, lowerBoundMs: bound * outer.globalBatch };
-    lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
+    const boundMs = bound * outer.globalBatch;
+    let solved: Solved = { best: null, lowerBoundMs: boundMs };
+    let again = false;
+    if (bound < bestPerSample) {
+      const widening = WIDENINGS[attempts] ?? Number.POSITIVE_INFINITY;
+      const limitMs = Math.min(capMs, boundMs * (1 + widening));
+      solved = solveWithin(problem, relaxation, limitMs);
+      // Nothing is known beyond the limit, and what was found lies there, if anything.
+      again = limitMs < capMs && solved.lowerBoundMs >= limitMs && !(solved.best && solved.best.stepMs <= limitMs);
+    }
+    if (again) {
+      queue.push({ ...entry, attempts: attempts + 1, bound: solved.lowerBoundMs / outer.globalBatch });
+      if (!solved.best) continue;
+    }
+    if (!again) lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
     const found = solved.best;
     if (found) {
       const memory = Math.max(...suffixStages(found.suffix).map(({ option }) => option.bytes));

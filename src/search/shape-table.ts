@@ -87,6 +87,12 @@ function beats(a: Addend, b: Addend): boolean {
   );
 }
 
+const betterChoice = (a: Choice, b: Choice): boolean => a.layout === b.layout && beats(a, b);
+const betterAs = (a: VocabularyChoice, b: VocabularyChoice): boolean =>
+  beats(a.embedding, b.embedding) && beats(a.head, b.head);
+const betterEnds = (a: VocabularyChoice, b: VocabularyChoice): boolean =>
+  a.layout === b.layout && betterAs(a, b);
+
 /** Leaves out what another entry beats (or equals: the first of equals stays). */
 function undominated<T>(list: readonly T[], better: (a: T, b: T) => boolean): T[] {
   return list.filter(
@@ -123,10 +129,7 @@ export function shapeTable(
       const priced = price(kind, strategy);
       return priced ? [{ ...priced, strategy, layout: layoutNumber(strategy) }] : [];
     });
-    choices.set(
-      kind,
-      undominated(own, (a, b) => a.layout === b.layout && beats(a, b)),
-    );
+    choices.set(kind, undominated(own, betterChoice));
   }
   const ends = strategiesOf(cost.model, EMBEDDING_KIND, stageRanks, space).flatMap(
     (strategy): VocabularyChoice[] => {
@@ -135,10 +138,7 @@ export function shapeTable(
       return embedding && head ? [{ strategy, layout: layoutNumber(strategy), embedding, head }] : [];
     },
   );
-  const vocabulary = undominated(
-    ends,
-    (a, b) => a.layout === b.layout && beats(a.embedding, b.embedding) && beats(a.head, b.head),
-  );
+  const vocabulary = undominated(ends, betterEnds);
   const relayouts = new Map<string, readonly (readonly number[])[]>();
   const transfers = new Map<string, readonly (readonly number[])[]>();
   for (const kind of [...kinds, HEAD_KIND]) {
@@ -148,5 +148,44 @@ export function shapeTable(
     relayouts.set(kind, table(relayoutMs));
     transfers.set(kind, table(transferMs));
   }
-  return { stageRanks, microBatchSamples, layouts, choices, vocabulary, relayouts, transfers };
+  const whole = { stageRanks, microBatchSamples, layouts, choices, vocabulary, relayouts, transfers };
+  return withoutBeatenLayouts(whole);
+}
+
+/**
+ * Leaves out layouts that another one beats: whatever is done in them, a plan with the other layout instead is no
+ * slower. Inside a node consecutive and strided groups often cost the same, and one of them is enough.
+ */
+function withoutBeatenLayouts(shape: ShapeTable): ShapeTable {
+  const { layouts, relayouts, transfers } = shape;
+  const lists = [...shape.choices.values()];
+  const alive = new Set(layouts.keys());
+  const covers = (a: number, b: number): boolean => {
+    for (const list of lists)
+      for (const one of list)
+        if (one.layout === b && !list.some((other) => other.layout === a && beats(other, one))) return false;
+    for (const one of shape.vocabulary)
+      if (one.layout === b && !shape.vocabulary.some((other) => other.layout === a && betterAs(other, one)))
+        return false;
+    for (const table of relayouts.values())
+      for (const x of alive)
+        if (x !== a && x !== b && (table[x]![a]! > table[x]![b]! || table[a]![x]! > table[b]![x]!)) return false;
+    for (const table of transfers.values()) {
+      for (const x of alive)
+        if (x !== b && (table[x]![a]! > table[x]![b]! || table[a]![x]! > table[b]![x]!)) return false;
+      if (table[a]![a]! > table[b]![b]!) return false;
+    }
+    return true;
+  };
+  for (const b of [...alive].reverse())
+    for (const a of alive)
+      if (a !== b && covers(a, b)) {
+        alive.delete(b);
+        break;
+      }
+  if (alive.size === layouts.length) return shape;
+  const kept = <T extends { readonly layout: number }>(list: readonly T[]): T[] =>
+    list.filter(({ layout }) => alive.has(layout));
+  const choices = new Map([...shape.choices].map(([kind, list]) => [kind, kept(list)]));
+  return { ...shape, choices, vocabulary: kept(shape.vocabulary) };
 }

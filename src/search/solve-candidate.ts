@@ -1,16 +1,13 @@
 import { criticalPath } from "../cost/critical-path.js";
-import { inFlight, pipelineTime, type StageWork } from "../cost/pipeline-time.js";
-import { HEAD_KIND } from "../model/model-profile.js";
+import { pipelineTime, type StageWork } from "../cost/pipeline-time.js";
 import { divide, type Suffix, suffixStages } from "./division.js";
-import { fullFrontier, fullStandIns, type Label, rankFrontier, rankStandIns } from "./label.js";
 import type { OuterChoice } from "./outer-choice.js";
-import type { RelaxedDivision } from "./relaxed-division.js";
-import type { SchedulePath } from "./schedule-bound.js";
+import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
+import { criticalBound, type SchedulePath, type StepBound, scheduleBound } from "./schedule-bound.js";
 import type { ShapeTable, VocabularyChoice } from "./shape-table.js";
-import { optionFrontier, type StageOption, stageOption } from "./stage-option.js";
-import { stageTable } from "./stage-table.js";
-import { standIns } from "./stand-ins.js";
-import { leastValue, prefix, SAME, worthAlone, worthInPipeline } from "./worth.js";
+import { type Floors, stageFloors } from "./stage-floor.js";
+import { criticalTime, everyTime, type StageOrder, stageOptions } from "./stage-options.js";
+import { leastValue, prefix, SAME } from "./worth.js";
 
 /** One sub-search. */
 export interface Problem {
@@ -38,10 +35,21 @@ export interface Solved {
   readonly lowerBoundMs: number;
 }
 
-/** How far above the bound to look for a plan, round after round: a near bound keeps tables small. */
-const WIDENINGS: readonly number[] = [0.002, 0.01, 0.04, 0.15, 0.5, 2];
+/** What is known of a pipeline before any stage is filled: floors by hulls, and the division by them. */
+export interface Relaxation {
+  readonly floors: Floors;
+  readonly relaxed: RelaxedDivision;
+}
+
+export function hullRelaxation(problem: Problem): Relaxation {
+  const floors = stageFloors(problem, null);
+  return { floors, relaxed: relaxDivision(problem, floors) };
+}
+
 /** Critical paths that may be learnt before a gap is accepted. */
 const MOST_PATHS = 24;
+/** Divisions of one bound that are priced in search of a good plan. */
+const MOST_PRICED = 256;
 
 /** The stage works of a division, for the schedule's recurrence. */
 export function suffixWorks(suffix: Suffix): StageWork[] {
@@ -56,106 +64,137 @@ export function suffixWorks(suffix: Suffix): StageWork[] {
   }));
 }
 
-/** A relaxed division by whole-number floors, which are worked out up to some step time only. */
-export interface ExactDivision {
-  readonly relaxed: RelaxedDivision;
-  readonly withinMs: number;
-}
-
-/** Best plan of one sub-search that is faster than `capMs`, with a bound that none of its plans is below. */
-export function solveCandidate(
-  problem: Problem,
-  bound: number,
-  relaxed: RelaxedDivision | null,
-  exact: ExactDivision | null,
-  capMs: number,
-): Solved {
-  if (!(bound < capMs)) return { best: null, lowerBoundMs: bound };
-  let provenMs = bound;
-  for (const widening of [...WIDENINGS, Number.POSITIVE_INFINITY]) {
-    const limitMs = Math.min(capMs, bound * (1 + widening));
-    const nearest = exact && limitMs <= exact.withinMs ? exact.relaxed : relaxed;
-    const solved = attempt(problem, nearest, limitMs, false);
-    if (solved.overgrown) {
-      // Ranking by one weighted time keeps tables small; the plan may miss the optimum by what the bound tells.
-      const ranked = attempt(
-        problem,
-        exact && capMs <= exact.withinMs ? exact.relaxed : relaxed,
-        capMs,
-        true,
-      );
-      return { best: ranked.best, lowerBoundMs: Math.min(provenMs, capMs) };
-    }
-    if (solved.best || limitMs >= capMs) return solved;
-    provenMs = limitMs;
+/**
+ * Best plan of one sub-search whose step is at most `limitMs`, with a bound that none of its plans is below: the
+ * limit where there is none. `relaxation` is that of the hulls; a single stage needs none.
+ *
+ * A pipeline is solved twice. First its stages are told apart by two costs only, which gives a bound, nearly always
+ * tight, and a plan; only if the plan is above the bound, by every time up to what that plan takes.
+ */
+export function solveWithin(problem: Problem, relaxation: Relaxation | null, limitMs: number): Solved {
+  if (!relaxation) return solveByEveryTime(problem, null, limitMs);
+  const floors = stageFloors(problem, { ...relaxation, limitMs });
+  const nearer = { floors, relaxed: relaxDivision(problem, floors) };
+  if (nearer.relaxed.boundMs > limitMs) return { best: null, lowerBoundMs: limitMs };
+  if (problem.outer.schedule === "gpipe") {
+    const solved = solveByEveryTime(problem, nearer, limitMs);
+    return { ...solved, lowerBoundMs: Math.max(solved.lowerBoundMs, nearer.relaxed.boundMs) };
   }
-  return { best: null, lowerBoundMs: capMs };
+  const first = solveByCriticalTime(problem, nearer, limitMs);
+  const known = first.lowerBoundMs * (1 + SAME);
+  if (!first.best || first.best.stepMs <= known || limitMs <= known) return first;
+  const second = solveByEveryTime(problem, nearer, Math.min(limitMs, first.best.stepMs));
+  const best = second.best && second.best.stepMs < first.best.stepMs ? second.best : first.best;
+  return { best, lowerBoundMs: Math.max(first.lowerBoundMs, Math.min(second.lowerBoundMs, best.stepMs)) };
 }
 
-interface Attempt extends Solved {
-  /** A table grew too large, so that nothing is proven. */
-  readonly overgrown: boolean;
-}
+type Divide = (step: StepBound, limitMs: number) => Suffix[];
 
-function attempt(
+/** How to divide the layers under one vocabulary choice. */
+function divider(
   problem: Problem,
-  relaxed: RelaxedDivision | null,
+  relaxation: Relaxation | null,
   limitMs: number,
-  ranked: boolean,
-): Attempt {
+  orderOf: (stage: number) => StageOrder,
+  thins: boolean,
+): { readonly divideWith: (vocabulary: VocabularyChoice) => Divide; readonly overgrown: () => boolean } {
   const { shape, outer, kinds } = problem;
+  const { stages, microBatches } = outer;
+  const least = (value: (one: { forwardMs: number; backwardMs: number; leadMs: number }) => number) =>
+    prefix(kinds, (kind) => leastValue(shape.choices.get(kind)!, value));
+  const forwardSums = least((one) => one.forwardMs);
+  const backwardSums = least((one) => one.backwardMs - one.leadMs);
+  const { optionsWith, overgrown } = stageOptions(problem, relaxation, limitMs, orderOf, thins);
+  return {
+    overgrown,
+    divideWith: (vocabulary) => {
+      const options = optionsWith(vocabulary);
+      const { embedding } = vocabulary;
+      return (step, within) =>
+        divide({
+          layers: kinds.length,
+          stages,
+          microBatches,
+          options,
+          transfer: (layer, from, to) => shape.transfers.get(kinds[layer]!)![from]![to]!,
+          forwardBefore: (start) => (start > 0 ? forwardSums[start]! + embedding.forwardMs : 0),
+          backwardBefore: (start) => (start > 0 ? backwardSums[start]! + embedding.backwardMs : 0),
+          step,
+          limitMs: within,
+        });
+    },
+  };
+}
+
+function solveByCriticalTime(problem: Problem, relaxation: Relaxation, limitMs: number): Solved {
+  const { microBatches: m, schedule } = problem.outer;
+  const paths: SchedulePath[] = [];
+  let boundMs = relaxation.relaxed.boundMs;
+  let best: Found | null = null;
+  for (;;) {
+    const within: number = best ? Math.min(limitMs, best.stepMs) : limitMs;
+    const round = criticalRound(problem, relaxation, within, paths, false);
+    if (round === null) break;
+    boundMs = Math.max(boundMs, round.lowerBoundMs);
+    if (round.best && (!best || round.best.stepMs < best.stepMs * (1 - SAME))) best = round.best;
+    const { nearest } = round;
+    const open = nearest && best && boundMs < Math.min(limitMs, best.stepMs) * (1 - SAME);
+    if (!open || paths.length >= MOST_PATHS) return { best, lowerBoundMs: boundMs };
+    const works = suffixWorks(nearest);
+    let after = 0;
+    for (const [stage, { afterMs }] of works.entries()) if (afterMs > works[after]!.afterMs) after = stage;
+    paths.push({ ...criticalPath(schedule, m, works), after });
+  }
+  if (!best) best = criticalRound(problem, relaxation, limitMs, [], true)?.best ?? null;
+  return { best, lowerBoundMs: boundMs };
+}
+
+/** `null` where a table grew too large; `nearest` is what the bound belongs to. */
+function criticalRound(
+  problem: Problem,
+  relaxation: Relaxation,
+  limitMs: number,
+  paths: readonly SchedulePath[],
+  thins: boolean,
+): (Solved & { readonly nearest: Suffix | null }) | null {
+  const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
-  const leastForward = new Map(
-    [...shape.choices].map(([kind, list]) => [kind, leastValue(list, (one) => one.forwardMs)]),
-  );
-  const leastBackward = new Map(
-    [...shape.choices].map(([kind, list]) => [kind, leastValue(list, (one) => one.backwardMs - one.leadMs)]),
-  );
-  const forwardSums = prefix(kinds, (kind) => leastForward.get(kind)!);
-  const backwardSums = prefix(kinds, (kind) => leastBackward.get(kind)!);
-  const width = kinds.length + 1;
-  const byRank = ranked || stages === 1;
-  const tableOf = stageTables(problem, relaxed, limitMs, byRank);
-  const middle = new Map<string, readonly StageOption[]>();
+  const step = criticalBound(stages, m, paths);
+  const orders = Array.from({ length: stages }, (_, stage) => criticalTime(problem, stage, paths));
+  const { divideWith, overgrown } = divider(problem, relaxation, limitMs, (stage) => orders[stage]!, thins);
+  let best: Found | null = null;
+  let nearest: Suffix | null = null;
+  let lowerBoundMs = limitMs;
+  for (const vocabulary of shape.vocabulary) {
+    const within: number = best ? Math.min(limitMs, best.stepMs) : limitMs;
+    const divisions = divideWith(vocabulary)(step, within);
+    if (overgrown()) return null;
+    const first = divisions[0];
+    if (first && (!nearest || first.boundMs < nearest.boundMs)) nearest = first;
+    lowerBoundMs = Math.min(lowerBoundMs, first?.boundMs ?? within);
+    for (const suffix of divisions.slice(0, MOST_PRICED)) {
+      if (best && suffix.boundMs >= best.stepMs * (1 - SAME)) break;
+      const { stepMs } = pipelineTime(schedule, m, suffixWorks(suffix));
+      if (!best || stepMs < best.stepMs * (1 - SAME)) best = { problem, stepMs, vocabulary, suffix };
+    }
+  }
+  return { best, lowerBoundMs, nearest };
+}
+
+function solveByEveryTime(problem: Problem, relaxation: Relaxation | null, limitMs: number): Solved {
+  const { shape, outer } = problem;
+  const { stages, microBatches: m, schedule } = outer;
+  const order = (stage: number): StageOrder => everyTime(problem, stage);
+  const { divideWith, overgrown } = divider(problem, relaxation, limitMs, order, false);
   let best: Found | null = null;
   let lowerBoundMs = limitMs;
-  let overgrown = false;
   for (const vocabulary of shape.vocabulary) {
-    if (overgrown) break;
-    const ends = new Map<string, readonly StageOption[]>();
-    const options = (stage: number, start: number): readonly StageOption[] => {
-      if (overgrown) return [];
-      if (relaxed && relaxed.fullestMs[stage * width + start]! > limitMs * (1 + SAME)) return [];
-      const outerStage = stage === 0 || stage === stages - 1;
-      const cache = outerStage ? ends : middle;
-      const { table, signature } = tableOf(stage, start);
-      const key = `${stage} ${signature}`;
-      let list = cache.get(key);
-      if (!list) {
-        if (table === null) {
-          overgrown = true;
-          return [];
-        }
-        list = optionsOf(problem, table, stage, start, vocabulary, limitMs);
-        cache.set(key, list);
-      }
-      return list;
-    };
+    const divideBy = divideWith(vocabulary);
     const paths: SchedulePath[] = [];
     for (;;) {
-      const limit = Math.min(limitMs, best ? best.stepMs * (1 - SAME) : Number.POSITIVE_INFINITY);
-      const divisions = divide({
-        layers: kinds.length,
-        stages,
-        microBatches: m,
-        schedule,
-        options,
-        transfer: (layer, from, to) => shape.transfers.get(kinds[layer]!)![from]![to]!,
-        forwardBefore: (start) => (start > 0 ? forwardSums[start]! + vocabulary.embedding.forwardMs : 0),
-        backwardBefore: (start) => (start > 0 ? backwardSums[start]! + vocabulary.embedding.backwardMs : 0),
-        paths,
-        limitMs: limit,
-      });
+      const within: number = best ? Math.min(limitMs, best.stepMs * (1 - SAME)) : limitMs;
+      const divisions = divideBy(scheduleBound(schedule, stages, m, paths), within);
+      if (overgrown()) return { best, lowerBoundMs: relaxation?.relaxed.boundMs ?? 0 };
       for (const suffix of divisions) {
         if (best && suffix.boundMs >= best.stepMs * (1 - SAME)) break;
         const { stepMs } = pipelineTime(schedule, m, suffixWorks(suffix));
@@ -172,115 +211,5 @@ function attempt(
       paths.push(criticalPath(schedule, m, suffixWorks(first)));
     }
   }
-  return { best, lowerBoundMs: Math.min(lowerBoundMs, best ? best.stepMs : limitMs), overgrown };
-}
-
-function optionsOf(
-  problem: Problem,
-  table: readonly Label[][],
-  stage: number,
-  start: number,
-  vocabulary: VocabularyChoice,
-  limitMs: number,
-): readonly StageOption[] {
-  const { shape, outer, kinds, budgetBytes, even } = problem;
-  const { stages, microBatches, schedule } = outer;
-  const last = stage === stages - 1;
-  const ends = {
-    inFlight: inFlight(schedule, stage, stages, microBatches),
-    microBatches,
-    firstKind: kinds[start]!,
-    headKind: HEAD_KIND,
-    embedding: stage === 0 ? vocabulary : undefined,
-    head: last ? vocabulary : undefined,
-  };
-  const result: StageOption[] = [];
-  for (const [index, labels] of table.entries()) {
-    if (even !== 0 && index + 1 !== even) continue;
-    if (stages === 1 && index + 1 !== kinds.length) continue;
-    for (const label of labels) {
-      const option = stageOption(shape, label, index + 1, ends);
-      if (option.bytes <= budgetBytes && option.rankMs <= limitMs) result.push(option);
-    }
-  }
-  return optionFrontier(result);
-}
-
-/** Labels that a table may make in all before a sub-search gives up its exactness and keeps its bound. */
-const LABEL_WORK = 2_000_000;
-const FEWEST_LABELS = 300;
-const MOST_LABELS = 5000;
-/** Labels kept on one layer when a pipeline's stages are ranked by one weighted time. */
-const RANKED_LABELS = 60;
-
-function mostLabelsOf(shape: ShapeTable, stages: number, byRank: boolean, layers: number): number {
-  if (stages === 1) return Number.POSITIVE_INFINITY;
-  if (byRank) return RANKED_LABELS;
-  let choices = 1;
-  for (const list of shape.choices.values()) choices = Math.max(choices, list.length);
-  return Math.min(MOST_LABELS, Math.max(FEWEST_LABELS, LABEL_WORK / (choices * layers)));
-}
-
-interface SignedTable {
-  /** `null` where it would have grown too large. */
-  readonly table: readonly Label[][] | null;
-  readonly signature: string;
-}
-
-/** Stage tables of one attempt, made when asked for. Stages that see the same kinds ahead share one. */
-function stageTables(
-  problem: Problem,
-  relaxed: RelaxedDivision | null,
-  limitMs: number,
-  byRank: boolean,
-): (stage: number, start: number) => SignedTable {
-  const { shape, outer, kinds, budgetBytes } = problem;
-  const { stages, microBatches: m, schedule } = outer;
-  const made = new Map<string, SignedTable>();
-  // Kinds ahead of a layer are alike up to here.
-  const runEnd = new Int32Array(kinds.length);
-  for (let i = kinds.length - 1; i >= 0; i--)
-    runEnd[i] = i + 1 < kinds.length && kinds[i + 1] === kinds[i] ? runEnd[i + 1]! : i + 1;
-  // Starts of a stage that see the same kinds as this one, as far as a stage may reach.
-  const runStarts = (stage: number, from: number): number[] => {
-    const starts: number[] = [];
-    for (let start = stage; start <= kinds.length - (stages - stage); start++)
-      if (kinds[start] === kinds[from]) starts.push(start);
-    return starts;
-  };
-  return (stage, start) => {
-    const held = inFlight(schedule, stage, stages, m);
-    const most = kinds.length - start - (stages - 1 - stage);
-    const alike = runEnd[start]! >= start + most;
-    const signature = alike ? kinds[start]! : `from ${start}`;
-    const key = `${signature} ${stage}`;
-    const known = made.get(key);
-    if (known) return known;
-    // The first start that asks is the earliest of its stage, so no later one needs more layers.
-    const ahead = alike
-      ? new Array<string>(kinds.length - (stages - 1)).fill(kinds[start]!)
-      : kinds.slice(start, start + most);
-    const starts = alike ? runStarts(stage, start) : [start];
-    const table = stageTable(shape, {
-      kinds: ahead,
-      inFlight: held,
-      microBatches: m,
-      budgetBytes,
-      afterEmbedding: stage === 0,
-      frontier: byRank ? rankFrontier : fullFrontier,
-      continuing: (labels, nextKind) => {
-        const standIn = standIns(shape, stages === 1 ? "embedding" : "stage", nextKind, kinds[0]!);
-        return byRank ? rankStandIns(labels, standIn, m) : fullStandIns(labels, standIn);
-      },
-      mostLabels: mostLabelsOf(shape, stages, byRank, ahead.length),
-      thins: byRank,
-      worth:
-        stages === 1
-          ? worthAlone(problem, limitMs)
-          : worthInPipeline(problem, relaxed!, stage, starts, ahead, limitMs),
-    });
-    const result = { table, signature };
-    made.set(key, result);
-    return result;
-  };
+  return { best, lowerBoundMs: Math.min(lowerBoundMs, best ? best.stepMs : limitMs) };
 }

@@ -1,9 +1,13 @@
 import { inFlight } from "../cost/pipeline-time.js";
-import { bytesOf, mostLead, passMs as passOf, rankOf } from "./candidate-bound.js";
+import { bytesOf, mostLead } from "./candidate-bound.js";
 import { type Alternative, memoryPrice, type Part, priceHull } from "./memory-price.js";
-import { scalarFloor } from "./scalar-floor.js";
+import { peakClasses } from "./peak-class.js";
+import type { RelaxedDivision } from "./relaxed-division.js";
+import { type ScalarFloor, scalarFloor } from "./scalar-floor.js";
 import type { Addend } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
+import { type Weights, weighted } from "./stage-table.js";
+import { leastValue, type StageCostName, stageRoom, stageWeights, worthInPipeline } from "./worth.js";
 
 /** What no way to fill a stage with some layers can go below. */
 export interface Floor {
@@ -15,165 +19,211 @@ export interface Floor {
   readonly ledMs: number;
   /** The stage alone for a whole step, within the budget. */
   readonly rankMs: number;
+  /** 1F1B: the stage for a whole step while its first micro-batch is gone, what is behind it not counted. */
+  readonly criticalMs: number;
 }
 
 /** Floors of stages by their place and number of layers. */
 export type Floors = (stage: number, start: number, layers: number) => Floor;
 
+const COSTS: readonly StageCostName[] = ["alone", "pass", "critical"];
+
 interface KindFloor {
   readonly forwardMs: number;
   readonly backwardMs: number;
-  readonly pass: readonly Alternative[];
-  readonly rank: readonly Alternative[];
+  /** By classes of peaks. */
+  readonly hulls: readonly Readonly<Record<StageCostName, readonly Alternative[]>>[];
 }
 
-const least = (list: readonly Addend[], value: (one: Addend) => number): number =>
-  list.reduce((low, one) => Math.min(low, value(one)), Number.POSITIVE_INFINITY);
+/** Floors by the number of micro-batches that a stage holds. */
+interface HeldFloors {
+  readonly embedding: LeastAddend;
+  readonly head: LeastAddend;
+  readonly byKind: readonly KindFloor[];
+}
 
 /** Least of each term over a list: no entry is below it in any. */
-export interface LeastAddend {
+interface LeastAddend {
   readonly forwardMs: number;
   readonly backwardMs: number;
-  readonly passMs: number;
-  readonly rankMs: number;
+  readonly costs: Readonly<Record<StageCostName, number>>;
   readonly bytes: (held: number) => number;
 }
 
-function leastAddend(list: readonly Addend[], m: number): LeastAddend {
-  const state = least(list, (one) => one.stateBytes);
-  const activation = least(list, (one) => one.activationBytes);
+function leastAddend(list: readonly Addend[], weights: Readonly<Record<StageCostName, Weights>>): LeastAddend {
+  const state = leastValue(list, (one) => one.stateBytes);
+  const activation = leastValue(list, (one) => one.activationBytes);
+  const least = (name: StageCostName): number => leastValue(list, (one) => weighted(weights[name], one));
   return {
-    forwardMs: least(list, (one) => one.forwardMs),
-    backwardMs: least(list, (one) => one.backwardMs),
-    passMs: least(list, passOf),
-    rankMs: least(list, (one) => rankOf(one, m)),
+    forwardMs: leastValue(list, (one) => one.forwardMs),
+    backwardMs: leastValue(list, (one) => one.backwardMs),
+    costs: { alone: least("alone"), pass: least("pass"), critical: least("critical") },
     bytes: (held) => state + held * activation,
   };
 }
 
+/** Where whole-number floors are wanted: below a step time, where hulls leave room. */
+export interface ExactWithin {
+  readonly floors: Floors;
+  readonly relaxed: RelaxedDivision;
+  readonly limitMs: number;
+}
+
 /**
  * Floors of a sub-search: layers priced under the stage's own memory, embedding and head by their least terms over
- * all vocabulary choices. Layers are priced by the hull of their alternatives, or with `exactWithinMs` by the best
- * whole-number choice, as far as a stage's step time stays within that.
+ * all vocabulary choices. Layers are priced by the hull of their alternatives, or with `within` by the best
+ * whole-number choice, infinite where no step within that limit has such a stage.
  */
-export function stageFloors(problem: Problem, exactWithinMs: number | null): Floors {
+export function stageFloors(problem: Problem, within: ExactWithin | null): Floors {
   const { shape, outer, kinds, budgetBytes } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const names = [...shape.choices.keys()];
-  const embedding = leastAddend(
-    shape.vocabulary.map((one) => one.embedding),
-    m,
-  );
-  const head = leastAddend(
-    shape.vocabulary.map((one) => one.head),
-    m,
-  );
   const counts = names.map((name) => {
     const sums = new Int32Array(kinds.length + 1);
     for (let i = 0; i < kinds.length; i++) sums[i + 1] = sums[i]! + (kinds[i] === name ? 1 : 0);
     return sums;
   });
-  let leastPeak = Number.POSITIVE_INFINITY;
-  for (const list of shape.choices.values())
-    leastPeak = Math.min(
-      leastPeak,
-      least(list, (one) => one.peakBytes),
-    );
-  const byHeld = new Map<number, readonly KindFloor[]>();
-  const kindFloors = (held: number): readonly KindFloor[] => {
+  const classes = peakClasses(shape);
+  const lead = mostLead(shape);
+  const leadGain = [...shape.choices.values()].reduce((gain, list) => {
+    const led = leastValue(list, (one) => one.backwardMs - one.leadMs);
+    return Math.max(gain, leastValue(list, (one) => one.backwardMs) - led);
+  }, 0);
+  const byHeld = new Map<number, HeldFloors>();
+  const heldFloors = (held: number, stage: number): HeldFloors => {
     let floors = byHeld.get(held);
     if (!floors) {
-      floors = names.map((name) => {
+      const weights = stageWeights(problem, stage);
+      const embedding = leastAddend(
+        shape.vocabulary.map((one) => one.embedding),
+        weights,
+      );
+      const head = leastAddend(
+        shape.vocabulary.map((one) => one.head),
+        weights,
+      );
+      const byKind = names.map((name) => {
         const list = shape.choices.get(name)!;
-        const hull = (cost: (one: Addend) => number): Alternative[] =>
-          priceHull(list.map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) })));
+        const hulls = classes.map(({ capBytes }) => {
+          const allowed = list.filter(({ peakBytes }) => peakBytes <= capBytes);
+          const hull = (cost: StageCostName): Alternative[] =>
+            priceHull(allowed.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) })));
+          return { alone: hull("alone"), pass: hull("pass"), critical: hull("critical") };
+        });
         return {
-          forwardMs: least(list, (one) => one.forwardMs),
-          backwardMs: least(list, (one) => one.backwardMs),
-          pass: hull(passOf),
-          rank: hull((one) => rankOf(one, m)),
+          forwardMs: leastValue(list, (one) => one.forwardMs),
+          backwardMs: leastValue(list, (one) => one.backwardMs),
+          hulls,
         };
       });
+      floors = { embedding, head, byKind };
       byHeld.set(held, floors);
     }
     return floors;
   };
-  const lead = mostLead(shape);
-  const leadGain = [...shape.choices.values()].reduce((gain, list) => {
-    const led = least(list, (one) => one.backwardMs - one.leadMs);
-    return Math.max(gain, least(list, (one) => one.backwardMs) - led);
-  }, 0);
-  // Exact floors by held micro-batches, ends and kinds ahead.
-  const exact = new Map<string, { readonly pass: Float64Array; readonly rank: Float64Array }>();
-  const exactFloor = (
-    stage: number,
-    start: number,
-    held: number,
-    budget: number,
-    limitMs: number,
-  ): { readonly pass: Float64Array; readonly rank: Float64Array } => {
-    const key = `${held} ${budget} ${oneKind ? "" : `${stage} ${start}`}`;
+  const width = kinds.length + 1;
+  const oneKind = names.length === 1;
+  const exact = new Map<number, Record<StageCostName, ScalarFloor> | null>();
+  const exactFloors = (stage: number, start: number): Record<StageCostName, ScalarFloor> | null => {
+    const key = oneKind ? stage : stage * width + start;
     let found = exact.get(key);
-    if (!found) {
-      const ahead = kinds.slice(oneKind ? 0 : start, kinds.length - (stages - 1 - (oneKind ? 0 : stage)));
-      found = {
-        pass: scalarFloor(shape, ahead, held, m, budget, limitMs / m, "pass"),
-        rank: scalarFloor(shape, ahead, held, m, budget, limitMs, "rank"),
-      };
+    if (found === undefined) {
+      found = within && exactStage(problem, within, stage, oneKind ? null : start);
       exact.set(key, found);
     }
     return found;
   };
-  const width = kinds.length + 1;
-  const oneKind = names.length === 1;
   const made = new Map<number, Floor>();
   return (stage, start, layers) => {
     const held = inFlight(schedule, stage, stages, m);
     const isFirst = stage === 0;
     const isLast = stage === stages - 1;
     const end = (isFirst ? 1 : 0) + (isLast ? 2 : 0);
-    const place = oneKind ? held : stage * width + start;
+    const place = oneKind ? stage : stage * width + start;
     const key = (place * width + layers) * 4 + end;
     const known = made.get(key);
     if (known) return known;
     let forwardMs = 0;
     let backwardMs = 0;
-    let budget = budgetBytes - leastPeak;
-    const pass: Part[] = [];
-    const rank: Part[] = [];
-    for (const [index, floor] of kindFloors(held).entries()) {
+    let budget = budgetBytes;
+    const { embedding, head, byKind } = heldFloors(held, stage);
+    const parts = classes.map(
+      (): Record<StageCostName, Part[]> => ({ alone: [], pass: [], critical: [] }),
+    );
+    for (const [index, floor] of byKind.entries()) {
       const sums = counts[index]!;
       const count = oneKind ? layers : sums[start + layers]! - sums[start]!;
       if (count === 0) continue;
       forwardMs += count * floor.forwardMs;
       backwardMs += count * floor.backwardMs;
-      pass.push({ count, alternatives: floor.pass });
-      rank.push({ count, alternatives: floor.rank });
+      for (const [at, own] of parts.entries())
+        for (const name of COSTS) own[name].push({ count, alternatives: floor.hulls[at]![name] });
     }
-    let endPass = 0;
-    let endRank = 0;
+    const ends = { alone: 0, pass: 0, critical: 0 };
     for (const part of [...(isFirst ? [embedding] : []), ...(isLast ? [head] : [])]) {
       forwardMs += part.forwardMs;
       backwardMs += part.backwardMs;
-      endPass += part.passMs;
-      endRank += part.rankMs;
+      for (const name of COSTS) ends[name] += part.costs[name];
       budget -= part.bytes(held);
     }
-    let passMs = memoryPrice(pass, budget).boundMs + endPass;
-    let rankMs = memoryPrice(rank, budget).boundMs + endRank;
-    if (exactWithinMs !== null && rankMs <= exactWithinMs) {
-      const { pass: passes, rank: ranks } = exactFloor(stage, start, held, budget + leastPeak, exactWithinMs);
-      passMs = Math.max(passMs, passes[layers]! + endPass);
-      rankMs = Math.max(rankMs, ranks[layers]! + endRank);
-    }
-    const result = {
-      forwardMs,
-      backwardMs,
-      passMs,
-      ledMs: isLast ? passMs : Math.max(passMs - lead, forwardMs + backwardMs - leadGain),
-      rankMs,
+    const priced = (name: StageCostName): number => {
+      let boundMs = Number.POSITIVE_INFINITY;
+      for (const [at, { floorBytes }] of classes.entries())
+        boundMs = Math.min(boundMs, memoryPrice(parts[at]![name], budget - floorBytes).boundMs);
+      return boundMs + ends[name];
     };
+    let passMs = priced("pass");
+    let rankMs = priced("alone");
+    let criticalMs = priced("critical") - (isLast ? 0 : lead);
+    let ledMs = isLast ? passMs : Math.max(passMs - lead, forwardMs + backwardMs - leadGain);
+    if (within) {
+      const own = exactFloors(stage, start);
+      const led = isLast ? "cost" : "led";
+      const floorOf = (name: StageCostName, which: keyof ScalarFloor): number =>
+        own ? own[name][which][layers]! + ends[name] : Number.POSITIVE_INFINITY;
+      passMs = Math.max(passMs, floorOf("pass", "cost"));
+      ledMs = Math.max(ledMs, floorOf("pass", led));
+      rankMs = Math.max(rankMs, floorOf("alone", "cost"));
+      criticalMs = Math.max(criticalMs, floorOf("critical", led));
+    }
+    const result = { forwardMs, backwardMs, passMs, ledMs, rankMs, criticalMs };
     made.set(key, result);
     return result;
   };
+}
+
+/** Whole-number floors of one stage from a layer on, or of all its starts where layers are of one kind. */
+function exactStage(
+  problem: Problem,
+  { floors, relaxed, limitMs }: ExactWithin,
+  stage: number,
+  start: number | null,
+): Record<StageCostName, ScalarFloor> | null {
+  const { shape, outer, kinds } = problem;
+  const { stages, microBatches: m, schedule } = outer;
+  const from = start ?? stage;
+  const kindsAhead = kinds.slice(from, kinds.length - (stages - 1 - stage));
+  const starts = start === null ? kindsAhead.map((_, index) => stage + index) : [start];
+  const room = stageRoom(problem, relaxed, floors, stage, starts, kindsAhead.length, limitMs);
+  const longest = room.lengths.at(-1);
+  if (longest === undefined) return null;
+  const ahead = kindsAhead.slice(0, longest);
+  const weights = stageWeights(problem, stage);
+  const floor = (name: StageCostName): ScalarFloor => {
+    const { cost, led } = scalarFloor(shape, {
+      kinds: ahead,
+      held: inFlight(schedule, stage, stages, m),
+      budgetBytes: room.bytes,
+      weights: weights[name],
+      worth: worthInPipeline(problem, room, stage, ahead, new Map([[name, weights[name]]])),
+    });
+    const whole = (list: Float64Array): Float64Array => {
+      const result = new Float64Array(kinds.length + 1).fill(Number.POSITIVE_INFINITY);
+      result.set(list);
+      return result;
+    };
+    return { cost: whole(cost), led: whole(led) };
+  };
+  const pass = floor("pass");
+  return { alone: floor("alone"), pass, critical: schedule === "gpipe" ? pass : floor("critical") };
 }

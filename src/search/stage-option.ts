@@ -1,6 +1,6 @@
 import type { Label } from "./label.js";
 import type { Addend, ShapeTable, VocabularyChoice } from "./shape-table.js";
-import { rank } from "./stage-table.js";
+import { aloneWeights, type Weights, weighted } from "./stage-table.js";
 
 /** One complete way to fill a stage, embedding and head included. */
 export interface StageOption {
@@ -68,7 +68,12 @@ export function stageOption(shape: ShapeTable, label: Label, layers: number, end
     leadMs: head ? 0 : label.leadMs,
     reduceMs: reduce,
     afterMs: after,
-    rankMs: rank(microBatches, f, b, reduce, after),
+    rankMs: weighted(aloneWeights(microBatches), {
+      forwardMs: f,
+      backwardMs: b,
+      reduceMs: reduce,
+      afterMs: after,
+    }),
     bytes: bytes + peak,
     first: embedding ? embedding.layout : label.first,
     last: head ? head.layout : label.last,
@@ -76,8 +81,8 @@ export function stageOption(shape: ShapeTable, label: Label, layers: number, end
   };
 }
 
-/** Options that no other of the same length and outer layouts beats in every time. */
-export function optionFrontier(options: StageOption[]): StageOption[] {
+/** Options that no other of the same length and outer layouts beats in all of some costs. */
+export function optionFrontier(options: StageOption[], costs: readonly Weights[]): StageOption[] {
   options.sort(
     (a, b) =>
       a.layers - b.layers ||
@@ -95,14 +100,8 @@ export function optionFrontier(options: StageOption[]): StageOption[] {
       from = kept.length;
     for (let at = from; at < kept.length; at++) {
       const other = kept[at]!;
-      if (
-        other.forwardMs <= option.forwardMs &&
-        other.backwardMs <= option.backwardMs &&
-        other.leadMs >= option.leadMs &&
-        other.reduceMs <= option.reduceMs &&
-        other.afterMs <= option.afterMs
-      )
-        continue next;
+      if (other.leadMs < option.leadMs) continue;
+      if (costs.every((cost) => weighted(cost, other) <= weighted(cost, option))) continue next;
     }
     kept.push(option);
   }

@@ -1,12 +1,64 @@
 import type { Label } from "./label.js";
 import type { Choice, ShapeTable } from "./shape-table.js";
 
+/** How often a stage's times count in the cost that labels are ranked by. */
+export interface Weights {
+  readonly forward: number;
+  readonly backward: number;
+  readonly reduce: number;
+  readonly after: number;
+}
+
+/** Step time of a stage as if it were alone: every micro-batch, then what comes once a step. */
+export const aloneWeights = (microBatches: number): Weights => ({
+  forward: microBatches,
+  backward: microBatches,
+  reduce: 1,
+  after: 1,
+});
+
+/** One time alone. */
+export const FORWARD_WEIGHTS: Weights = { forward: 1, backward: 0, reduce: 0, after: 0 };
+export const BACKWARD_WEIGHTS: Weights = { forward: 0, backward: 1, reduce: 0, after: 0 };
+export const REDUCE_WEIGHTS: Weights = { forward: 0, backward: 0, reduce: 1, after: 0 };
+export const AFTER_WEIGHTS: Weights = { forward: 0, backward: 0, reduce: 0, after: 1 };
+/** One micro-batch there and back. */
+export const PASS_WEIGHTS: Weights = { forward: 1, backward: 1, reduce: 0, after: 0 };
+
+/**
+ * 1F1B: the first micro-batch goes on and comes back, then the stage is busy to its end. With `held` micro-batches in
+ * flight their forwards but the first are done while it waits.
+ */
+export const criticalWeights = (microBatches: number, held: number): Weights => ({
+  forward: microBatches - held + 1,
+  backward: microBatches,
+  reduce: 0,
+  after: 1,
+});
+
+interface Times {
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+  readonly reduceMs: number;
+  readonly afterMs: number;
+}
+
+export function weighted(weights: Weights, times: Times): number {
+  return (
+    weights.forward * times.forwardMs +
+    weights.backward * times.backwardMs +
+    weights.reduce * times.reduceMs +
+    weights.after * times.afterMs
+  );
+}
+
 /** What a table of one stage depends on, beside its prices. */
 export interface StageQuery {
   /** Kinds of the layers from the stage's first layer on; the stage takes some first part of them. */
   readonly kinds: readonly string[];
   readonly inFlight: number;
-  readonly microBatches: number;
+  /** What labels are ranked by. */
+  readonly weights: Weights;
   /** Bytes that the layers may use. */
   readonly budgetBytes: number;
   /** The embedding stands before the first layer, so that layer's reduction is not the last. */
@@ -20,11 +72,6 @@ export interface StageQuery {
   readonly thins: boolean;
   /** Whether a label of so many layers can still become part of a plan that is worth having. */
   readonly worth: (label: Label, layers: number) => boolean;
-}
-
-/** Step time of a stage as if it were alone: every micro-batch, then what comes once a step. */
-export function rank(microBatches: number, f: number, b: number, reduce: number, after: number): number {
-  return microBatches * (f + b) + reduce + after;
 }
 
 function extend(
@@ -47,7 +94,7 @@ function extend(
   return {
     sumBytes,
     peakBytes: sumBytes + peak,
-    rankMs: rank(query.microBatches, forwardMs, backwardMs, reduceMs, afterMs),
+    rankMs: weighted(query.weights, { forwardMs, backwardMs, reduceMs, afterMs }),
     forwardMs,
     backwardMs,
     leadMs: choice.leadMs,

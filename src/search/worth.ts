@@ -1,13 +1,19 @@
 import { inFlight } from "../cost/pipeline-time.js";
-import { bytesOf, kindCounts, mostLead, passMs, peakedPrice, rankOf } from "./candidate-bound.js";
+import { bytesOf, kindCounts, mostLead } from "./candidate-bound.js";
 import type { Label } from "./label.js";
-import { memoryPrice } from "./memory-price.js";
+import { type Alternative, memoryPrice, type Part } from "./memory-price.js";
+import { peakClasses } from "./peak-class.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
 import type { Addend, Choice, ShapeTable } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
+import type { Floors } from "./stage-floor.js";
+import { aloneWeights, criticalWeights, PASS_WEIGHTS, type Weights, weighted } from "./stage-table.js";
 
 /** Relative difference below which two step times are the same. */
 export const SAME: number = 1e-12;
+
+/** Bytes by which sums in another order may differ. */
+const ROUNDING = 1;
 
 /** Running sums over the layers: entry i holds the first i. */
 export function prefix(kinds: readonly string[], value: (kind: string) => number): Float64Array {
@@ -17,8 +23,9 @@ export function prefix(kinds: readonly string[], value: (kind: string) => number
 }
 
 /**
- * Least time of the layers still to come, at some price on memory: entry i of a row is for the layers after the first
- * i. Either they all stay in the layout of the layer before them, or at least one layout change is paid.
+ * Least cost of the layers still to come and of the stage's ends, at some price on memory: entry i of a row is for the
+ * layers after the first i. Either they all stay in the layout of the layer before them, or at least one layout change
+ * is paid.
  */
 interface Rest {
   readonly price: number;
@@ -26,18 +33,30 @@ interface Rest {
   readonly any: Float64Array;
   /** Cheapest change away from a layout, both ways of a micro-batch. */
   readonly change: Float64Array;
+  readonly ends: number;
+}
+
+/** What a stage is made of, as far as its bounds go. */
+interface StageParts {
+  readonly shape: ShapeTable;
+  /** Kinds from the stage's first layer on. */
+  readonly ahead: readonly string[];
+  readonly held: number;
+  /** Alternatives of the embedding and of the head, where the stage has them. */
+  readonly ends: readonly (readonly Addend[])[];
 }
 
 function restOf(
-  shape: ShapeTable,
-  ahead: readonly string[],
-  held: number,
+  { shape, ahead, held, ends }: StageParts,
+  capBytes: number,
   price: number,
   changeWeight: number,
   cost: (one: Addend) => number,
 ): Rest {
   const least = (list: readonly Addend[]): number =>
-    leastValue(list, (one) => cost(one) + price * bytesOf(one, held));
+    leastValue(list, (one) =>
+      one.peakBytes > capBytes ? Number.POSITIVE_INFINITY : cost(one) + price * bytesOf(one, held),
+    );
   const rows = (pick: (kind: string) => number): Float64Array => prefix(ahead, pick);
   const cached = (filter: (one: Choice) => boolean): ((kind: string) => number) => {
     const byKind = new Map([...shape.choices].map(([kind, list]) => [kind, least(list.filter(filter))]));
@@ -51,129 +70,199 @@ function restOf(
       let low = Number.POSITIVE_INFINITY;
       for (const table of shape.relayouts.values())
         for (const [to, ms] of table[from]!.entries()) if (to !== from) low = Math.min(low, ms);
-      return 2 * changeWeight * low;
+      return changeWeight * low;
     }),
+    ends: ends.reduce((sum, list) => sum + least(list), 0),
   };
 }
 
-/** Least time of layers `from` to `to`, behind a layer of that layout. */
+/** Least cost of layers `from` to `to`, behind a layer of that layout. */
 function restBetween(rest: Rest, layout: number, from: number, to: number): number {
   const row = rest.stay[layout]!;
   const any = rest.any[to]! - rest.any[from]!;
   const stay = row[to]! - row[from]!;
   // A kind before may have no strategy in this layout: then sums are infinite, and their difference says nothing.
-  if (Number.isNaN(stay)) return any;
+  if (Number.isNaN(stay)) return Number.isNaN(any) ? 0 : any;
   return Math.min(stay, any + rest.change[layout]!);
 }
 
-/** One stage: time so far, plus what the rest takes at the best price on memory, must stay within the limit. */
-export function worthAlone(problem: Problem, limitMs: number): (label: Label, layers: number) => boolean {
-  const { shape, outer, kinds, budgetBytes } = problem;
-  const m = outer.microBatches;
-  const held = inFlight(outer.schedule, 0, 1, m);
-  const cost = (one: Addend): number => rankOf(one, m);
-  const { msPerByte } = peakedPrice(shape, kindCounts(kinds), held, m, budgetBytes);
-  const rests = [0, msPerByte].map((price) => {
-    const rest = restOf(shape, kinds, held, price, m, cost);
-    const ends = shape.vocabulary.reduce(
-      (low, { embedding, head }) =>
-        Math.min(
-          low,
-          cost(embedding) + cost(head) + price * (bytesOf(embedding, held) + bytesOf(head, held)),
-        ),
-      Number.POSITIVE_INFINITY,
-    );
-    return { ...rest, ends };
-  });
-  const slack = limitMs * (1 + SAME);
-  const count = kinds.length;
-  return (label, layers) =>
-    rests.every(
-      (rest) =>
-        label.rankMs +
-          rest.price * (label.peakBytes - budgetBytes) +
-          restBetween(rest, label.last, layers, count) +
-          rest.ends <=
-        slack,
-    );
+/** Costs of a stage that the schedule bounds from above. */
+export type StageCostName = "alone" | "pass" | "critical";
+
+export type Worth = (label: Label, layers: number) => boolean;
+
+/** What the rest of a division leaves to one stage, embedding and head included: by cost and by length. */
+export interface StageRoom {
+  /** Lengths that it can have at all, ascending. */
+  readonly lengths: readonly number[];
+  readonly most: Readonly<Record<StageCostName, Float64Array>>;
+  /** Bytes for its layers, whatever its ends. */
+  readonly bytes: number;
+}
+
+/** How the layers of a stage are priced by each of its costs. */
+export function stageWeights(problem: Problem, stage: number): Readonly<Record<StageCostName, Weights>> {
+  const { stages, microBatches: m, schedule } = problem.outer;
+  return {
+    alone: aloneWeights(m),
+    pass: PASS_WEIGHTS,
+    critical: criticalWeights(m, schedule === "gpipe" ? m : inFlight(schedule, stage, stages, m)),
+  };
 }
 
 /**
- * A stage among others: some start and length ℓ that it can still grow to must leave room for the rest of the
- * division. With t its time for one micro-batch and r its time alone, the relaxed division demands
- * r ≤ limit, before + m t ≤ limit and before + t + through(behind) ≤ limit, where t may be shorter by the lead.
+ * A stage among others: with t its time for one micro-batch, r its time alone and c its critical time, the relaxed
+ * division demands r ≤ limit, before + m t ≤ limit, before + t + through(behind) ≤ limit, busy(before) + t +
+ * round(behind) ≤ limit and before + c + round(behind) ≤ limit, where t and c may be shorter by the lead.
  */
-export function worthInPipeline(
+export function stageRoom(
   problem: Problem,
   relaxed: RelaxedDivision,
+  floors: Floors,
   stage: number,
   starts: readonly number[],
-  ahead: readonly string[],
+  count: number,
   limitMs: number,
-): (label: Label, layers: number) => boolean {
+): StageRoom {
   const { shape, outer, budgetBytes, kinds, even } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const held = inFlight(schedule, stage, stages, m);
-  const count = ahead.length;
   const width = kinds.length + 1;
   const slack = limitMs * (1 + SAME);
-  const ends: Addend[][] = [];
-  if (stage === 0) ends.push(shape.vocabulary.map(({ embedding }) => embedding));
-  if (stage === stages - 1) ends.push(shape.vocabulary.map(({ head }) => head));
-  const endLeast = (value: (one: Addend) => number): number =>
-    ends.reduce((sum, list) => sum + leastValue(list, value), 0);
-  const endPass = endLeast(passMs);
-  const endRank = endLeast((one) => rankOf(one, m));
-  const endBytes = endLeast((one) => bytesOf(one, held));
-  // The most that this stage may take for one micro-batch, by its length.
-  const mostPass = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
-  let longest = 0;
-  const lead = stage === stages - 1 ? 0 : mostLead(shape);
+  const none = (): Float64Array => new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
+  const most = { alone: none(), pass: none(), critical: none() };
+  const last = stage === stages - 1;
+  const lead = last ? 0 : mostLead(shape);
   for (const start of starts) {
     const here = stage * width + start;
     const before = relaxed.beforeMs[here]!;
+    const busy = relaxed.busyMs[here]!;
     if (relaxed.fullestMs[here]! > slack) continue;
     for (let l = 1; l <= count && start + l <= kinds.length; l++) {
       if (even !== 0 && l !== even) continue;
       const behind = (stage + 1) * width + start + l;
-      const through = relaxed.throughMs[behind]!;
+      const link = relaxed.linkMs[start + l]!;
+      const through = relaxed.throughMs[behind]! + link;
+      const round = relaxed.roundMs[behind]! + link;
       if (through === Number.POSITIVE_INFINITY) continue;
-      let most = Math.min((slack - before) / m, slack - before - through + lead);
-      if (schedule === "gpipe") most = Math.min(most, (slack - before - relaxed.roundMs[behind]! + lead) / m);
-      if (most - endPass > mostPass[l]!) mostPass[l] = most - endPass;
-      if (most > endPass) longest = Math.max(longest, l);
+      const floor = floors(stage, start, l);
+      if (floor.rankMs > slack) continue;
+      const alone = (slack - before) / m;
+      let led = Math.min(slack - before - through, slack - busy - round);
+      if (schedule === "gpipe") led = Math.min(led, (slack - before - round) / m);
+      const critical = schedule === "gpipe" ? Number.POSITIVE_INFINITY : slack - before - round;
+      if (floor.passMs > alone || floor.ledMs > led || floor.criticalMs > critical) continue;
+      const pass = Math.min(alone, led + lead);
+      most.alone[l] = slack;
+      most.pass[l] = Math.max(most.pass[l]!, pass);
+      most.critical[l] = Math.max(most.critical[l]!, critical + lead);
     }
   }
-  // Prices on memory that fit about the lengths that stages will have, for both limits.
-  const typical = kindCounts(ahead.slice(0, Math.max(1, Math.round(kinds.length / stages))));
-  const room = budgetBytes - endBytes;
-  const restAt = (changeWeight: number, cost: (one: Addend) => number, priced: boolean): Rest => {
-    const parts = [...typical].map(([kind, number]) => ({
-      count: number,
-      alternatives: shape.choices.get(kind)!.map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) })),
-    }));
-    const price = priced ? memoryPrice(parts, room).msPerByte : 0;
-    return restOf(shape, ahead, held, price, changeWeight, cost);
-  };
-  const rank = (one: Addend): number => rankOf(one, m);
-  const passRests = [restAt(1, passMs, false), restAt(1, passMs, true)];
-  const rankRest = restAt(m, rank, true);
-  const rankLimit = slack - endRank;
+  const lengths: number[] = [];
+  for (let l = 1; l <= count; l++) if (most.pass[l]! > 0) lengths.push(l);
+  const endBytes = stageEnds(shape, stage, stages).reduce(
+    (sum, list) => sum + leastValue(list, (one) => bytesOf(one, held)),
+    0,
+  );
+  return { lengths, most, bytes: budgetBytes - endBytes };
+}
+
+/** Alternatives of the embedding and of the head, where a stage has them. */
+function stageEnds(shape: ShapeTable, stage: number, stages: number): Addend[][] {
+  const ends: Addend[][] = [];
+  if (stage === 0) ends.push(shape.vocabulary.map(({ embedding }) => embedding));
+  if (stage === stages - 1) ends.push(shape.vocabulary.map(({ head }) => head));
+  return ends;
+}
+
+/** One stage alone, whose step must stay within the limit. */
+export function worthAlone(problem: Problem, limitMs: number): Worth {
+  const count = problem.kinds.length;
+  const most = new Float64Array(count + 1).fill(limitMs * (1 + SAME));
+  const room = { lengths: [count], most: { alone: most, pass: most, critical: most }, bytes: 0 };
+  const values = new Map([["alone" as const, aloneWeights(problem.outer.microBatches)]]);
+  return worthInPipeline(problem, room, 0, problem.kinds, values);
+}
+
+/**
+ * Whether a label can still grow to a length of the room within the given costs that it tells: there must be a peak,
+ * not below its own, under which each cost, at every price on memory, leaves enough for the rest.
+ */
+export function worthInPipeline(
+  problem: Problem,
+  room: StageRoom,
+  stage: number,
+  ahead: readonly string[],
+  values: ReadonlyMap<StageCostName, Weights>,
+): Worth {
+  const { shape, outer, budgetBytes } = problem;
+  const held = inFlight(outer.schedule, stage, outer.stages, outer.microBatches);
+  const parts = { shape, ahead, held, ends: stageEnds(shape, stage, outer.stages) };
+  const { lengths } = room;
+  const cases = peakClasses(shape).flatMap(({ floorBytes, capBytes }) => {
+    const leanest = restOf(parts, capBytes, 1, 0, () => 0);
+    const fitting: number[] = [];
+    const prices = [...values].map(() => new Set([0]));
+    for (const length of lengths) {
+      const hulls = [...values].map(([name, own]) => {
+        const cost = (one: Addend): number => weighted(own, one);
+        const price = memoryPrice(pricedStage(parts, length, capBytes, cost), budgetBytes - floorBytes);
+        return { ...price, most: room.most[name][length]! };
+      });
+      if (hulls.some(({ boundMs, most }) => boundMs > most)) continue;
+      fitting.push(length);
+      for (const [index, { msPerByte }] of hulls.entries()) if (prices[index]!.size < 3) prices[index]!.add(msPerByte);
+    }
+    if (fitting.length === 0) return [];
+    const needs = [...values].map(([name, own], index) => {
+      const cost = (one: Addend): number => weighted(own, one);
+      const rests = [...prices[index]!].map((price) =>
+        restOf(parts, capBytes, price, own.forward + own.backward, cost),
+      );
+      return { own, rests, most: room.most[name] };
+    });
+    return [{ floorBytes, capBytes, lengths: fitting, leanest, needs }];
+  });
   return (label, layers) => {
-    if (label.rankMs > rankLimit) return false;
-    const over = label.peakBytes - room;
-    if (over > 0) return false;
-    const labelPass = label.forwardMs + label.backwardMs;
-    const labelRank = label.rankMs + rankRest.price * over;
-    next: for (let l = layers; l <= longest; l++) {
-      if (labelRank + restBetween(rankRest, label.last, layers, l) > rankLimit) continue;
-      for (const rest of passRests)
-        if (labelPass + rest.price * over + restBetween(rest, label.last, layers, l) > mostPass[l]!)
-          continue next;
-      return true;
+    const peak = label.peakBytes - label.sumBytes;
+    for (const { floorBytes, capBytes, lengths: fitting, leanest, needs } of cases) {
+      if (peak > capBytes + ROUNDING) continue;
+      const over = label.sumBytes + Math.max(peak, floorBytes) - budgetBytes;
+      next: for (const length of fitting) {
+        if (length < layers) continue;
+        if (over + leanest.ends + restBetween(leanest, label.last, layers, length) > ROUNDING)
+          continue;
+        for (const { own, rests, most } of needs) {
+          const left = most[length]! - weighted(own, label);
+          for (const rest of rests)
+            if (rest.price * over + rest.ends + restBetween(rest, label.last, layers, length) > left)
+              continue next;
+        }
+        return true;
+      }
     }
     return false;
   };
+}
+
+/** A stage of some length as parts of a choice under one budget, of strategies with no peak above a cap. */
+function pricedStage(
+  { shape, ahead, held, ends }: StageParts,
+  length: number,
+  capBytes: number,
+  cost: (one: Addend) => number,
+): Part[] {
+  const alternatives = (list: readonly Addend[]): Alternative[] =>
+    list
+      .filter(({ peakBytes }) => peakBytes <= capBytes)
+      .map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) }));
+  return [
+    ...[...kindCounts(ahead.slice(0, length))].map(([kind, count]) => ({
+      count,
+      alternatives: alternatives(shape.choices.get(kind)!),
+    })),
+    ...ends.map((list) => ({ count: 1, alternatives: alternatives(list) })),
+  ];
 }
 
 export function leastValue(list: readonly Addend[], value: (one: Addend) => number): number {

@@ -1,0 +1,236 @@
+import { inFlight } from "../cost/pipeline-time.js";
+import { HEAD_KIND } from "../model/model-profile.js";
+import { costFrontier, costStandIns, type Label, rankFrontier, rankStandIns } from "./label.js";
+import { pathWeights, type SchedulePath } from "./schedule-bound.js";
+import type { VocabularyChoice } from "./shape-table.js";
+import type { Problem, Relaxation } from "./solve-candidate.js";
+import { optionFrontier, type StageOption, stageOption } from "./stage-option.js";
+import {
+  AFTER_WEIGHTS,
+  BACKWARD_WEIGHTS,
+  FORWARD_WEIGHTS,
+  REDUCE_WEIGHTS,
+  stageTable,
+  type Weights,
+} from "./stage-table.js";
+import { standIns } from "./stand-ins.js";
+import {
+  SAME,
+  type StageCostName,
+  stageRoom,
+  stageWeights,
+  type Worth,
+  worthAlone,
+  worthInPipeline,
+} from "./worth.js";
+
+/** What labels of a stage are told apart by. */
+export interface StageOrder {
+  /** What labels are ranked by. */
+  readonly rank: Weights;
+  /** Every cost that counts; the rank is one of them, or grows with all of them. */
+  readonly costs: readonly Weights[];
+  /** Costs that a label tells without doubt, whatever it stands for. */
+  readonly values: ReadonlyMap<StageCostName, Weights>;
+}
+
+/** Every time by itself. */
+export function everyTime(problem: Problem, stage: number): StageOrder {
+  const { alone, pass, critical } = stageWeights(problem, stage);
+  return {
+    rank: alone,
+    costs: [FORWARD_WEIGHTS, BACKWARD_WEIGHTS, REDUCE_WEIGHTS, AFTER_WEIGHTS],
+    values: new Map<StageCostName, Weights>([
+      ["alone", alone],
+      ["pass", pass],
+      ["critical", critical],
+    ]),
+  };
+}
+
+/** The critical time, one micro-batch, the reduction, and what paths that were learnt add up. */
+export function criticalTime(problem: Problem, stage: number, paths: readonly SchedulePath[]): StageOrder {
+  const { pass, critical } = stageWeights(problem, stage);
+  const costs = [critical, pass, REDUCE_WEIGHTS];
+  for (const path of paths) {
+    const own = pathWeights(path, stage);
+    if (!costs.some((cost) => proportional(cost, own))) costs.push(own);
+  }
+  return {
+    rank: critical,
+    costs,
+    values: new Map<StageCostName, Weights>([
+      ["pass", pass],
+      ["critical", critical],
+    ]),
+  };
+}
+
+function proportional(a: Weights, b: Weights): boolean {
+  const ratio = b.backward / a.backward;
+  if (!(ratio > 0) || ratio === Number.POSITIVE_INFINITY) return false;
+  return (
+    Math.abs(a.forward * ratio - b.forward) < 1e-9 &&
+    a.reduce * ratio === b.reduce &&
+    a.after * ratio === b.after
+  );
+}
+
+/** Labels that a table may make in all before a sub-search gives up its exactness and keeps its bound. */
+const LABEL_WORK = 40_000_000;
+const FEWEST_LABELS = 300;
+const MOST_LABELS = 20_000;
+/** Labels kept on one layer of a sample. */
+const THINNED_LABELS = 60;
+
+function mostLabelsOf(problem: Problem, thins: boolean, layers: number): number {
+  const { shape, outer } = problem;
+  if (outer.stages === 1) return Number.POSITIVE_INFINITY;
+  if (thins) return THINNED_LABELS;
+  let choices = 1;
+  for (const list of shape.choices.values()) choices = Math.max(choices, list.length);
+  return Math.min(MOST_LABELS, Math.max(FEWEST_LABELS, LABEL_WORK / (choices * layers)));
+}
+
+interface SignedTable {
+  /** `null` where it would have grown too large. */
+  readonly table: readonly Label[][] | null;
+  readonly signature: string;
+}
+
+/** Ways to fill a stage from a layer on. */
+export type Options = (stage: number, start: number) => readonly StageOption[];
+
+/** Ways to fill the stages of one attempt, made when asked for, by vocabulary choice; and whether a table grew too large. */
+export function stageOptions(
+  problem: Problem,
+  relaxation: Relaxation | null,
+  limitMs: number,
+  orderOf: (stage: number) => StageOrder,
+  thins: boolean,
+): { readonly optionsWith: (vocabulary: VocabularyChoice) => Options; readonly overgrown: () => boolean } {
+  const { outer, kinds } = problem;
+  const { stages } = outer;
+  const width = kinds.length + 1;
+  const tableOf = stageTables(problem, relaxation, limitMs, orderOf, thins);
+  const middle = new Map<string, readonly StageOption[]>();
+  let overgrown = false;
+  return {
+    overgrown: () => overgrown,
+    optionsWith: (vocabulary) => {
+      const ends = new Map<string, readonly StageOption[]>();
+      return (stage, start) => {
+        if (overgrown) return [];
+        if (relaxation && relaxation.relaxed.fullestMs[stage * width + start]! > limitMs * (1 + SAME)) return [];
+        const cache = stage === 0 || stage === stages - 1 ? ends : middle;
+        const { table, signature } = tableOf(stage, start);
+        const key = `${stage} ${signature}`;
+        let list = cache.get(key);
+        if (!list) {
+          if (table === null) {
+            overgrown = true;
+            return [];
+          }
+          list = optionsOf(problem, table, stage, start, vocabulary, orderOf(stage).costs);
+          cache.set(key, list);
+        }
+        return list;
+      };
+    },
+  };
+}
+
+function optionsOf(
+  problem: Problem,
+  table: readonly Label[][],
+  stage: number,
+  start: number,
+  vocabulary: VocabularyChoice,
+  costs: readonly Weights[],
+): readonly StageOption[] {
+  const { shape, outer, kinds, budgetBytes, even } = problem;
+  const { stages, microBatches, schedule } = outer;
+  const ends = {
+    inFlight: inFlight(schedule, stage, stages, microBatches),
+    microBatches,
+    firstKind: kinds[start]!,
+    headKind: HEAD_KIND,
+    embedding: stage === 0 ? vocabulary : undefined,
+    head: stage === stages - 1 ? vocabulary : undefined,
+  };
+  const result: StageOption[] = [];
+  for (const [index, labels] of table.entries()) {
+    if (even !== 0 && index + 1 !== even) continue;
+    if (stages === 1 && index + 1 !== kinds.length) continue;
+    for (const label of labels) {
+      const option = stageOption(shape, label, index + 1, ends);
+      if (option.bytes <= budgetBytes) result.push(option);
+    }
+  }
+  return optionFrontier(result, costs);
+}
+
+/** Stage tables of one attempt. Stages that see the same kinds ahead share one. */
+function stageTables(
+  problem: Problem,
+  relaxation: Relaxation | null,
+  limitMs: number,
+  orderOf: (stage: number) => StageOrder,
+  thins: boolean,
+): (stage: number, start: number) => SignedTable {
+  const { shape, outer, kinds, budgetBytes } = problem;
+  const { stages, microBatches: m, schedule } = outer;
+  const made = new Map<string, SignedTable>();
+  // Kinds ahead of a layer are alike up to here.
+  const runEnd = new Int32Array(kinds.length);
+  for (let i = kinds.length - 1; i >= 0; i--)
+    runEnd[i] = i + 1 < kinds.length && kinds[i + 1] === kinds[i] ? runEnd[i + 1]! : i + 1;
+  // Starts of a stage that see the same kinds as this one, as far as a stage may reach.
+  const runStarts = (stage: number, from: number): number[] => {
+    const starts: number[] = [];
+    for (let start = stage; start <= kinds.length - (stages - stage); start++)
+      if (kinds[start] === kinds[from]) starts.push(start);
+    return starts;
+  };
+  return (stage, start) => {
+    const most = kinds.length - start - (stages - 1 - stage);
+    const alike = runEnd[start]! >= start + most;
+    const signature = alike ? kinds[start]! : `from ${start}`;
+    const key = `${signature} ${stage}`;
+    const known = made.get(key);
+    if (known) return known;
+    // The first start that asks is the earliest of its stage, so no later one needs more layers.
+    let ahead = alike
+      ? new Array<string>(kinds.length - (stages - 1)).fill(kinds[start]!)
+      : kinds.slice(start, start + most);
+    const { rank, costs, values } = orderOf(stage);
+    let worth: Worth;
+    if (relaxation) {
+      const { relaxed, floors } = relaxation;
+      const starts = alike ? runStarts(stage, start) : [start];
+      const room = stageRoom(problem, relaxed, floors, stage, starts, ahead.length, limitMs);
+      ahead = ahead.slice(0, room.lengths.at(-1) ?? 0);
+      worth = worthInPipeline(problem, room, stage, ahead, values);
+    } else worth = worthAlone(problem, limitMs);
+    const front = stage === 0 ? "embedding" : "stage";
+    const single = stages === 1;
+    const table = stageTable(shape, {
+      kinds: ahead,
+      inFlight: inFlight(schedule, stage, stages, m),
+      weights: rank,
+      budgetBytes,
+      afterEmbedding: stage === 0,
+      frontier: single ? rankFrontier : (labels) => costFrontier(labels, costs),
+      continuing: (labels, nextKind) => {
+        const standIn = standIns(shape, front, nextKind, kinds[start]!);
+        return single ? rankStandIns(labels, standIn, rank) : costStandIns(labels, standIn, costs);
+      },
+      mostLabels: mostLabelsOf(problem, thins, ahead.length),
+      thins,
+      worth,
+    });
+    const result = { table, signature };
+    made.set(key, result);
+    return result;
+  };
+}
