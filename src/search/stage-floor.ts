@@ -1,7 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import { bytesOf, mostLead } from "./candidate-bound.js";
 import { type Alternative, memoryPrice, type Part, priceHull } from "./memory-price.js";
-import { peakClasses } from "./peak-class.js";
+import { type PeakClass, peakClasses } from "./peak-class.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
 import { type ScalarFloor, scalarFloor } from "./scalar-floor.js";
 import type { Addend } from "./shape-table.js";
@@ -31,34 +31,55 @@ const COSTS: readonly StageCostName[] = ["alone", "pass", "critical"];
 interface KindFloor {
   readonly forwardMs: number;
   readonly backwardMs: number;
-  /** By classes of peaks. */
-  readonly hulls: readonly Readonly<Record<StageCostName, readonly Alternative[]>>[];
+  readonly hulls: Hulls;
 }
 
 /** Floors by the number of micro-batches that a stage holds. */
 interface HeldFloors {
-  readonly embedding: LeastAddend;
-  readonly head: LeastAddend;
+  readonly embedding: EndFloor;
+  readonly head: EndFloor;
   readonly byKind: readonly KindFloor[];
 }
 
-/** Least of each term over a list: no entry is below it in any. */
-interface LeastAddend {
+/** By classes of peaks. */
+type Hulls = readonly Readonly<Record<StageCostName, readonly Alternative[]>>[];
+
+/** Embedding or head, by its least terms, and as one part of a stage. */
+interface EndFloor {
   readonly forwardMs: number;
   readonly backwardMs: number;
   readonly costs: Readonly<Record<StageCostName, number>>;
-  readonly bytes: (held: number) => number;
+  readonly hulls: Hulls;
 }
 
-function leastAddend(list: readonly Addend[], weights: Readonly<Record<StageCostName, Weights>>): LeastAddend {
-  const state = leastValue(list, (one) => one.stateBytes);
-  const activation = leastValue(list, (one) => one.activationBytes);
+type CostWeights = Readonly<Record<StageCostName, Weights>>;
+
+function hullsOf(
+  list: readonly Addend[],
+  classes: readonly PeakClass[],
+  held: number,
+  weights: CostWeights,
+): Hulls {
+  return classes.map(({ capBytes }) => {
+    const allowed = list.filter(({ peakBytes }) => peakBytes <= capBytes);
+    const hull = (cost: StageCostName): Alternative[] =>
+      priceHull(allowed.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) })));
+    return { alone: hull("alone"), pass: hull("pass"), critical: hull("critical") };
+  });
+}
+
+function endFloor(
+  list: readonly Addend[],
+  classes: readonly PeakClass[],
+  held: number,
+  weights: CostWeights,
+): EndFloor {
   const least = (name: StageCostName): number => leastValue(list, (one) => weighted(weights[name], one));
   return {
     forwardMs: leastValue(list, (one) => one.forwardMs),
     backwardMs: leastValue(list, (one) => one.backwardMs),
     costs: { alone: least("alone"), pass: least("pass"), critical: least("critical") },
-    bytes: (held) => state + held * activation,
+    hulls: hullsOf(list, classes, held, weights),
   };
 }
 
@@ -70,8 +91,8 @@ export interface ExactWithin {
 }
 
 /**
- * Floors of a sub-search: layers priced under the stage's own memory, embedding and head by their least terms over
- * all vocabulary choices. Layers are priced by the hull of their alternatives, or with `within` by the best
+ * Floors of a sub-search: layers priced under the stage's own memory, embedding and head as if each
+ * could choose. Layers are priced by the hull of their alternatives, or with `within` by the best
  * whole-number choice, infinite where no step within that limit has such a stage.
  */
 export function stageFloors(problem: Problem, within: ExactWithin | null): Floors {
@@ -94,26 +115,15 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     let floors = byHeld.get(held);
     if (!floors) {
       const weights = stageWeights(problem, stage);
-      const embedding = leastAddend(
-        shape.vocabulary.map((one) => one.embedding),
-        weights,
-      );
-      const head = leastAddend(
-        shape.vocabulary.map((one) => one.head),
-        weights,
-      );
+      const end = (list: readonly Addend[]): EndFloor => endFloor(list, classes, held, weights);
+      const embedding = end(shape.vocabulary.map((one) => one.embedding));
+      const head = end(shape.vocabulary.map((one) => one.head));
       const byKind = names.map((name) => {
         const list = shape.choices.get(name)!;
-        const hulls = classes.map(({ capBytes }) => {
-          const allowed = list.filter(({ peakBytes }) => peakBytes <= capBytes);
-          const hull = (cost: StageCostName): Alternative[] =>
-            priceHull(allowed.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) })));
-          return { alone: hull("alone"), pass: hull("pass"), critical: hull("critical") };
-        });
         return {
           forwardMs: leastValue(list, (one) => one.forwardMs),
           backwardMs: leastValue(list, (one) => one.backwardMs),
-          hulls,
+          hulls: hullsOf(list, classes, held, weights),
         };
       });
       floors = { embedding, head, byKind };
@@ -145,7 +155,6 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     if (known) return known;
     let forwardMs = 0;
     let backwardMs = 0;
-    let budget = budgetBytes;
     const { embedding, head, byKind } = heldFloors(held, stage);
     const parts = classes.map(
       (): Record<StageCostName, Part[]> => ({ alone: [], pass: [], critical: [] }),
@@ -164,13 +173,14 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
       forwardMs += part.forwardMs;
       backwardMs += part.backwardMs;
       for (const name of COSTS) ends[name] += part.costs[name];
-      budget -= part.bytes(held);
+      for (const [at, own] of parts.entries())
+        for (const name of COSTS) own[name].push({ count: 1, alternatives: part.hulls[at]![name] });
     }
     const priced = (name: StageCostName): number => {
       let boundMs = Number.POSITIVE_INFINITY;
       for (const [at, { floorBytes }] of classes.entries())
-        boundMs = Math.min(boundMs, memoryPrice(parts[at]![name], budget - floorBytes).boundMs);
-      return boundMs + ends[name];
+        boundMs = Math.min(boundMs, memoryPrice(parts[at]![name], budgetBytes - floorBytes).boundMs);
+      return boundMs;
     };
     let passMs = priced("pass");
     let rankMs = priced("alone");
