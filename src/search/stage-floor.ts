@@ -1,7 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import { bytesOf, mostLead } from "./candidate-bound.js";
 import { type Alternative, memoryPrice, type Part, priceHull } from "./memory-price.js";
-import { type PeakClass, peakClasses } from "./peak-class.js";
+import type { PeakClass } from "./peak-class.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
 import { type ScalarFloor, scalarFloor } from "./scalar-floor.js";
 import type { Addend } from "./shape-table.js";
@@ -83,6 +83,14 @@ function endFloor(
   };
 }
 
+/** Least time of parts, whatever their memory: the last of a hull is its fastest. */
+function leastMs(parts: readonly Part[]): number {
+  let sum = 0;
+  for (const { count, alternatives } of parts)
+    sum += count * (alternatives.at(-1)?.ms ?? Number.POSITIVE_INFINITY);
+  return sum;
+}
+
 /** Where whole-number floors are wanted: below a step time, where hulls leave room. */
 export interface ExactWithin {
   readonly floors: Floors;
@@ -94,8 +102,14 @@ export interface ExactWithin {
  * Floors of a sub-search: layers priced under the stage's own memory, embedding and head as if each
  * could choose. Layers are priced by the hull of their alternatives, or with `within` by the best
  * whole-number choice, infinite where no step within that limit has such a stage.
+ *
+ * @param classes the largest peaks of a stage, told apart or not
  */
-export function stageFloors(problem: Problem, within: ExactWithin | null): Floors {
+export function stageFloors(
+  problem: Problem,
+  classes: readonly PeakClass[],
+  within: ExactWithin | null,
+): Floors {
   const { shape, outer, kinds, budgetBytes } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const names = [...shape.choices.keys()];
@@ -104,7 +118,6 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     for (let i = 0; i < kinds.length; i++) sums[i + 1] = sums[i]! + (kinds[i] === name ? 1 : 0);
     return sums;
   });
-  const classes = peakClasses(shape);
   const lead = mostLead(shape);
   const leadGain = [...shape.choices.values()].reduce((gain, list) => {
     const led = leastValue(list, (one) => one.backwardMs - one.leadMs);
@@ -156,9 +169,7 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     let forwardMs = 0;
     let backwardMs = 0;
     const { embedding, head, byKind } = heldFloors(held, stage);
-    const parts = classes.map(
-      (): Record<StageCostName, Part[]> => ({ alone: [], pass: [], critical: [] }),
-    );
+    const parts = classes.map((): Record<StageCostName, Part[]> => ({ alone: [], pass: [], critical: [] }));
     for (const [index, floor] of byKind.entries()) {
       const sums = counts[index]!;
       const count = oneKind ? layers : sums[start + layers]! - sums[start]!;
@@ -177,9 +188,13 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
         for (const name of COSTS) own[name].push({ count: 1, alternatives: part.hulls[at]![name] });
     }
     const priced = (name: StageCostName): number => {
+      // From the highest peak down: where memory is no matter, the others are no faster.
       let boundMs = Number.POSITIVE_INFINITY;
-      for (const [at, { floorBytes }] of classes.entries())
-        boundMs = Math.min(boundMs, memoryPrice(parts[at]![name], budgetBytes - floorBytes).boundMs);
+      for (let at = classes.length - 1; at >= 0; at--) {
+        const own = parts[at]![name];
+        if (leastMs(own) >= boundMs) continue;
+        boundMs = Math.min(boundMs, memoryPrice(own, budgetBytes - classes[at]!.floorBytes).boundMs);
+      }
       return boundMs;
     };
     let passMs = priced("pass");
