@@ -52,10 +52,16 @@ class StageWriter {
   readonly #kept = new Map<number, Environment[]>();
   /** Sends of the operation before, held back until the receives that must come first. */
   #pendingSends: (() => void)[] = [];
-  /** What keeps its address until the end of the visit, or of the operation, that follows. */
+  /** What keeps its address until the end of the visit that follows. */
   #lingerVisit: readonly number[] = [];
-  #lingerOperation: readonly number[] = [];
-  #operationStart = 0;
+  /** What was sent, and keeps its address until the second operation behind it has ended: a slow link stops nobody. */
+  #sent: readonly number[] = [];
+  #sentBefore: readonly number[] = [];
+  /**
+   * Where the last two operations began. What is received is at most so early: the neighbour sends an activation (a
+   * gradient) only after it has what this stage sent two operations before it needs the answer.
+   */
+  #starts: readonly [number, number] = [0, 0];
 
   constructor(state: RankState, sites: readonly (readonly Site[])[]) {
     this.#state = state;
@@ -74,10 +80,11 @@ class StageWriter {
   emitOperations(): void {
     const { builder } = this.#state;
     for (const [index, operation] of this.#operations.entries()) {
-      const reservedFrom = this.#operationStart;
-      this.#operationStart = builder.position;
-      const lingering = this.#lingerOperation;
-      this.#lingerOperation = [];
+      const [, reservedFrom] = this.#starts;
+      this.#starts = [builder.position, this.#starts[0]];
+      const lingering = [...this.#sentBefore, ...this.#sent];
+      this.#sentBefore = this.#sent;
+      this.#sent = [];
       if (!this.#receiveFirst(index)) this.#flushSends();
       const incoming = this.#receive(operation, reservedFrom);
       this.#flushSends();
@@ -123,7 +130,7 @@ class StageWriter {
     const to = forward ? neighbour[0]! : neighbour.at(-1)!;
     const sent = sendAcross(this.#state, from, to, directionOf(operation), outgoing, operation.microBatch);
     this.#pendingSends.push(sent.emit);
-    this.#lingerOperation = sent.tensors;
+    this.#sent = sent.tensors;
   }
 
   #flushSends(): void {

@@ -114,8 +114,10 @@ export interface StandIn {
 
 /** Labels that no label of any layout beats, its stand-in cost counted, in ranking time and memory. */
 export function rankStandIns(labels: Label[], standIn: StandIn, { forward, backward }: Weights): Label[] {
-  return standing(labels, standIn, (other, label, penalty) =>
-    other.rankMs + (forward + backward) * penalty <= label.rankMs,
+  return standing(
+    labels,
+    standIn,
+    (other, label, penalty) => other.rankMs + (forward + backward) * penalty <= label.rankMs,
   );
 }
 

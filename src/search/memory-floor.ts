@@ -133,14 +133,28 @@ function fitsWith(
   return start === kinds.length;
 }
 
-/** Least bytes, to the byte, under which `fits` holds, given that it holds at `enough`. */
-export function leastBudget(fits: (bytes: number) => boolean, enough: number): number {
-  let low = 0;
+/**
+ * Least bytes, up to `precision`, under which `fits` holds, given that it holds at `enough` and does not below
+ * `tooLittle`.
+ */
+export function leastBudget(
+  fits: (bytes: number) => boolean,
+  tooLittle: number,
+  enough: number,
+  precision: number,
+): number {
+  let low = tooLittle;
   let high = Math.ceil(enough);
-  while (high - low > 1) {
+  while (high - low > precision) {
     const middle = Math.floor((low + high) / 2);
     if (fits(middle)) high = middle;
     else low = middle;
   }
   return high;
+}
+
+/** Which outer choices need the same memory: those of equal shapes that hold as many micro-batches. */
+export function memoryKey(shape: ShapeTable, { stages, microBatches, schedule }: OuterChoice): string {
+  const held = schedule === "gpipe" ? microBatches : Math.min(stages, microBatches);
+  return `${stages} ${shape.microBatchSamples} ${microBatches > 1} ${held} ${held === 1 ? "" : schedule}`;
 }

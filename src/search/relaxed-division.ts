@@ -1,4 +1,5 @@
 import { inFlight } from "../cost/pipeline-time.js";
+import type { ShapeTable } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
 import type { Floors } from "./stage-floor.js";
 import { usedLayouts } from "./stand-ins.js";
@@ -21,18 +22,26 @@ export interface RelaxedDivision {
   readonly linkMs: Float64Array;
 }
 
+const leastLinks = new WeakMap<ShapeTable, ReadonlyMap<string, number>>();
+
 /** Least time over a border in front of each layer: an activation there and its gradient back. */
-function links(problem: Problem): Float64Array {
-  const { shape, outer, kinds } = problem;
-  const byKind = new Map<string, number>();
-  const used = usedLayouts(shape);
-  for (const kind of shape.choices.keys()) {
-    let least = outer.stages > 1 ? Number.POSITIVE_INFINITY : 0;
-    const table = shape.transfers.get(kind)!;
-    for (const a of used) for (const b of used) least = Math.min(least, table[a]![b]! + table[b]![a]!);
-    byKind.set(kind, least);
-  }
+function links({ shape, outer, kinds }: Problem): Float64Array {
+  if (outer.stages === 1) return new Float64Array(kinds.length + 1);
+  const byKind = leastLinks.get(shape) ?? leastByKind(shape);
+  leastLinks.set(shape, byKind);
   return Float64Array.from([...kinds.map((kind) => byKind.get(kind)!), 0]);
+}
+
+function leastByKind(shape: ShapeTable): ReadonlyMap<string, number> {
+  const used = usedLayouts(shape);
+  return new Map(
+    [...shape.choices.keys()].map((kind) => {
+      const table = shape.transfers.get(kind)!;
+      let least = Number.POSITIVE_INFINITY;
+      for (const a of used) for (const b of used) least = Math.min(least, table[a]![b]! + table[b]![a]!);
+      return [kind, least] as const;
+    }),
+  );
 }
 
 /**

@@ -203,11 +203,7 @@ export function criticalBound(stages: number, m: number, paths: readonly Schedul
       const critical = weighted(weights, option) - (next ? option.leadMs : 0);
       const round = led + link + (next ? next[ROUND]! : 0);
       out[ROUND] = round;
-      out[THROUGH] = Math.max(
-        m * pass,
-        critical + round - led,
-        next ? led + link + next[THROUGH]! : 0,
-      );
+      out[THROUGH] = Math.max(m * pass, critical + round - led, next ? led + link + next[THROUGH]! : 0);
       out[END] = Math.max(out[THROUGH] + option.reduceMs, next ? send + next[END]! : 0);
       foldPaths(paths, AFTER, stage, option, send, gradient, next, out);
       return out;

@@ -10,8 +10,9 @@ import type { Strategy } from "../plan/strategy.js";
 import { candidateBound, peakedBound } from "./candidate-bound.js";
 import { suffixStages } from "./division.js";
 import { labelStrategies } from "./label.js";
-import { fitsWithin, hasStrategies, leastBudget } from "./memory-floor.js";
+import { fitsWithin, hasStrategies, leastBudget, memoryKey } from "./memory-floor.js";
 import { type BatchRange, type OuterChoice, outerChoices } from "./outer-choice.js";
+import { peakClasses, wholeClass } from "./peak-class.js";
 import type { Candidate, SearchReport } from "./search-report.js";
 import { type ShapeTable, shapeTable } from "./shape-table.js";
 import {
@@ -41,8 +42,8 @@ interface Entry {
   readonly order: number;
   /** Per sample, so that batches compare. */
   readonly bound: number;
-  /** A nearer bound was asked for. */
-  readonly refined: boolean;
+  /** Nearer bounds that were asked for. */
+  readonly refined: number;
   /** Of a pipeline that was refined. */
   readonly relaxation: Relaxation | null;
   /** How often it was searched for a plan. */
@@ -84,12 +85,21 @@ class EntryQueue {
   }
 }
 
+/** First all peaks of a stage are one, then they are told apart by classes. */
+const REFINEMENTS = 2;
+
 function refine(entry: Entry): Entry {
-  const { problem, bound } = entry;
+  const { problem, bound, refined } = entry;
   const { shape, outer, kinds, budgetBytes } = problem;
-  const relaxation = outer.stages > 1 ? hullRelaxation(problem) : null;
+  const classes = refined > 0 ? peakClasses(shape) : [wholeClass(shape)];
+  const relaxation = outer.stages > 1 ? hullRelaxation(problem, classes) : null;
   const boundMs = relaxation?.relaxed.boundMs ?? peakedBound(shape, outer, kinds, budgetBytes);
-  return { ...entry, refined: true, relaxation, bound: Math.max(bound, boundMs / outer.globalBatch) };
+  return {
+    ...entry,
+    refined: outer.stages > 1 ? refined + 1 : REFINEMENTS,
+    relaxation,
+    bound: Math.max(bound, boundMs / outer.globalBatch),
+  };
 }
 
 /** How far above its bound a sub-search is looked for a plan, attempt by attempt: a near limit keeps tables small. */
@@ -150,6 +160,25 @@ function planOf(found: Found, cost: CostModel): Plan {
   };
 }
 
+/** Bytes to which the need of an outer choice is told, unless it is the least of all. */
+const NEED_PRECISION = 2 ** 16;
+
+/**
+ * Bytes that an outer choice needs: to the byte where that is less than `smallest`, else roughly, rounded up; and where
+ * `budgetBytes` are enough, no more is told than that.
+ */
+function memoryNeed(fits: (bytes: number) => boolean, budgetBytes: number, smallest: number): number {
+  if (smallest < Number.POSITIVE_INFINITY && !fits(smallest - 1)) {
+    if (fits(budgetBytes)) return budgetBytes;
+    let known = Math.max(1, smallest, budgetBytes);
+    while (!fits(known)) known *= 2;
+    return leastBudget(fits, Math.max(0, budgetBytes), known, NEED_PRECISION);
+  }
+  let known = Math.max(1, Math.min(smallest, Math.max(1, budgetBytes)));
+  while (!fits(known)) known *= 2;
+  return leastBudget(fits, 0, known, 1);
+}
+
 const megabytes = (bytes: number): number => Math.ceil(bytes / BYTES_PER_MB);
 
 /**
@@ -176,6 +205,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
   const candidates: (Candidate | null)[] = outers.map(() => null);
   const queue = new EntryQueue();
   let smallest = Number.POSITIVE_INFINITY;
+  const needed = new Map<string, number>();
 
   for (const [order, outer] of outers.entries()) {
     const blank = { ...outer, stepMs: null, samplesPerSecond: null, memoryBytes: null };
@@ -188,23 +218,30 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       candidates[order] = { ...blank, status: "invalid", reason };
       continue;
     }
-    const enough = fits(budgetBytes);
-    if (!enough || smallest === Number.POSITIVE_INFINITY || fits(smallest - 1)) {
-      let known = enough ? budgetBytes : Math.max(1, budgetBytes);
-      while (!fits(known)) known *= 2;
-      const least = leastBudget(fits, known);
-      smallest = Math.min(smallest, least);
-      if (!enough) {
-        const reason = `needs at least ${megabytes(least + reserved)} MB on its fullest rank`;
-        candidates[order] = { ...blank, memoryBytes: least + reserved, status: "no-plan-fits", reason };
-        continue;
-      }
+    const key = memoryKey(whole, outer);
+    let enough = needed.get(key);
+    if (enough === undefined) {
+      enough = memoryNeed(fits, budgetBytes, smallest);
+      needed.set(key, enough);
+      smallest = Math.min(smallest, enough);
+    }
+    if (enough > budgetBytes) {
+      const reason = `needs at least ${megabytes(enough + reserved)} MB on its fullest rank`;
+      candidates[order] = { ...blank, memoryBytes: enough + reserved, status: "no-plan-fits", reason };
+      continue;
     }
     for (const shape of space.uniformLayers ? uniformShapes(whole) : [whole]) {
       const problem = { shape, outer, kinds, budgetBytes, even };
       const boundMs = candidateBound(shape, outer, kinds, budgetBytes);
       if (boundMs < Number.POSITIVE_INFINITY)
-        queue.push({ problem, order, bound: boundMs / outer.globalBatch, refined: false, relaxation: null, attempts: 0 });
+        queue.push({
+          problem,
+          order,
+          bound: boundMs / outer.globalBatch,
+          refined: 0,
+          relaxation: null,
+          attempts: 0,
+        });
     }
   }
   let best: Found | null = null;
@@ -215,7 +252,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
     const bestPerSample: number = best
       ? best.stepMs / best.problem.outer.globalBatch
       : Number.POSITIVE_INFINITY;
-    if (bound < bestPerSample && !entry.refined) {
+    if (bound < bestPerSample && entry.refined < REFINEMENTS) {
       const nearer = refine(entry);
       if (nearer.bound < Number.POSITIVE_INFINITY) queue.push(nearer);
       continue;
@@ -230,7 +267,8 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       const limitMs = Math.min(capMs, boundMs * (1 + widening));
       solved = solveWithin(problem, relaxation, limitMs);
       // Nothing is known beyond the limit, and what was found lies there, if anything.
-      again = limitMs < capMs && solved.lowerBoundMs >= limitMs && !(solved.best && solved.best.stepMs <= limitMs);
+      again =
+        limitMs < capMs && solved.lowerBoundMs >= limitMs && !(solved.best && solved.best.stepMs <= limitMs);
     }
     if (again) {
       queue.push({ ...entry, attempts: attempts + 1, bound: solved.lowerBoundMs / outer.globalBatch });

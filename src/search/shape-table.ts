@@ -169,7 +169,8 @@ function withoutBeatenLayouts(shape: ShapeTable): ShapeTable {
         return false;
     for (const table of relayouts.values())
       for (const x of alive)
-        if (x !== a && x !== b && (table[x]![a]! > table[x]![b]! || table[a]![x]! > table[b]![x]!)) return false;
+        if (x !== a && x !== b && (table[x]![a]! > table[x]![b]! || table[a]![x]! > table[b]![x]!))
+          return false;
     for (const table of transfers.values()) {
       for (const x of alive)
         if (x !== b && (table[x]![a]! > table[x]![b]! || table[a]![x]! > table[b]![x]!)) return false;

@@ -2,6 +2,7 @@ import { criticalPath } from "../cost/critical-path.js";
 import { pipelineTime, type StageWork } from "../cost/pipeline-time.js";
 import { divide, type Suffix, suffixStages } from "./division.js";
 import type { OuterChoice } from "./outer-choice.js";
+import { type PeakClass, peakClasses } from "./peak-class.js";
 import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import { criticalBound, type SchedulePath, type StepBound, scheduleBound } from "./schedule-bound.js";
 import type { ShapeTable, VocabularyChoice } from "./shape-table.js";
@@ -41,8 +42,8 @@ export interface Relaxation {
   readonly relaxed: RelaxedDivision;
 }
 
-export function hullRelaxation(problem: Problem): Relaxation {
-  const floors = stageFloors(problem, null);
+export function hullRelaxation(problem: Problem, classes: readonly PeakClass[]): Relaxation {
+  const floors = stageFloors(problem, classes, null);
   return { floors, relaxed: relaxDivision(problem, floors) };
 }
 
@@ -73,7 +74,7 @@ export function suffixWorks(suffix: Suffix): StageWork[] {
  */
 export function solveWithin(problem: Problem, relaxation: Relaxation | null, limitMs: number): Solved {
   if (!relaxation) return solveByEveryTime(problem, null, limitMs);
-  const floors = stageFloors(problem, { ...relaxation, limitMs });
+  const floors = stageFloors(problem, peakClasses(problem.shape), { ...relaxation, limitMs });
   const nearer = { floors, relaxed: relaxDivision(problem, floors) };
   if (nearer.relaxed.boundMs > limitMs) return { best: null, lowerBoundMs: limitMs };
   if (problem.outer.schedule === "gpipe") {

@@ -1,7 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import { bytesOf, mostLead } from "./candidate-bound.js";
 import { type Alternative, memoryPrice, type Part, priceHull } from "./memory-price.js";
-import { peakClasses } from "./peak-class.js";
+import type { PeakClass } from "./peak-class.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
 import { type ScalarFloor, scalarFloor } from "./scalar-floor.js";
 import type { Addend } from "./shape-table.js";
@@ -31,35 +31,64 @@ const COSTS: readonly StageCostName[] = ["alone", "pass", "critical"];
 interface KindFloor {
   readonly forwardMs: number;
   readonly backwardMs: number;
-  /** By classes of peaks. */
-  readonly hulls: readonly Readonly<Record<StageCostName, readonly Alternative[]>>[];
+  readonly hulls: Hulls;
 }
 
 /** Floors by the number of micro-batches that a stage holds. */
 interface HeldFloors {
-  readonly embedding: LeastAddend;
-  readonly head: LeastAddend;
+  readonly embedding: EndFloor;
+  readonly head: EndFloor;
   readonly byKind: readonly KindFloor[];
 }
 
-/** Least of each term over a list: no entry is below it in any. */
-interface LeastAddend {
+/** By classes of peaks. */
+type Hulls = readonly Readonly<Record<StageCostName, readonly Alternative[]>>[];
+
+/** Embedding or head, by its least terms, and as one part of a stage. */
+interface EndFloor {
   readonly forwardMs: number;
   readonly backwardMs: number;
   readonly costs: Readonly<Record<StageCostName, number>>;
-  readonly bytes: (held: number) => number;
+  readonly hulls: Hulls;
 }
 
-function leastAddend(list: readonly Addend[], weights: Readonly<Record<StageCostName, Weights>>): LeastAddend {
-  const state = leastValue(list, (one) => one.stateBytes);
-  const activation = leastValue(list, (one) => one.activationBytes);
+type CostWeights = Readonly<Record<StageCostName, Weights>>;
+
+function hullsOf(
+  list: readonly Addend[],
+  classes: readonly PeakClass[],
+  held: number,
+  weights: CostWeights,
+): Hulls {
+  return classes.map(({ capBytes }) => {
+    const allowed = list.filter(({ peakBytes }) => peakBytes <= capBytes);
+    const hull = (cost: StageCostName): Alternative[] =>
+      priceHull(allowed.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) })));
+    return { alone: hull("alone"), pass: hull("pass"), critical: hull("critical") };
+  });
+}
+
+function endFloor(
+  list: readonly Addend[],
+  classes: readonly PeakClass[],
+  held: number,
+  weights: CostWeights,
+): EndFloor {
   const least = (name: StageCostName): number => leastValue(list, (one) => weighted(weights[name], one));
   return {
     forwardMs: leastValue(list, (one) => one.forwardMs),
     backwardMs: leastValue(list, (one) => one.backwardMs),
     costs: { alone: least("alone"), pass: least("pass"), critical: least("critical") },
-    bytes: (held) => state + held * activation,
+    hulls: hullsOf(list, classes, held, weights),
   };
+}
+
+/** Least time of parts, whatever their memory: the last of a hull is its fastest. */
+function leastMs(parts: readonly Part[]): number {
+  let sum = 0;
+  for (const { count, alternatives } of parts)
+    sum += count * (alternatives.at(-1)?.ms ?? Number.POSITIVE_INFINITY);
+  return sum;
 }
 
 /** Where whole-number floors are wanted: below a step time, where hulls leave room. */
@@ -70,11 +99,17 @@ export interface ExactWithin {
 }
 
 /**
- * Floors of a sub-search: layers priced under the stage's own memory, embedding and head by their least terms over
- * all vocabulary choices. Layers are priced by the hull of their alternatives, or with `within` by the best
+ * Floors of a sub-search: layers priced under the stage's own memory, embedding and head as if each
+ * could choose. Layers are priced by the hull of their alternatives, or with `within` by the best
  * whole-number choice, infinite where no step within that limit has such a stage.
+ *
+ * @param classes the largest peaks of a stage, told apart or not
  */
-export function stageFloors(problem: Problem, within: ExactWithin | null): Floors {
+export function stageFloors(
+  problem: Problem,
+  classes: readonly PeakClass[],
+  within: ExactWithin | null,
+): Floors {
   const { shape, outer, kinds, budgetBytes } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const names = [...shape.choices.keys()];
@@ -83,7 +118,6 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     for (let i = 0; i < kinds.length; i++) sums[i + 1] = sums[i]! + (kinds[i] === name ? 1 : 0);
     return sums;
   });
-  const classes = peakClasses(shape);
   const lead = mostLead(shape);
   const leadGain = [...shape.choices.values()].reduce((gain, list) => {
     const led = leastValue(list, (one) => one.backwardMs - one.leadMs);
@@ -94,26 +128,15 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     let floors = byHeld.get(held);
     if (!floors) {
       const weights = stageWeights(problem, stage);
-      const embedding = leastAddend(
-        shape.vocabulary.map((one) => one.embedding),
-        weights,
-      );
-      const head = leastAddend(
-        shape.vocabulary.map((one) => one.head),
-        weights,
-      );
+      const end = (list: readonly Addend[]): EndFloor => endFloor(list, classes, held, weights);
+      const embedding = end(shape.vocabulary.map((one) => one.embedding));
+      const head = end(shape.vocabulary.map((one) => one.head));
       const byKind = names.map((name) => {
         const list = shape.choices.get(name)!;
-        const hulls = classes.map(({ capBytes }) => {
-          const allowed = list.filter(({ peakBytes }) => peakBytes <= capBytes);
-          const hull = (cost: StageCostName): Alternative[] =>
-            priceHull(allowed.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) })));
-          return { alone: hull("alone"), pass: hull("pass"), critical: hull("critical") };
-        });
         return {
           forwardMs: leastValue(list, (one) => one.forwardMs),
           backwardMs: leastValue(list, (one) => one.backwardMs),
-          hulls,
+          hulls: hullsOf(list, classes, held, weights),
         };
       });
       floors = { embedding, head, byKind };
@@ -145,11 +168,8 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
     if (known) return known;
     let forwardMs = 0;
     let backwardMs = 0;
-    let budget = budgetBytes;
     const { embedding, head, byKind } = heldFloors(held, stage);
-    const parts = classes.map(
-      (): Record<StageCostName, Part[]> => ({ alone: [], pass: [], critical: [] }),
-    );
+    const parts = classes.map((): Record<StageCostName, Part[]> => ({ alone: [], pass: [], critical: [] }));
     for (const [index, floor] of byKind.entries()) {
       const sums = counts[index]!;
       const count = oneKind ? layers : sums[start + layers]! - sums[start]!;
@@ -164,13 +184,18 @@ export function stageFloors(problem: Problem, within: ExactWithin | null): Floor
       forwardMs += part.forwardMs;
       backwardMs += part.backwardMs;
       for (const name of COSTS) ends[name] += part.costs[name];
-      budget -= part.bytes(held);
+      for (const [at, own] of parts.entries())
+        for (const name of COSTS) own[name].push({ count: 1, alternatives: part.hulls[at]![name] });
     }
     const priced = (name: StageCostName): number => {
+      // From the highest peak down: where memory is no matter, the others are no faster.
       let boundMs = Number.POSITIVE_INFINITY;
-      for (const [at, { floorBytes }] of classes.entries())
-        boundMs = Math.min(boundMs, memoryPrice(parts[at]![name], budget - floorBytes).boundMs);
-      return boundMs + ends[name];
+      for (let at = classes.length - 1; at >= 0; at--) {
+        const own = parts[at]![name];
+        if (leastMs(own) >= boundMs) continue;
+        boundMs = Math.min(boundMs, memoryPrice(own, budgetBytes - classes[at]!.floorBytes).boundMs);
+      }
+      return boundMs;
     };
     let passMs = priced("pass");
     let rankMs = priced("alone");

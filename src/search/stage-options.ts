@@ -95,6 +95,8 @@ function mostLabelsOf(problem: Problem, thins: boolean, layers: number): number 
 interface SignedTable {
   /** `null` where it would have grown too large. */
   readonly table: readonly Label[][] | null;
+  /** Lengths that a stage can have; none for all. */
+  readonly lengths: readonly number[] | null;
   readonly signature: string;
 }
 
@@ -121,9 +123,10 @@ export function stageOptions(
       const ends = new Map<string, readonly StageOption[]>();
       return (stage, start) => {
         if (overgrown) return [];
-        if (relaxation && relaxation.relaxed.fullestMs[stage * width + start]! > limitMs * (1 + SAME)) return [];
+        if (relaxation && relaxation.relaxed.fullestMs[stage * width + start]! > limitMs * (1 + SAME))
+          return [];
         const cache = stage === 0 || stage === stages - 1 ? ends : middle;
-        const { table, signature } = tableOf(stage, start);
+        const { table, lengths, signature } = tableOf(stage, start);
         const key = `${stage} ${signature}`;
         let list = cache.get(key);
         if (!list) {
@@ -131,7 +134,7 @@ export function stageOptions(
             overgrown = true;
             return [];
           }
-          list = optionsOf(problem, table, stage, start, vocabulary, orderOf(stage).costs);
+          list = optionsOf(problem, table, lengths, stage, start, vocabulary, orderOf(stage).costs);
           cache.set(key, list);
         }
         return list;
@@ -143,6 +146,7 @@ export function stageOptions(
 function optionsOf(
   problem: Problem,
   table: readonly Label[][],
+  lengths: readonly number[] | null,
   stage: number,
   start: number,
   vocabulary: VocabularyChoice,
@@ -161,7 +165,7 @@ function optionsOf(
   const result: StageOption[] = [];
   for (const [index, labels] of table.entries()) {
     if (even !== 0 && index + 1 !== even) continue;
-    if (stages === 1 && index + 1 !== kinds.length) continue;
+    if (lengths ? !lengths.includes(index + 1) : index + 1 !== kinds.length) continue;
     for (const label of labels) {
       const option = stageOption(shape, label, index + 1, ends);
       if (option.bytes <= budgetBytes) result.push(option);
@@ -205,11 +209,13 @@ function stageTables(
       : kinds.slice(start, start + most);
     const { rank, costs, values } = orderOf(stage);
     let worth: Worth;
+    let lengths: readonly number[] | null = null;
     if (relaxation) {
       const { relaxed, floors } = relaxation;
       const starts = alike ? runStarts(stage, start) : [start];
       const room = stageRoom(problem, relaxed, floors, stage, starts, ahead.length, limitMs);
-      ahead = ahead.slice(0, room.lengths.at(-1) ?? 0);
+      ({ lengths } = room);
+      ahead = ahead.slice(0, lengths.at(-1) ?? 0);
       worth = worthInPipeline(problem, room, stage, ahead, values);
     } else worth = worthAlone(problem, limitMs);
     const front = stage === 0 ? "embedding" : "stage";
@@ -229,7 +235,7 @@ function stageTables(
       thins,
       worth,
     });
-    const result = { table, signature };
+    const result = { table, lengths, signature };
     made.set(key, result);
     return result;
   };

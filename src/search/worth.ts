@@ -211,7 +211,8 @@ export function worthInPipeline(
       });
       if (hulls.some(({ boundMs, most }) => boundMs > most)) continue;
       fitting.push(length);
-      for (const [index, { msPerByte }] of hulls.entries()) if (prices[index]!.size < 3) prices[index]!.add(msPerByte);
+      for (const [index, { msPerByte }] of hulls.entries())
+        if (prices[index]!.size < 3) prices[index]!.add(msPerByte);
     }
     if (fitting.length === 0) return [];
     const needs = [...values].map(([name, own], index) => {
@@ -230,8 +231,7 @@ export function worthInPipeline(
       const over = label.sumBytes + Math.max(peak, floorBytes) - budgetBytes;
       next: for (const length of fitting) {
         if (length < layers) continue;
-        if (over + leanest.ends + restBetween(leanest, label.last, layers, length) > ROUNDING)
-          continue;
+        if (over + leanest.ends + restBetween(leanest, label.last, layers, length) > ROUNDING) continue;
         for (const { own, rests, most } of needs) {
           const left = most[length]! - weighted(own, label);
           for (const rest of rests)
