@@ -11,7 +11,10 @@ import { cudaMachine, hostMachine, type Machine } from "../runtime/machine.js";
  */
 export function ownMachine(device?: Cluster["device"], ranks?: number): Machine {
   if (device === "host") return hostMachine(ranks);
-  const found = cudaMachine(loadAddon().probe({ onnxRuntimePath: onnxRuntimePath(), libraries: false }), ranks);
+  const found = cudaMachine(
+    loadAddon().probe({ onnxRuntimePath: onnxRuntimePath(), libraries: false }),
+    ranks,
+  );
   if (found) return found;
   if (device === "cuda")
     throw new GalvatronError(

@@ -1,7 +1,11 @@
 import { isAbsolute, join } from "node:path";
 import { GalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
-import { findCheckpoint, readManifest, requireOwnFolder } from "../runtime/checkpoint/checkpoint-folder.js";
+import {
+  findCheckpoint,
+  openCheckpointFolder,
+  readManifest,
+} from "../runtime/checkpoint/checkpoint-folder.js";
 import { type CheckpointManifest, datasetSha256, modelSha256 } from "../runtime/checkpoint/manifest-json.js";
 import type { TrainJob } from "../runtime/coordinator/train.js";
 import type { DataDescription } from "../runtime/data/data-description.js";
@@ -66,11 +70,15 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
     session.reporter.notice(
       `The checkpoint was trained on other data: the run goes on at sample ${resumed.step * plan.globalBatch} of the new data's order.`,
     );
+  if (resumed && resumed.steps !== steps)
+    session.reporter.notice(
+      `The checkpoint's run was to have ${resumed.steps} steps, this one ${steps}: the learning rate goes on as in a run of ${steps}.`,
+    );
   const optimizer = optimizerFrom(resumed ? continued(resumed.optimizer, options) : options, steps);
   if (checkpoint) {
     if (checkpoint.every !== undefined) requireWhole("checkpoint.every", checkpoint.every, 1);
     if (checkpoint.keep !== undefined) requireWhole("checkpoint.keep", checkpoint.keep, 1);
-    requireOwnFolder(inFolder(checkpoint.folder), path);
+    openCheckpointFolder(inFolder(checkpoint.folder), path);
   }
   noteTraining(model, plan, dataset, seed, session.folder);
   if (path !== null && resumed) noteCheckpoint(path, resumed);

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { GalvatronError } from "../../base/errors.js";
@@ -93,13 +93,25 @@ function requireSize(path: string, sizeBytes: number): void {
 }
 
 /**
- * A folder of checkpoints belongs to one training: a new one needs a folder without any, a resumed one goes on where
- * the newest is. Otherwise "the newest" would mean two things, and one training would remove what the other saved.
+ * Makes the folder of checkpoints of a training. It belongs to one: a new one needs a folder without any, a resumed one
+ * goes on where the newest is. Otherwise "the newest" would mean two things, and one training would remove what the
+ * other saved.
  *
  * @param resumed - the checkpoint that the training goes on from
- * @throws GalvatronError ARGUMENT_INVALID
+ * @throws GalvatronError ARGUMENT_INVALID; FILE_UNWRITABLE now and not after hours
  */
-export function requireOwnFolder(folder: string, resumed: string | null): void {
+export function openCheckpointFolder(folder: string, resumed: string | null): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+  } catch (cause) {
+    throw new GalvatronError(
+      "FILE_UNWRITABLE",
+      `Cannot save checkpoints in ${folder}. Choose a folder that can be made and written.`,
+      { path: folder },
+      { cause },
+    );
+  }
   const newest = listCheckpoints(folder).at(-1);
   if (!newest || (resumed !== null && resolve(newest.path) === resolve(resumed))) return;
   throw new GalvatronError(

@@ -7,8 +7,8 @@ import { uniformPlan } from "../../../src/plan/uniform.js";
 import {
   findCheckpoint,
   listCheckpoints,
+  openCheckpointFolder,
   readManifest,
-  requireOwnFolder,
 } from "../../../src/runtime/checkpoint/checkpoint-folder.js";
 import { openHostPool } from "../../../src/runtime/coordinator/host-pool.js";
 import type { TrainReport } from "../../../src/runtime/coordinator/train.js";
@@ -103,12 +103,21 @@ describe("a folder of checkpoints", () => {
   it("belongs to one training", async () => {
     await trainPlan(pool, model, plan, { steps: 4, checkpoints: { folder, every: 2 } });
     const [older, newer] = listCheckpoints(folder);
-    expect(() => requireOwnFolder(folder, null)).toThrow(
+    expect(() => openCheckpointFolder(folder, null)).toThrow(
       /holds checkpoints of another training, up to step 4/,
     );
-    expect(() => requireOwnFolder(folder, older!.path)).toThrow(/up to step 4/);
-    requireOwnFolder(folder, newer!.path);
-    requireOwnFolder(join(base, "new"), null);
+    expect(() => openCheckpointFolder(folder, older!.path)).toThrow(/up to step 4/);
+    openCheckpointFolder(folder, newer!.path);
+    openCheckpointFolder(join(base, "new"), null);
+  });
+
+  it("is made or refused before anything starts", () => {
+    openCheckpointFolder(join(folder, "a", "b"), null);
+    expect(readdirSync(join(folder, "a"))).toEqual(["b"]);
+    writeFileSync(join(folder, "file"), "");
+    expect(() => openCheckpointFolder(join(folder, "file", "b"), null)).toThrow(
+      /Cannot save checkpoints in .*file/,
+    );
   });
 
   it("without a checkpoint says what it has", () => {
