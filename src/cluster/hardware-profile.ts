@@ -54,4 +54,15 @@ export interface HardwareProfile {
   readonly launchMs: number;
   /** Bytes a worker holds before any model is loaded (runtime, libraries, communication buffers). */
   readonly reservedBytes: number;
+  /** On devices: what communicators hold. */
+  readonly communicators?: CommunicatorBytes;
+}
+
+/** Bytes on a device of each communicator, by its use; see `program/communicators.ts`. */
+export interface CommunicatorBytes {
+  readonly ring: number;
+  readonly exchange: number;
+  readonly transfer: number;
+  /** Rings that `reservedBytes` counts already. */
+  readonly reservedRings: number;
 }

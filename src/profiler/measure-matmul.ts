@@ -1,5 +1,5 @@
 import { BYTES_PER_MB } from "../base/units.js";
-import type { MatmulSample } from "../cluster/hardware-profile.js";
+import type { HardwareProfile, MatmulSample } from "../cluster/hardware-profile.js";
 import type { GraphRef } from "../graph/graph-ref.js";
 import type { CollectiveInstruction, Instruction, Program, RunInstruction } from "../program/program.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
@@ -66,6 +66,10 @@ export async function measureMatmuls(
   }));
 }
 
+/** What a plan of several ranks opens on a device at least: gathers, reductions, and the sum of squares. */
+const RESERVED_RINGS = 3;
+const RESERVE_ELEMENTS = 2 ** 20;
+
 /** What a worker's heap and allocators are seen to grow by in hundreds of steps. */
 const GROWTH_BYTES = 8 * BYTES_PER_MB;
 
@@ -73,36 +77,84 @@ const GROWTH_BYTES = 8 * BYTES_PER_MB;
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,
  * and what it is seen to grow by. Ask it before the pool has loaded anything else.
  */
-export async function measureReserve(pool: WorkerPool, graphOf: MatmulGraphOf): Promise<number> {
-  const graph = graphOf(16, 16, 16);
-  const tensors = ["a", "b", "c"].map((name) => ({ name, dtype: "float32" as const, shape: [16, 16] }));
-  const { ranks } = pool.options;
+export async function measureReserve(
+  pool: WorkerPool,
+  graphOf: MatmulGraphOf,
+): Promise<Pick<HardwareProfile, "reservedBytes" | "communicators">> {
   const onDevice = pool.options.device === "cuda";
+  const held = (talk: (rank: number) => readonly Instruction[]): Promise<number> =>
+    heldBytes(pool, graphOf(16, 16, 16), talk);
+  const quiet = await held(() => []);
+  if (!onDevice) return { reservedBytes: quiet + GROWTH_BYTES };
+  if (pool.options.ranks < 2) return { reservedBytes: quiet };
+  const rings = (["compute", "gather", "reduce"] as const).map((stream) => collective("allReduce", stream));
+  const withRings = await held(() => rings);
+  const withExchange = await held(() => [...rings, collective("allToAll", "compute")]);
+  const withTransfers = await held((rank) => (rank < 2 ? transfersOf(rank) : []));
+  const more = (bytes: number, less: number, count: number): number => Math.max(0, (bytes - less) / count);
+  return {
+    reservedBytes: withRings,
+    communicators: {
+      ring: more(withRings, quiet, RESERVED_RINGS),
+      exchange: more(withExchange, withRings, 1),
+      transfer: more(withTransfers, quiet, 2),
+      reservedRings: RESERVED_RINGS,
+    },
+  };
+}
+
+/** Bytes of the fullest worker after a small graph and some talk, the arena not counted on a device. */
+async function heldBytes(
+  pool: WorkerPool,
+  graph: MatmulGraph,
+  talk: (rank: number) => readonly Instruction[],
+): Promise<number> {
+  const { ranks, device } = pool.options;
+  const named = (name: string, shape: readonly number[]): MicroTensor => ({ name, dtype: "float32", shape });
   const programs = Array.from({ length: ranks }, (_, rank) =>
     microProgram({
       rank,
       ranks,
-      tensors: [...tensors, { name: "reduced", dtype: "float32", shape: [2 ** 20] }],
-      instructions: [runMatmul(0, 0), ...(onDevice && ranks > 1 ? communicators(3) : [])],
+      tensors: [
+        ...["a", "b", "c"].map((name) => named(name, [16, 16])),
+        named("sent", [RESERVE_ELEMENTS]),
+        named("received", [RESERVE_ELEMENTS]),
+      ],
+      instructions: [runMatmul(0, 0), ...talk(rank)],
       groups: [Array.from({ length: ranks }, (_, other) => other)],
       graphs: [graph.ref],
     }),
   );
-  const steps = await measureSteps(pool, programs, storeOf([graph]), { warmup: 1, repeats: 1 });
-  return Math.max(...steps.flat().map((step) => step.memory.residentBytes)) + (onDevice ? 0 : GROWTH_BYTES);
+  // The third step of a device replays what the second captured: by then all is allocated.
+  const steps = await measureSteps(pool, programs, storeOf([graph]), { warmup: 2, repeats: 1 });
+  const held = steps
+    .flat()
+    .map((step) => step.memory.residentBytes - (device === "cuda" ? step.arenaBytes : 0));
+  return Math.max(...held);
 }
 
-/** What a plan of several ranks opens on a device at least: gathers, reductions, and the sum of squares. */
-function communicators(tensor: number): readonly CollectiveInstruction[] {
-  return (["gather", "reduce", "compute"] as const).map((stream) => ({
-    op: "allReduce",
+function collective(op: "allReduce" | "allToAll", stream: "compute" | "gather" | "reduce"): Instruction {
+  return {
+    op,
     stream,
     waits: [],
     label: { phase: "reduce" },
     group: 0,
     reduction: "sum",
-    input: tensor,
-    output: tensor,
+    input: 3,
+    output: 4,
+  };
+}
+
+/** One transfer each way between the first two ranks. */
+function transfersOf(rank: number): readonly Instruction[] {
+  return (["activations", "gradients"] as const).map((direction, from) => ({
+    op: rank === from ? "send" : "receive",
+    stream: `${direction}${rank === from ? "Out" : "In"}` as const,
+    waits: [],
+    label: { phase: "transfer" },
+    peer: 1 - rank,
+    tensor: 3 + from,
   }));
 }
 

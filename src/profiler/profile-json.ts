@@ -23,6 +23,14 @@ const hardware = z.strictObject({
   optimizerGBps: z.number(),
   launchMs: z.number(),
   reservedBytes: z.number(),
+  communicators: z
+    .strictObject({
+      ring: z.number(),
+      exchange: z.number(),
+      transfer: z.number(),
+      reservedRings: z.int().nonnegative(),
+    })
+    .exactOptional(),
 }) satisfies z.ZodType<HardwareSummary>;
 
 const model = z.strictObject({

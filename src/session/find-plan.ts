@@ -5,7 +5,9 @@ import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { verifyPlan } from "../plan/verify-plan.js";
+import { communicators } from "../program/communicators.js";
 import type { LoweredPlan } from "../program/lower-plan.js";
+import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { BatchRange } from "../search/outer-choice.js";
 import { search } from "../search/search.js";
@@ -164,6 +166,16 @@ export function planByHand(request: {
   });
 }
 
+/** What a Program's communicators hold beyond the reserve. */
+function talkBytes(program: Program, { machine }: Pick<FoundPlan, "machine">): number {
+  const bytes = machine.hardware.communicators;
+  if (!bytes) return 0;
+  const { rings, exchanges, transfers } = communicators(program);
+  return (
+    (rings - bytes.reservedRings) * bytes.ring + exchanges * bytes.exchange + transfers * bytes.transfer
+  );
+}
+
 function compiled(
   known: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
   report: SearchReport,
@@ -174,7 +186,7 @@ function compiled(
     const { workspaceBytes, reservedBytes } = report.prediction.stages[Math.floor(rank / perStage)]!.memory;
     const { arenaBytes, graphs, instructions } = program;
     const bookkeeping = graphs.length * BYTES_PER_GRAPH + instructions.length * BYTES_PER_INSTRUCTION;
-    return arenaBytes + workspaceBytes + reservedBytes + bookkeeping;
+    return arenaBytes + workspaceBytes + reservedBytes + bookkeeping + talkBytes(program, known);
   });
   return {
     model: known.model,
