@@ -66,9 +66,11 @@ export async function measureMatmuls(
   }));
 }
 
-/** What a plan of several ranks opens on a device at least: gathers, reductions, and the sum of squares. */
-const RESERVED_RINGS = 3;
+/** Rings of a usual plan of several ranks, counted in the reserve that searches go by: gathers and reductions. */
+const RESERVED_RINGS = 2;
 const RESERVE_ELEMENTS = 2 ** 20;
+/** Graphs whose difference to one is the price of a graph. */
+const MORE_GRAPHS = 5;
 
 /** What a worker's heap and allocators are seen to grow by in hundreds of steps. */
 const GROWTH_BYTES = 8 * BYTES_PER_MB;
@@ -80,33 +82,42 @@ const GROWTH_BYTES = 8 * BYTES_PER_MB;
 export async function measureReserve(
   pool: WorkerPool,
   graphOf: MatmulGraphOf,
-): Promise<Pick<HardwareProfile, "reservedBytes" | "communicators">> {
-  const onDevice = pool.options.device === "cuda";
-  const held = (talk: (rank: number) => readonly Instruction[]): Promise<number> =>
-    heldBytes(pool, graphOf(16, 16, 16), talk);
+): Promise<Pick<HardwareProfile, "reservedBytes" | "held">> {
+  const graphs = Array.from({ length: MORE_GRAPHS }, (_, index) => graphOf(16, 16, 16 * (index + 1)));
+  const held = (talk: (rank: number) => readonly Instruction[], count = 1): Promise<number> =>
+    heldBytes(pool, graphs.slice(0, count), talk);
   const quiet = await held(() => []);
-  if (!onDevice) return { reservedBytes: quiet + GROWTH_BYTES };
-  if (pool.options.ranks < 2) return { reservedBytes: quiet };
-  const rings = (["compute", "gather", "reduce"] as const).map((stream) => collective("allReduce", stream));
-  const withRings = await held(() => rings);
-  const withExchange = await held(() => [...rings, collective("allToAll", "compute")]);
-  const withTransfers = await held((rank) => (rank < 2 ? transfersOf(rank) : []));
-  const more = (bytes: number, less: number, count: number): number => Math.max(0, (bytes - less) / count);
+  if (pool.options.device !== "cuda") return { reservedBytes: quiet + GROWTH_BYTES };
+  const graph = Math.max(0, ((await held(() => [], MORE_GRAPHS)) - quiet) / (MORE_GRAPHS - 1));
+  if (pool.options.ranks < 2)
+    return { reservedBytes: quiet, held: { graph, library: 0, group: 0, ring: 0, exchange: 0, transfer: 0 } };
+  const ring = (stream: DeviceStream): Instruction => collective("allReduce", stream);
+  const one = await held(() => [ring("compute")]);
+  const three = await held(() => [ring("compute"), ring("gather"), ring("reduce")]);
+  const shared = await held(() => [ring("compute"), collective("allToAll", "compute")]);
+  const apart = await held(() => [ring("compute"), collective("allToAll", "gather")]);
+  const both = await held((rank) => [ring("compute"), ...(rank < 2 ? transfersOf(rank) : [])]);
+  const groupAndRing = (three - one) / 2;
+  const group = Math.min(groupAndRing, Math.max(0, apart - shared));
   return {
-    reservedBytes: withRings,
-    communicators: {
-      ring: more(withRings, quiet, RESERVED_RINGS),
-      exchange: more(withExchange, withRings, 1),
-      transfer: more(withTransfers, quiet, 2),
-      reservedRings: RESERVED_RINGS,
+    reservedBytes: one + (RESERVED_RINGS - 1) * groupAndRing,
+    held: {
+      graph,
+      library: Math.max(0, one - quiet - groupAndRing),
+      group,
+      ring: groupAndRing - group,
+      exchange: Math.max(0, shared - one),
+      transfer: Math.max(0, (both - one) / 2),
     },
   };
 }
 
-/** Bytes of the fullest worker after a small graph and some talk, the arena not counted on a device. */
+type DeviceStream = "compute" | "gather" | "reduce";
+
+/** Bytes of the fullest worker after small graphs and some talk, the arena not counted on a device. */
 async function heldBytes(
   pool: WorkerPool,
-  graph: MatmulGraph,
+  graphs: readonly MatmulGraph[],
   talk: (rank: number) => readonly Instruction[],
 ): Promise<number> {
   const { ranks, device } = pool.options;
@@ -116,24 +127,26 @@ async function heldBytes(
       rank,
       ranks,
       tensors: [
-        ...["a", "b", "c"].map((name) => named(name, [16, 16])),
         named("sent", [RESERVE_ELEMENTS]),
         named("received", [RESERVE_ELEMENTS]),
+        ...graphs.flatMap(({ ref }) =>
+          [...ref.inputs, ...ref.outputs].map(({ name, shape }) => named(name, shape)),
+        ),
       ],
-      instructions: [runMatmul(0, 0), ...talk(rank)],
+      instructions: [...graphs.map((_, index) => runMatmul(index, 2 + 3 * index)), ...talk(rank)],
       groups: [Array.from({ length: ranks }, (_, other) => other)],
-      graphs: [graph.ref],
+      graphs: graphs.map(({ ref }) => ref),
     }),
   );
   // The third step of a device replays what the second captured: by then all is allocated.
-  const steps = await measureSteps(pool, programs, storeOf([graph]), { warmup: 2, repeats: 1 });
+  const steps = await measureSteps(pool, programs, storeOf(graphs), { warmup: 2, repeats: 1 });
   const held = steps
     .flat()
     .map((step) => step.memory.residentBytes - (device === "cuda" ? step.arenaBytes : 0));
   return Math.max(...held);
 }
 
-function collective(op: "allReduce" | "allToAll", stream: "compute" | "gather" | "reduce"): Instruction {
+function collective(op: "allReduce" | "allToAll", stream: DeviceStream): Instruction {
   return {
     op,
     stream,
@@ -141,8 +154,8 @@ function collective(op: "allReduce" | "allToAll", stream: "compute" | "gather" |
     label: { phase: "reduce" },
     group: 0,
     reduction: "sum",
-    input: 3,
-    output: 4,
+    input: 0,
+    output: 1,
   };
 }
 
@@ -154,7 +167,7 @@ function transfersOf(rank: number): readonly Instruction[] {
     waits: [],
     label: { phase: "transfer" },
     peer: 1 - rank,
-    tensor: 3 + from,
+    tensor: from,
   }));
 }
 

@@ -2,9 +2,11 @@ import type { Program, Stream } from "./program.js";
 
 /** What a rank opens on a device to talk to others: each holds buffers there. */
 export interface Communicators {
-  /** Groups of several ranks on a stream, for collectives that go round a ring. */
+  /** Groups of several ranks on a stream. */
+  readonly groups: number;
+  /** Those whose collectives go round a ring. */
   readonly rings: number;
-  /** Groups on a stream whose members send to each other directly: layout changes and all-to-alls. */
+  /** Those whose members send to each other directly, for layout changes and all-to-alls; may be rings too. */
   readonly exchanges: number;
   /** Pairs of ranks in one direction on one stream. */
   readonly transfers: number;
@@ -16,7 +18,7 @@ const PARTNER: Readonly<Partial<Record<Stream, Stream>>> = {
   gradientsIn: "gradientsOut",
 };
 
-/** Counts the communicators of a Program, as the CUDA device opens them. A group may be both ring and exchange. */
+/** Counts the communicators of a Program, as the CUDA device opens them. */
 export function communicators(program: Program): Communicators {
   const rings = new Set<string>();
   const exchanges = new Set<string>();
@@ -46,5 +48,6 @@ export function communicators(program: Program): Communicators {
         break;
     }
   }
-  return { rings: rings.size, exchanges: exchanges.size, transfers: transfers.size };
+  const groups = new Set([...rings, ...exchanges]).size;
+  return { groups, rings: rings.size, exchanges: exchanges.size, transfers: transfers.size };
 }

@@ -166,13 +166,26 @@ export function planByHand(request: {
   });
 }
 
-/** What a Program's communicators hold beyond the reserve. */
-function talkBytes(program: Program, { machine }: Pick<FoundPlan, "machine">): number {
-  const bytes = machine.hardware.communicators;
-  if (!bytes) return 0;
-  const { rings, exchanges, transfers } = communicators(program);
+/** What a rank holds beside arena and workspace. */
+function heldBytes(
+  program: Program,
+  reservedBytes: number,
+  { machine, modelProfile }: Pick<FoundPlan, "machine" | "modelProfile">,
+): number {
+  const bytes = machine.hardware.held;
+  const base = modelProfile.held;
+  const graphs = program.graphs.length;
+  if (!bytes || !base)
+    return reservedBytes + graphs * BYTES_PER_GRAPH + program.instructions.length * BYTES_PER_INSTRUCTION;
+  const count = communicators(program);
   return (
-    (rings - bytes.reservedRings) * bytes.ring + exchanges * bytes.exchange + transfers * bytes.transfer
+    base.bytes +
+    (graphs - base.graphs) * bytes.graph +
+    (count.groups + count.transfers > 0 ? bytes.library : 0) +
+    count.groups * bytes.group +
+    count.rings * bytes.ring +
+    count.exchanges * bytes.exchange +
+    count.transfers * bytes.transfer
   );
 }
 
@@ -184,9 +197,7 @@ function compiled(
   const perStage = report.plan.ranks / report.plan.stageLayers.length;
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
     const { workspaceBytes, reservedBytes } = report.prediction.stages[Math.floor(rank / perStage)]!.memory;
-    const { arenaBytes, graphs, instructions } = program;
-    const bookkeeping = graphs.length * BYTES_PER_GRAPH + instructions.length * BYTES_PER_INSTRUCTION;
-    return arenaBytes + workspaceBytes + reservedBytes + bookkeeping + talkBytes(program, known);
+    return program.arenaBytes + workspaceBytes + heldBytes(program, reservedBytes, known);
   });
   return {
     model: known.model,

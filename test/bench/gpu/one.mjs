@@ -98,7 +98,17 @@ await guarded("tuned", () => {
   one.GALVATRON_MATMUL_TUNE = "1";
   const cases = "gpt-2048,gpt-4096,llama-2048,llama-4096";
   const runtime = process.env.GALVATRON_ONNX_RUNTIME;
-  python(["test/gpu/blocks.py", graphs, runtime, "--json", file, "--cases", cases, "--no-peer", "--breakdown"]);
+  python([
+    "test/gpu/blocks.py",
+    graphs,
+    runtime,
+    "--json",
+    file,
+    "--cases",
+    cases,
+    "--no-peer",
+    "--breakdown",
+  ]);
   return parsed(file);
 });
 if (option("json")) writeFileSync(option("json"), JSON.stringify(everything, null, 1));
