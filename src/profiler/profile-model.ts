@@ -203,8 +203,16 @@ async function measureSlice(
 }> {
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
   const original = programs[0]!;
-  const local = Array.from({ length: pool.options.ranks }, (_, rank) => localProgram(original, rank));
-  const feed = pool.options.device === "cuda" ? syntheticFeed(model, original) : null;
+  const onDevice = pool.options.device === "cuda";
+  const feed = onDevice ? syntheticFeed(model, original) : null;
+  // A device that waits for others now and then takes less power, and computes faster: a tensor group of all ranks
+  // runs as it is.
+  const together = onDevice && feed !== null && programs.length > 1 && programs.length === pool.options.ranks;
+  const local = Array.from({ length: pool.options.ranks }, (_, rank) =>
+    together
+      ? { program: programs[rank]!, places: original.instructions.map((_it, index) => index) }
+      : localProgram(original, rank),
+  );
   await pool.load({
     programs: local.map(({ program }) => program),
     graphs,
@@ -214,14 +222,13 @@ async function measureSlice(
   });
   let steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
   const tookMs = steps.reduce((sum, ranks) => sum + Math.max(...ranks.map((step) => step.stepMs)), 0);
-  if (pool.options.device === "cuda") {
+  if (onDevice) {
     const wanted = Math.ceil((SUSTAINED_MS * options.repeats) / tookMs);
     const count = Math.min(MOST_STEPS, Math.max(options.repeats, wanted));
     steps = (await pool.run(count)).slice(-Math.ceil(count / 2));
   } else if (tookMs < SHORT_MS)
     // Short steps are measured more often: their noise is larger, and they cost nothing.
     steps = [...steps, ...(await pool.run(MORE_REPEATS))];
-  const onDevice = pool.options.device === "cuda";
   const { places } = local[0]!;
   const count = model.layers.length;
   const place = (inPlace: (layer: number) => boolean): PlaceTimes => ({
@@ -242,6 +249,9 @@ async function measureSlice(
   };
 }
 
+/** More steps than are ever run here, so that the next one's tokens are always read while this one computes. */
+const FEED_STEPS = 10_000;
+
 /** What a layer does beside its collectives. */
 const TIMED: ReadonlySet<string> = new Set(["run", "copy", "copyBlock", "accumulate"]);
 
@@ -251,8 +261,8 @@ function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
   if (values.some((value) => value !== "tokens" && value !== "labels")) return null;
   return {
     dataset: resolveDataset({ format: "synthetic" }, model, 1, "."),
-    optimizer: optimizerFrom({}, 1),
-    steps: 1,
+    optimizer: optimizerFrom({}, FEED_STEPS),
+    steps: FEED_STEPS,
   };
 }
 

@@ -92,10 +92,10 @@ await guarded("blocks", () => {
   }
   return rows;
 });
-// Not recorded: what timing cuBLASLt's candidates would give.
-await guarded("tuned", () => {
-  const file = path.join(state, "tuned.json");
-  one.GALVATRON_MATMUL_TUNE = "1";
+// Not recorded: what cuBLASLt's first candidates would give.
+await guarded("untuned", () => {
+  const file = path.join(state, "untuned.json");
+  one.GALVATRON_MATMUL_TUNE = "0";
   const cases = "gpt-2048,gpt-4096,llama-2048,llama-4096";
   const runtime = process.env.GALVATRON_ONNX_RUNTIME;
   python([
