@@ -187,6 +187,7 @@ class CudaDevice final : public Device {
     }
     check(cudaMemset(arena_, 0, std::max<size_t>(arenaBytes_, 256)), "clearing the arena");
     check(cudaDeviceSynchronize(), "warm-up");
+    gv_release_outgrown_scratch();
     trace_.mark("warm-up");
     steps_ = 0;
     captures_ = flag("GALVATRON_CUDA_CAPTURE", true);
@@ -547,6 +548,8 @@ class CudaDevice final : public Device {
     }
     sessions_.clear();
     warmups_.clear();
+    (void)cudaDeviceSynchronize();
+    gv_release_scratch();
     groups_.close();
     events_.clear();
     if (arena_) cudaFree(arena_);

@@ -23,6 +23,9 @@ struct ProviderOptions {
 CudaGraphs::CudaGraphs(const std::string& onnxRuntimePath, int device, cudaStream_t compute)
     : ort_(openOrt(onnxRuntimePath)), device_(device), pool_(device) {
   openProviderDependencies();
+  // Every session of the provider has a handle of cuBLAS, with 64 MiB of workspace on Hopper unless told otherwise; the
+  // products of our graphs go through cuBLASLt and a workspace of their own.
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8", 0);
   ort_.check(ort_.CreateEnv(kOrtError, "galvatron", &env_), "environment");
   ort_.check(ort_.CreateMemoryInfo("Cuda", kOrtDeviceAllocator, device, kOrtMemoryDefault, &memory_), "memory info");
 
@@ -50,6 +53,8 @@ CudaGraphs::CudaGraphs(const std::string& onnxRuntimePath, int device, cudaStrea
   ort_.check(ort_.CreateSessionOptions(&options_), "session options");
   ort_.check(ort_.SetIntraOpNumThreads(options_, 1), "threads");
   ort_.check(ort_.SetSessionExecutionMode(options_, 0), "sequential execution");
+  // With a pattern the second run of a graph asks for one block beside the pieces that the first one left.
+  ort_.check(ort_.DisableMemPattern(options_), "memory pattern");
   ort_.check(ort_.SetSessionGraphOptimizationLevel(options_, kOrtEnableExtended), "optimisation level");
   ort_.check(ort_.AddSessionConfigEntry(options_, "session.intra_op.allow_spinning", "0"), "spinning");
   if (sharedAllocator_)

@@ -49,13 +49,11 @@ std::map<int, cublasLtHandle_t> handles;
 
 cudaDataType_t type_of(int type) { return type == GV_BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F; }
 
-// Times the candidates on a scratch result and keeps the fastest: only outside graph capture.
-int fastest(const Lt& lt, cublasLtHandle_t handle, gv_stream stream, const gv_matmul_shape& s, Plan& plan,
+// Times the candidates on the result, which the product overwrites, and keeps the fastest: only outside graph capture.
+int fastest(const Lt& lt, cublasLtHandle_t handle, gv_stream stream, Plan& plan,
             const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, const void* first, const void* second,
-            void* workspace) {
-  void* result = nullptr;
-  const size_t bytes = static_cast<size_t>(s.m) * s.lead_c * (s.c_type == GV_BFLOAT16 ? 2 : 4);
-  if (candidates.size() < 2 || cudaMalloc(&result, bytes) != cudaSuccess) return 0;
+            void* result, void* workspace) {
+  if (candidates.size() < 2) return 0;
   cudaEvent_t begin, end;
   cudaEventCreate(&begin);
   cudaEventCreate(&end);
@@ -83,7 +81,6 @@ int fastest(const Lt& lt, cublasLtHandle_t handle, gv_stream stream, const gv_ma
   }
   cudaEventDestroy(begin);
   cudaEventDestroy(end);
-  cudaFree(result);
   return best;
 }
 
@@ -164,9 +161,10 @@ extern "C" int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const v
     const char* tune = getenv("GALVATRON_MATMUL_TUNE");
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     cudaStreamIsCapturing(stream, &capture);
-    // Bias gradients are outputs: not to be written by trials, though they would be written alike.
-    if (tune && *tune == '1' && capture == cudaStreamCaptureStatusNone)
-      best = fastest(lt, handle, stream, s, plan, candidates, first, second, workspace);
+    // A result that is added to must not be written by trials.
+    const bool overwritten = s.beta == 0 || (addend && addend != c);
+    if (!(tune && *tune == '0') && overwritten && capture == cudaStreamCaptureStatusNone)
+      best = fastest(lt, handle, stream, plan, candidates, first, second, c, workspace);
     plan.algorithm = candidates[static_cast<size_t>(best)].algo;
     plan.ready = true;
   }

@@ -54,4 +54,20 @@ export interface HardwareProfile {
   readonly launchMs: number;
   /** Bytes a worker holds before any model is loaded (runtime, libraries, communication buffers). */
   readonly reservedBytes: number;
+  /** Measured devices: what a Program's graphs and communicators hold there. */
+  readonly held?: HeldBytes;
+}
+
+/** Bytes of device memory beside the arena and the graphs' workspace; see `program/communicators.ts`. */
+export interface HeldBytes {
+  /** A session of the graph runtime. */
+  readonly graph: number;
+  /** The communication library, from the first communicator on. */
+  readonly library: number;
+  /** A group on a stream; more once collectives go round a ring in it, or members send to each other directly. */
+  readonly group: number;
+  readonly ring: number;
+  readonly exchange: number;
+  /** A pair of ranks in one direction on one stream. */
+  readonly transfer: number;
 }

@@ -1,5 +1,5 @@
 import { BYTES_PER_MB } from "../base/units.js";
-import type { MatmulSample } from "../cluster/hardware-profile.js";
+import type { HardwareProfile, MatmulSample } from "../cluster/hardware-profile.js";
 import type { GraphRef } from "../graph/graph-ref.js";
 import type { CollectiveInstruction, Instruction, Program, RunInstruction } from "../program/program.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
@@ -66,6 +66,12 @@ export async function measureMatmuls(
   }));
 }
 
+/** Rings of a usual plan of several ranks, counted in the reserve that searches go by: gathers and reductions. */
+const RESERVED_RINGS = 2;
+const RESERVE_ELEMENTS = 2 ** 20;
+/** Graphs whose difference to one is the price of a graph. */
+const MORE_GRAPHS = 5;
+
 /** What a worker's heap and allocators are seen to grow by in hundreds of steps. */
 const GROWTH_BYTES = 8 * BYTES_PER_MB;
 
@@ -73,36 +79,95 @@ const GROWTH_BYTES = 8 * BYTES_PER_MB;
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,
  * and what it is seen to grow by. Ask it before the pool has loaded anything else.
  */
-export async function measureReserve(pool: WorkerPool, graphOf: MatmulGraphOf): Promise<number> {
-  const graph = graphOf(16, 16, 16);
-  const tensors = ["a", "b", "c"].map((name) => ({ name, dtype: "float32" as const, shape: [16, 16] }));
-  const { ranks } = pool.options;
-  const onDevice = pool.options.device === "cuda";
+export async function measureReserve(
+  pool: WorkerPool,
+  graphOf: MatmulGraphOf,
+): Promise<Pick<HardwareProfile, "reservedBytes" | "held">> {
+  const graphs = Array.from({ length: MORE_GRAPHS }, (_, index) => graphOf(16, 16, 16 * (index + 1)));
+  const held = (talk: (rank: number) => readonly Instruction[], count = 1): Promise<number> =>
+    heldBytes(pool, graphs.slice(0, count), talk);
+  const quiet = await held(() => []);
+  if (pool.options.device !== "cuda") return { reservedBytes: quiet + GROWTH_BYTES };
+  const graph = Math.max(0, ((await held(() => [], MORE_GRAPHS)) - quiet) / (MORE_GRAPHS - 1));
+  if (pool.options.ranks < 2)
+    return { reservedBytes: quiet, held: { graph, library: 0, group: 0, ring: 0, exchange: 0, transfer: 0 } };
+  const ring = (stream: DeviceStream): Instruction => collective("allReduce", stream);
+  const one = await held(() => [ring("compute")]);
+  const three = await held(() => [ring("compute"), ring("gather"), ring("reduce")]);
+  const shared = await held(() => [ring("compute"), collective("allToAll", "compute")]);
+  const apart = await held(() => [ring("compute"), collective("allToAll", "gather")]);
+  const both = await held((rank) => [ring("compute"), ...(rank < 2 ? transfersOf(rank) : [])]);
+  const groupAndRing = (three - one) / 2;
+  const group = Math.min(groupAndRing, Math.max(0, apart - shared));
+  return {
+    reservedBytes: one + (RESERVED_RINGS - 1) * groupAndRing,
+    held: {
+      graph,
+      library: Math.max(0, one - quiet - groupAndRing),
+      group,
+      ring: groupAndRing - group,
+      exchange: Math.max(0, shared - one),
+      transfer: Math.max(0, (both - one) / 2),
+    },
+  };
+}
+
+type DeviceStream = "compute" | "gather" | "reduce";
+
+/** Bytes of the fullest worker after small graphs and some talk, the arena not counted on a device. */
+async function heldBytes(
+  pool: WorkerPool,
+  graphs: readonly MatmulGraph[],
+  talk: (rank: number) => readonly Instruction[],
+): Promise<number> {
+  const { ranks, device } = pool.options;
+  const named = (name: string, shape: readonly number[]): MicroTensor => ({ name, dtype: "float32", shape });
   const programs = Array.from({ length: ranks }, (_, rank) =>
     microProgram({
       rank,
       ranks,
-      tensors: [...tensors, { name: "reduced", dtype: "float32", shape: [2 ** 20] }],
-      instructions: [runMatmul(0, 0), ...(onDevice && ranks > 1 ? communicators(3) : [])],
+      tensors: [
+        named("sent", [RESERVE_ELEMENTS]),
+        named("received", [RESERVE_ELEMENTS]),
+        ...graphs.flatMap(({ ref }) =>
+          [...ref.inputs, ...ref.outputs].map(({ name, shape }) => named(name, shape)),
+        ),
+      ],
+      instructions: [...graphs.map((_, index) => runMatmul(index, 2 + 3 * index)), ...talk(rank)],
       groups: [Array.from({ length: ranks }, (_, other) => other)],
-      graphs: [graph.ref],
+      graphs: graphs.map(({ ref }) => ref),
     }),
   );
-  const steps = await measureSteps(pool, programs, storeOf([graph]), { warmup: 1, repeats: 1 });
-  return Math.max(...steps.flat().map((step) => step.memory.residentBytes)) + (onDevice ? 0 : GROWTH_BYTES);
+  // The third step of a device replays what the second captured: by then all is allocated.
+  const steps = await measureSteps(pool, programs, storeOf(graphs), { warmup: 2, repeats: 1 });
+  const held = steps
+    .flat()
+    .map((step) => step.memory.residentBytes - (device === "cuda" ? step.arenaBytes : 0));
+  return Math.max(...held);
 }
 
-/** What a plan of several ranks opens on a device at least: gathers, reductions, and the sum of squares. */
-function communicators(tensor: number): readonly CollectiveInstruction[] {
-  return (["gather", "reduce", "compute"] as const).map((stream) => ({
-    op: "allReduce",
+function collective(op: "allReduce" | "allToAll", stream: DeviceStream): Instruction {
+  return {
+    op,
     stream,
     waits: [],
     label: { phase: "reduce" },
     group: 0,
     reduction: "sum",
-    input: tensor,
-    output: tensor,
+    input: 0,
+    output: 1,
+  };
+}
+
+/** One transfer each way between the first two ranks. */
+function transfersOf(rank: number): readonly Instruction[] {
+  return (["activations", "gradients"] as const).map((direction, from) => ({
+    op: rank === from ? "send" : "receive",
+    stream: `${direction}${rank === from ? "Out" : "In"}` as const,
+    waits: [],
+    label: { phase: "transfer" },
+    peer: 1 - rank,
+    tensor: from,
   }));
 }
 

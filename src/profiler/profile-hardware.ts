@@ -27,7 +27,7 @@ export async function profileHardware(
     done++;
   };
   next("matrix products");
-  const reservedBytes = await measureReserve(pool, matmulGraph);
+  const reserve = await measureReserve(pool, matmulGraph);
   const matmuls = await measureMatmuls(pool, matmulGraph, options);
   const collectives = await measureCollectives(pool, options, next);
   next("overlap");
@@ -45,6 +45,6 @@ export async function profileHardware(
     ...overlap,
     optimizerGBps,
     launchMs,
-    reservedBytes,
+    ...reserve,
   };
 }

@@ -23,6 +23,16 @@ const hardware = z.strictObject({
   optimizerGBps: z.number(),
   launchMs: z.number(),
   reservedBytes: z.number(),
+  held: z
+    .strictObject({
+      graph: z.number(),
+      library: z.number(),
+      group: z.number(),
+      ring: z.number(),
+      exchange: z.number(),
+      transfer: z.number(),
+    })
+    .exactOptional(),
 }) satisfies z.ZodType<HardwareSummary>;
 
 const model = z.strictObject({
@@ -30,6 +40,7 @@ const model = z.strictObject({
   precision: z.enum(["float32", "bfloat16"]),
   device: z.string(),
   source: z.enum(["measured", "analytic"]),
+  held: z.strictObject({ bytes: z.number(), graphs: z.int().nonnegative() }).exactOptional(),
 }) satisfies z.ZodType<ModelSummary>;
 
 /** @throws GalvatronError PROFILE_INVALID */

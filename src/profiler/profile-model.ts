@@ -17,7 +17,7 @@ import type { Feed } from "../runtime/wire.js";
 import { localProgram } from "./local-program.js";
 import type { MeasureOptions } from "./measure-steps.js";
 import { endOf, startOf } from "./measure-steps.js";
-import { lowerQuartile } from "./median.js";
+import { lowerQuartile, median } from "./median.js";
 
 /** Samples per micro-batch and rank that are measured; the cost model interpolates between them. */
 export const DEFAULT_SAMPLES: readonly number[] = [1, 2, 4, 8];
@@ -35,6 +35,14 @@ const DEFAULT_MEASURE: ModelMeasureOptions = {
 };
 /** A captured step needs one more: the second is the one that is captured. */
 const DEVICE_WARMUP = 3;
+
+/**
+ * A device under load slows down within tenths of a second, when its power is capped: training runs at that speed, so
+ * so much is run, and the second half of it counts.
+ */
+const SUSTAINED_MS = 500;
+const MOST_STEPS = 100;
+const MOST_GAP_MS = 0.02;
 
 /** Layer counts whose difference is the time of one layer, without what surrounds it. */
 const FEW_LAYERS = 1;
@@ -77,13 +85,18 @@ export async function profileModel(
     kinds.flatMap((kind) => splitsFor(pool.options.ranks).map((split) => ({ split, samples, kind }))),
   );
   const layers: LayerSample[] = [];
+  let held: ModelProfile["held"];
   for (const [done, { split, samples, kind }] of jobs.entries()) {
     onProgress({ label: labelOf(kind, split, samples), done, total: jobs.length });
     const first = kind === kinds[0];
-    layers.push(...(await measureKind(pool, model, kind, split, samples, options, first)));
+    const measured = await measureKind(pool, model, kind, split, samples, options, first);
+    layers.push(...measured.layers);
+    // The last one of fewest graphs: by then all libraries have loaded what they need.
+    if (pool.options.device === "cuda" && measured.held && measured.held.graphs <= (held?.graphs ?? Infinity))
+      held = measured.held;
   }
   onProgress({ label: model.name, done: jobs.length, total: jobs.length });
-  return { model, precision: options.precision, device, source: "measured", layers };
+  return { model, precision: options.precision, device, source: "measured", ...(held && { held }), layers };
 }
 
 /** Tensor degrees by powers of two, both ways of splitting. */
@@ -111,7 +124,7 @@ async function measureKind(
   samples: number,
   options: ModelMeasureOptions,
   withEnds: boolean,
-): Promise<readonly LayerSample[]> {
+): Promise<{ readonly layers: readonly LayerSample[]; readonly held?: ModelProfile["held"] }> {
   // Every kind once, in order, so that each layer finds before and after it what it expects; this one `count` times.
   const kinds = [...new Set(model.layers)];
   const first = kinds.indexOf(kind);
@@ -127,7 +140,7 @@ async function measureKind(
       ...split,
     });
   // A split that the model does not allow (heads that do not divide) has no cost: no plan may use it.
-  if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0) return [];
+  if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0) return { layers: [] };
   const measure = (count: number): ReturnType<typeof measureSlice> =>
     measureSlice(pool, sliced(count), plan(sliced(count)), options, { first, count });
   const few = await measure(FEW_LAYERS);
@@ -161,7 +174,7 @@ async function measureKind(
     ...body,
     ...sizesOf(request(kind)),
   };
-  if (!withEnds) return [layer];
+  if (!withEnds) return { layers: [layer], held: more.held };
   const end = (name: string, times: PlaceTimes): LayerSample => ({
     kind: name,
     ...shape,
@@ -169,7 +182,10 @@ async function measureKind(
     ...times,
     ...sizesOf(request(name)),
   });
-  return [layer, end(EMBEDDING_KIND, more.embedding), end(HEAD_KIND, more.head)];
+  return {
+    layers: [layer, end(EMBEDDING_KIND, more.embedding), end(HEAD_KIND, more.head)],
+    held: more.held,
+  };
 }
 
 async function measureSlice(
@@ -183,11 +199,20 @@ async function measureSlice(
   readonly embedding: PlaceTimes;
   readonly head: PlaceTimes;
   readonly workspaceBytes: number;
+  readonly held: { readonly bytes: number; readonly graphs: number };
 }> {
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
   const original = programs[0]!;
-  const local = Array.from({ length: pool.options.ranks }, (_, rank) => localProgram(original, rank));
-  const feed = pool.options.device === "cuda" ? syntheticFeed(model, original) : null;
+  const onDevice = pool.options.device === "cuda";
+  const feed = onDevice ? syntheticFeed(model, original) : null;
+  // A device that waits for others now and then takes less power, and computes faster: a tensor group of all ranks
+  // runs as it is.
+  const together = onDevice && feed !== null && programs.length > 1 && programs.length === pool.options.ranks;
+  const local = Array.from({ length: pool.options.ranks }, (_, rank) =>
+    together
+      ? { program: programs[rank]!, places: original.instructions.map((_it, index) => index) }
+      : localProgram(original, rank),
+  );
   await pool.load({
     programs: local.map(({ program }) => program),
     graphs,
@@ -196,22 +221,36 @@ async function measureSlice(
     firstStep: 0,
   });
   let steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
-  // Short steps are measured more often: their noise is larger, and they cost nothing.
   const tookMs = steps.reduce((sum, ranks) => sum + Math.max(...ranks.map((step) => step.stepMs)), 0);
-  if (tookMs < SHORT_MS) steps = [...steps, ...(await pool.run(MORE_REPEATS))];
+  if (onDevice) {
+    const wanted = Math.ceil((SUSTAINED_MS * options.repeats) / tookMs);
+    const count = Math.min(MOST_STEPS, Math.max(options.repeats, wanted));
+    steps = (await pool.run(count)).slice(-Math.ceil(count / 2));
+  } else if (tookMs < SHORT_MS)
+    // Short steps are measured more often: their noise is larger, and they cost nothing.
+    steps = [...steps, ...(await pool.run(MORE_REPEATS))];
   const { places } = local[0]!;
   const count = model.layers.length;
   const place = (inPlace: (layer: number) => boolean): PlaceTimes => ({
-    forwardMs: phaseMs(original, places, steps, "forward", inPlace),
-    backwardMs: phaseMs(original, places, steps, "backward", inPlace),
+    forwardMs: phaseMs(original, places, steps, "forward", inPlace, onDevice),
+    backwardMs: phaseMs(original, places, steps, "backward", inPlace, onDevice),
   });
   return {
     body: place((layer) => layer >= run.first && layer < run.first + run.count),
     embedding: place((layer) => layer === -1),
     head: place((layer) => layer === count),
     workspaceBytes: Math.max(...steps.flat().map((step) => step.onnxRuntimeBytes)),
+    held: {
+      graphs: original.graphs.length,
+      bytes: Math.max(
+        ...steps.flat().map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes),
+      ),
+    },
   };
 }
+
+/** More steps than are ever run here, so that the next one's tokens are always read while this one computes. */
+const FEED_STEPS = 10_000;
 
 /** What a layer does beside its collectives. */
 const TIMED: ReadonlySet<string> = new Set(["run", "copy", "copyBlock", "accumulate"]);
@@ -222,18 +261,22 @@ function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
   if (values.some((value) => value !== "tokens" && value !== "labels")) return null;
   return {
     dataset: resolveDataset({ format: "synthetic" }, model, 1, "."),
-    optimizer: optimizerFrom({}, 1),
-    steps: 1,
+    optimizer: optimizerFrom({}, FEED_STEPS),
+    steps: FEED_STEPS,
   };
 }
 
-/** Lower quartile over steps of the mean over ranks of the time that graphs and element-wise work took. */
+/**
+ * Time that graphs and element-wise work took, the mean over ranks: the lower quartile over steps on a host, where
+ * others disturb; the median on a device, the pauses between instructions counted.
+ */
 function phaseMs(
   program: Program,
   places: readonly number[],
   steps: readonly (readonly RankStep[])[],
   phase: "forward" | "backward",
   inPlace: (layer: number) => boolean,
+  onDevice: boolean,
 ): number {
   const own = program.instructions.flatMap(({ op, label }, index) =>
     TIMED.has(op) && label.phase === phase && label.layer !== undefined && inPlace(label.layer)
@@ -241,10 +284,14 @@ function phaseMs(
       : [],
   );
   const sum = (step: RankStep): number =>
-    own.reduce((total, index) => total + endOf(step, index) - startOf(step, index), 0);
-  return lowerQuartile(
-    steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length),
-  );
+    own.reduce((total, index) => total + endOf(step, index) - startOf(step, index) + gap(step, index), 0);
+  /** Until the next instruction of a device starts; a longer pause is no gap but a wait. */
+  const gap = (step: RankStep, index: number): number =>
+    onDevice && 2 * index + 2 < step.instructionsMs.length
+      ? Math.min(MOST_GAP_MS, Math.max(0, startOf(step, index + 1) - endOf(step, index)))
+      : 0;
+  const means = steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length);
+  return onDevice ? median(means) : lowerQuartile(means);
 }
 
 /** Bytes and elements that the graphs' shapes tell: exact, not measured. */

@@ -5,7 +5,9 @@ import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { verifyPlan } from "../plan/verify-plan.js";
+import { communicators } from "../program/communicators.js";
 import type { LoweredPlan } from "../program/lower-plan.js";
+import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { BatchRange } from "../search/outer-choice.js";
 import { search } from "../search/search.js";
@@ -164,6 +166,29 @@ export function planByHand(request: {
   });
 }
 
+/** What a rank holds beside arena and workspace. */
+function heldBytes(
+  program: Program,
+  reservedBytes: number,
+  { machine, modelProfile }: Pick<FoundPlan, "machine" | "modelProfile">,
+): number {
+  const bytes = machine.hardware.held;
+  const base = modelProfile.held;
+  const graphs = program.graphs.length;
+  if (!bytes || !base)
+    return reservedBytes + graphs * BYTES_PER_GRAPH + program.instructions.length * BYTES_PER_INSTRUCTION;
+  const count = communicators(program);
+  return (
+    base.bytes +
+    (graphs - base.graphs) * bytes.graph +
+    (count.groups + count.transfers > 0 ? bytes.library : 0) +
+    count.groups * bytes.group +
+    count.rings * bytes.ring +
+    count.exchanges * bytes.exchange +
+    count.transfers * bytes.transfer
+  );
+}
+
 function compiled(
   known: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
   report: SearchReport,
@@ -172,9 +197,7 @@ function compiled(
   const perStage = report.plan.ranks / report.plan.stageLayers.length;
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
     const { workspaceBytes, reservedBytes } = report.prediction.stages[Math.floor(rank / perStage)]!.memory;
-    const { arenaBytes, graphs, instructions } = program;
-    const bookkeeping = graphs.length * BYTES_PER_GRAPH + instructions.length * BYTES_PER_INSTRUCTION;
-    return arenaBytes + workspaceBytes + reservedBytes + bookkeeping;
+    return program.arenaBytes + workspaceBytes + heldBytes(program, reservedBytes, known);
   });
   return {
     model: known.model,

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One command for a GPU machine: unpacks what was brought, then checks and times, part by part.
 #   bash test/gpu/run.sh [PART ...]    parts: machine smoke kernels timings sanitizer blocks programs peers (all but smoke by
-#   default); benchmarks: communicators verify collectives predict-gpt gpt gpt-tuned predict-llama llama one
+#   default); benchmarks: predict-gpt gpt predict-llama llama one verify budgets-gpt budgets-llama curve collectives
+#   communicators
 # Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu). A part whose .done file lies in STATE
 # (default /tmp/galvatron-gpu) is skipped, so a second call goes on where the first stopped; RESUME=0 starts over.
 # The summary comes last.
@@ -54,15 +55,16 @@ verify() { bench "${VERIFY_LIMIT:-200}" verify --plans "${VERIFY_PLANS:-20}" --s
 communicators() { bench 60 communicators --json "$out/communicators.json"; }
 collectives() { bench 120 collectives --json "$out/collectives.json"; }
 gpt() { bench 300 whole gpt --plans "${GPT_PLANS:-searched,zero2,ddp}" --json "$out/gpt.json"; }
-# Not recorded: whether timing cuBLASLt's candidates pays.
-gpt-tuned() { RESULTS=$out/tuned.json GALVATRON_MATMUL_TUNE=1 bench 90 whole gpt --plans zero2 --steps 8 --no-peer --json "$out/gpt-tuned.json"; }
 llama() { bench 300 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --steps 8 --json "$out/llama.json"; }
 predict-gpt() { bench 330 predict gpt --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-240}" ${PREDICT_OPTIONS:-} --json "$out/predict-gpt.json"; }
 predict-llama() { bench 330 predict llama --layers 4 --plans "${PREDICT_PLANS:-20}" --seconds "${PREDICT_SECONDS:-240}" --json "$out/predict-llama.json"; }
+budgets-gpt() { bench 330 budgets gpt --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-gpt.json"; }
+budgets-llama() { bench 330 budgets llama --layers "${BUDGET_LLAMA_LAYERS:-16}" --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-llama.json"; }
+curve() { bench 300 curve --json "$out/curve.json"; }
 one() { bench 470 one --json "$out/one.json"; }
 smoke() { timeout 60 python3 test/gpu/blocks.py "$bundle/graphs" "$runtime" --json "$out/smoke.json" --cases small-gpt,small-llama; }
 peers() { (cd test/bench/peers && timeout 120 python3 gpt2_step.py --batch 32) | tee "$out/gpt2-peer.json"; }
-declare -A shown=([communicators]=14 [smoke]=6 [verify]=36 [collectives]=24 [gpt]=40 [llama]=40 [predict-gpt]=75 [predict-llama]=60 [one]=40 [machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
+declare -A shown=([communicators]=14 [smoke]=6 [budgets-gpt]=40 [budgets-llama]=40 [curve]=8 [verify]=36 [collectives]=24 [gpt]=40 [llama]=40 [predict-gpt]=75 [predict-llama]=60 [one]=60 [machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
 
 parts=("$@")
 [ ${#parts[@]} -eq 0 ] && parts=(machine kernels timings sanitizer blocks programs peers)

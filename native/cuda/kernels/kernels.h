@@ -119,6 +119,8 @@ int gv_copy_block(gv_stream stream, const gv_block* block, const void* in, void*
 void* gv_scratch(gv_stream stream, size_t bytes);
 size_t gv_scratch_bytes(void);
 void gv_release_scratch(void);
+// Frees the outgrown blocks: where no captured graph uses them and the device is idle.
+void gv_release_outgrown_scratch(void);
 
 // --- attention through cuDNN ---------------------------------------------------------------------------------------
 // softmax(scale * Q K^T + bias, causal) V over [sequence, batch, heads, size]; heads of K and V divide those of Q.

@@ -81,6 +81,12 @@ extern "C" size_t gv_scratch_bytes(void) {
   return total;
 }
 
+extern "C" void gv_release_outgrown_scratch(void) {
+  std::lock_guard<std::mutex> lock(gv::mutex);
+  for (auto& entry : gv::outgrown) cudaFree(entry.second.memory);
+  gv::outgrown.clear();
+}
+
 extern "C" void gv_release_scratch(void) {
   std::lock_guard<std::mutex> lock(gv::mutex);
   for (auto& entry : gv::blocks) cudaFree(entry.second.memory);

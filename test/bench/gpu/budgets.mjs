@@ -92,5 +92,5 @@ if (option("json"))
     option("json"),
     JSON.stringify({ model: model.name, layers, globalBatch, hash, table, rows }),
   );
-recordErrors(`budgets-${family}`, rows, hash);
+recordErrors(`budgets-${family}-${gpus}gpu`, rows, hash);
 process.exit(rows.length > 0 ? 0 : 1);

@@ -92,13 +92,23 @@ await guarded("blocks", () => {
   }
   return rows;
 });
-// Not recorded: what timing cuBLASLt's candidates would give.
-await guarded("tuned", () => {
-  const file = path.join(state, "tuned.json");
-  one.GALVATRON_MATMUL_TUNE = "1";
+// Not recorded: what cuBLASLt's first candidates would give.
+await guarded("untuned", () => {
+  const file = path.join(state, "untuned.json");
+  one.GALVATRON_MATMUL_TUNE = "0";
   const cases = "gpt-2048,gpt-4096,llama-2048,llama-4096";
   const runtime = process.env.GALVATRON_ONNX_RUNTIME;
-  python(["test/gpu/blocks.py", graphs, runtime, "--json", file, "--cases", cases, "--no-peer", "--breakdown"]);
+  python([
+    "test/gpu/blocks.py",
+    graphs,
+    runtime,
+    "--json",
+    file,
+    "--cases",
+    cases,
+    "--no-peer",
+    "--breakdown",
+  ]);
   return parsed(file);
 });
 if (option("json")) writeFileSync(option("json"), JSON.stringify(everything, null, 1));

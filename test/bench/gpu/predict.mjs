@@ -8,6 +8,7 @@ import { describeProfiles, profiles, seconds } from "./profiles.mjs";
 
 const { uniformPlan } = dist("plan/uniform.js");
 const { drawPlan } = dist("plan/draw-plan.js");
+const { predict } = dist("cost/predict.js");
 const { verifyPlan } = dist("plan/verify-plan.js");
 
 const family = process.argv[2];
@@ -47,11 +48,22 @@ for (const options of [
     : []),
 ])
   add(uniformPlan(model, { ...base, ...options }));
-for (let i = 0; plans.size < wanted && i < 20 * wanted; i++) {
+const drawn = [];
+for (let i = 0; i < 20 * wanted; i++) {
   const plan = drawPlan(model, base, pick);
   // Samples a rank below the smallest measured are the extrapolation's business, not this one's.
-  if (plan.microBatches <= 4) add(plan);
+  if (plan.microBatches <= 4 && verifyPlan(model, plan).length === 0) drawn.push(plan);
 }
+// Half of the rest are those that the model likes best, half are as they were drawn.
+const priced = drawn
+  .map((plan) => ({
+    plan,
+    stepMs: predict(model, plan, { ...known.modelProfile, model }, known.hardware).stepMs,
+  }))
+  .sort((a, b) => a.stepMs - b.stepMs);
+const liked = plans.size + Math.max(0, Math.ceil((wanted - plans.size) / 2));
+for (const { plan } of priced) if (plans.size < liked) add(plan);
+for (const plan of drawn) add(plan);
 const { frozen, hash } = freeze(model, [...plans.values()], known);
 frozen.sort((a, b) => a.prediction.stepMs - b.prediction.stepMs);
 console.log(
@@ -76,10 +88,10 @@ if (option("json"))
     option("json"),
     JSON.stringify({ model: model.name, layers: model.layers.length, globalBatch, hash, rows, again }),
   );
-recordErrors(`predict-${family}`, rows, hash);
+recordErrors(`predict-${family}-${gpus}gpu`, rows, hash);
 if (ran.length > 1) {
   const [predicted, measured] = [ran.map((row) => row.stepMs), ran.map((row) => row.measuredMs)];
-  record(`rank-correlation-${family}`, {
+  record(`rank-correlation-${family}-${gpus}gpu`, {
     ours: spearman(predicted, measured),
     unit: "Spearman",
     plans: ran.length,
