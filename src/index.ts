@@ -16,7 +16,7 @@ export type { Figure } from "./display/figure.js";
 export type { Displayable, MimeBundle } from "./display/mime.js";
 export type { ModelOptions } from "./model/model-options.js";
 export type { LayerSample, ModelProfile } from "./model/model-profile.js";
-export type { Family, LayerKind, ModelSpec } from "./model/model-spec.js";
+export type { LayerKind, ModelSpec } from "./model/model-spec.js";
 export type {
   ChoiceControl,
   Control,

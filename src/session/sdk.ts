@@ -1,7 +1,7 @@
 import { GalvatronError } from "../base/errors.js";
 import type { Cluster } from "../cluster/cluster.js";
+import { modelSpec } from "../families/registry.js";
 import type { ModelOptions } from "../model/model-options.js";
-import { modelSpec } from "../model/model-spec-from.js";
 import { ClusterHandle } from "./cluster-handle.js";
 import { ModelHandle } from "./model-handle.js";
 import { ownMachine } from "./own-machine.js";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { collectiveCounts } from "../../src/cost/collective-counts.js";
 import { kindShape } from "../../src/cost/layer-cost.js";
-import { layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
+import { modelSpec } from "../../src/families/registry.js";
 import type { LayerGraphs, LayerStep } from "../../src/graph/layer-graphs.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../../src/model/model-profile.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
 
 const size = (shape: readonly number[]): number => shape.reduce((all, extent) => all * extent, 1);
 

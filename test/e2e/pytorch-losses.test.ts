@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec } from "../../src/families/registry.js";
 import { type UniformPlanOptions, uniformPlan } from "../../src/plan/uniform.js";
 import { compilePlan } from "../../src/runtime/compile-plan.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";

@@ -1,5 +1,5 @@
+import { modelSpec } from "../../src/families/registry.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
 
 /** A tiny model of each family, with what is odd about it: uneven vocabulary, grouped heads, padded rows. */
 export const SMALL_MODELS: readonly ModelSpec[] = [

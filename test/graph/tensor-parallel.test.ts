@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
 import type { LayerRequest } from "../../src/graph/layer-graphs.js";
 import { ONE_RANK, randomInputs, relativeDifference, simulateLayer } from "./simulate-layer.js";
 import { layerKinds, SMALL_MODELS } from "./small-models.js";
