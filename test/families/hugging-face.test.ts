@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { parseConfigJson } from "../../src/families/hugging-face-json.js";
 import { familyOf } from "../../src/families/registry.js";
 import type { TensorView } from "../../src/families/tensor-view.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
@@ -8,6 +7,7 @@ import {
   GOLDEN_NAMES,
   type Golden,
   goldenBatch,
+  goldenModel,
   goldenWeights,
   readGolden,
   unpack,
@@ -19,16 +19,6 @@ import { fileTensorsOf, parametersOf } from "./file-tensors.js";
 
 /** Gradients that are zero in exact arithmetic: the key bias moves all scores of a query alike. */
 const ZERO = /\.key\.bias$/;
-
-/** The model to compare with: as long as the stored batches are. */
-function modelOf(name: string, golden: Golden): ModelSpec {
-  const rows = (key: string): number | undefined => golden.data[0]![key]?.shape[0];
-  const sequence = rows("decoderTokens") ?? rows("tokens");
-  return parseConfigJson(JSON.stringify(golden.config), name, {
-    ...(sequence === undefined ? {} : { sequence }),
-    ...(rows("decoderTokens") === undefined ? {} : { encoderSequence: rows("tokens")! }),
-  });
-}
 
 /** The stream that Hugging Face's layer of the same number hands on, without the rows that pad it. */
 function stateAt(model: ModelSpec, trained: Trained, at: number, rows: number): Content {
@@ -63,7 +53,7 @@ function gradientsAgree(views: readonly TensorView[], golden: Golden, trained: T
 describe("with the same weights as Hugging Face's own model (test/python/make_hugging_face.py)", () => {
   it.each(GOLDEN_NAMES)("%s: forward, every gradient, and the losses of 20 AdamW steps", async (name) => {
     const golden = readGolden(name);
-    const model = modelOf(name, golden);
+    const model = goldenModel(golden, JSON.stringify(golden.config));
     const views = familyOf(model.family).huggingFace.tensors(model);
     const weights = parametersOf(views, goldenWeights(golden));
     const trained = await trainInProcess(model, golden.optimizer, {

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fillNormal } from "../../src/base/random.js";
+import { parseConfigJson } from "../../src/families/hugging-face-json.js";
+import type { ModelSpec } from "../../src/model/model-spec.js";
 import type { Content } from "./run-onnx.js";
 import { elements } from "./simulate-layer.js";
 import type { Training } from "./train-in-process.js";
@@ -93,4 +95,14 @@ function patches(golden: Golden, step: number, image: number, patch: number, cha
 /** Labels that count in a step; the loss is their mean. */
 export function countedLabels(golden: Golden): number {
   return golden.data[0]!["labels"]!.values.filter((label) => label >= 0).length;
+}
+
+/** The model of a golden's configuration, as long as the stored batches are. */
+export function goldenModel(golden: Golden, config: string): ModelSpec {
+  const rows = (key: string): number | undefined => golden.data[0]![key]?.shape[0];
+  const sequence = rows("decoderTokens") ?? rows("tokens");
+  return parseConfigJson(config, "golden", {
+    ...(sequence === undefined ? {} : { sequence }),
+    ...(rows("decoderTokens") === undefined ? {} : { encoderSequence: rows("tokens")! }),
+  });
 }

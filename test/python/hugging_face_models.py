@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from galvatron_random import normal, uniform
 
-SEED, DEVIATION, SAMPLES = 77, 0.2, 3
+SEED, DEVIATION, SAMPLES = 77, 0.2, 4
 
 # Odd sizes on purpose: vocabularies that no tensor group divides, more positions than tokens, heads wider than their share.
 CONFIGURATIONS = {
