@@ -138,25 +138,37 @@ export function positionsField(absent: number): ConfigField {
   };
 }
 
-/** Rotary positions without scaling, in the spelling of transformers 5 and in the older one. */
-export function rotaryFields(theta: number): Readonly<Record<string, ConfigField>> {
-  const isPlain = (value: JsonValue): boolean => value === null || value === "default";
-  return {
-    rope_theta: { ...number("theta", theta), write: (options) => options.theta as number },
-    rope_scaling: only(null),
-    rope_parameters: {
-      absent: undefined,
-      read: (value, field) => {
-        if (value === null) return {};
-        const { rope_type = "default", rope_theta, ...rest } = value as JsonObject;
-        const stranger = Object.keys(rest)[0];
-        if (stranger !== undefined) throw refuse(`${field}.${stranger}`, rest[stranger]!, "no such field");
-        if (!isPlain(rope_type)) throw refuse(`${field}.rope_type`, rope_type, '"default"');
-        return rope_theta === undefined ? {} : number("theta", theta).read(rope_theta, `${field}.rope_theta`);
-      },
-      write: (options) => ({ rope_type: "default", rope_theta: options.theta as number }),
-    },
+/**
+ * Rotary positions without scaling, in the spelling of transformers 5 ("rope_parameters") and in the older one.
+ *
+ * @param share of each head's width that turns, where the family leaves some of it as it is
+ */
+export function rotaryFields(theta: number, share?: number): Readonly<Record<string, ConfigField>> {
+  const base = number("theta", theta);
+  const turned = number("rotaryShare", share ?? 1);
+  const known: Readonly<Record<string, ConfigField>> = {
+    rope_type: only("default"),
+    rope_theta: base,
+    ...(share === undefined ? {} : { partial_rotary_factor: turned }),
   };
+  const parameters: ConfigField = {
+    absent: undefined,
+    read: (value, field) =>
+      Object.assign(
+        {},
+        ...Object.entries((value ?? {}) as JsonObject).map(([name, one]) => {
+          const path = `${field}.${name}`;
+          const meaning = Object.hasOwn(known, name) ? known[name]! : null;
+          if (!meaning) throw refuse(path, one, "no such field");
+          return meaning.read(one, path);
+        }),
+      ) as ModelOptions,
+    write: (options) =>
+      Object.fromEntries(Object.entries(known).map(([name, field]) => [name, field.write(options) ?? null])),
+  };
+  const older: Readonly<Record<string, ConfigField>> =
+    share === undefined ? { rope_theta: base } : { rotary_emb_base: base, rotary_pct: turned };
+  return { ...older, rope_parameters: parameters, rope_scaling: only(null) };
 }
 
 /** Classes of a classifier: as many as there are labels. */

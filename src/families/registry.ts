@@ -5,12 +5,13 @@ import { BERT } from "./bert.js";
 import type { Family } from "./family.js";
 import { GPT } from "./gpt.js";
 import { LLAMA } from "./llama.js";
+import { NEOX } from "./neox.js";
 import { SWIN } from "./swin.js";
 import { T5 } from "./t5.js";
 import { VIT } from "./vit.js";
 
 /** Every family that can be trained. */
-export const FAMILIES: readonly Family[] = [GPT, LLAMA, BERT, T5, VIT, SWIN];
+export const FAMILIES: readonly Family[] = [GPT, LLAMA, BERT, T5, VIT, SWIN, NEOX];
 
 /** @throws GalvatronError `MODEL_UNKNOWN` for a family that is not there, as a plan file of elsewhere may name one */
 export function familyOf(name: string): Family {

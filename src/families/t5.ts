@@ -364,7 +364,8 @@ export const T5: Family = {
       // The published layers scale what a tied head reads, and nothing else.
       tie_word_embeddings: truth("tied", true),
       scale_decoder_outputs: { ...truth("tied", true), absent: undefined },
-      initializer_factor: only(1),
+      // A strict reader takes no whole number for it, and 1.0 is its default.
+      initializer_factor: { ...only(1), write: () => undefined },
       is_encoder_decoder: only(true),
       is_decoder: only(false),
       ...ignored("dropout_rate", "dense_act_fn", "is_gated_act", "n_positions", "max_length", "num_beams"),

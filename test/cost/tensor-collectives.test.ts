@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { collectiveCounts } from "../../src/cost/collective-counts.js";
 import { kindShape } from "../../src/cost/layer-cost.js";
 import { layerGraphs } from "../../src/families/layer-graphs.js";
-import { modelSpec } from "../../src/families/registry.js";
+import { FAMILIES, modelSpec } from "../../src/families/registry.js";
 import type { LayerGraphs, LayerStep } from "../../src/graph/layer-graphs.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../../src/model/model-profile.js";
 
@@ -27,7 +27,7 @@ const without0 = (counts: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
 
 describe("collectiveCounts", () => {
-  it.each(["gpt", "llama", "bert", "t5", "vit", "swin"])("is what the graphs of %s do", (family) => {
+  it.each(FAMILIES.map(({ name }) => name))("is what the graphs of %s do", (family) => {
     const model = modelSpec(
       family,
       family === "vit" || family === "swin" ? {} : { layers: 2, hidden: 64, heads: 8, sequence: 64 },

@@ -37,7 +37,17 @@ export interface Golden {
   readonly data: readonly Readonly<Record<string, Listed>>[];
 }
 
-export const GOLDEN_NAMES = ["bert", "gpt2", "llama", "qwen2", "t5", "t5-gated", "vit", "swin"] as const;
+export const GOLDEN_NAMES = [
+  "bert",
+  "gpt2",
+  "llama",
+  "qwen2",
+  "t5",
+  "t5-gated",
+  "vit",
+  "swin",
+  "gpt_neox",
+] as const;
 
 export function readGolden(name: string): Golden {
   return JSON.parse(readFileSync(join(__dirname, `../golden/hugging-face/${name}.json`), "utf8")) as Golden;

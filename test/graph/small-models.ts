@@ -15,6 +15,16 @@ export const SMALL_MODELS: readonly ModelSpec[] = [
     vocabulary: 11,
     queryKeyValueBias: true,
   }),
+  modelSpec("neox", {
+    layers: 2,
+    hidden: 32,
+    heads: 4,
+    feedForward: 24,
+    sequence: 8,
+    vocabulary: 11,
+    rotaryShare: 0.5,
+    activation: "gelu-tanh",
+  }),
   modelSpec("bert", {
     layers: 2,
     hidden: 16,

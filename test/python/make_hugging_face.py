@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 import tempfile
 
 import torch
@@ -99,7 +100,7 @@ def answers(name):
 def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    for name in models.CLASSES:
+    for name in sys.argv[1:] or models.CLASSES:
         write(name, answers(name))
 
 
