@@ -16,7 +16,7 @@ export type { Figure } from "./display/figure.js";
 export type { Displayable, MimeBundle } from "./display/mime.js";
 export type { ModelOptions } from "./model/model-options.js";
 export type { LayerSample, ModelProfile } from "./model/model-profile.js";
-export type { Family, LayerKind, ModelSpec } from "./model/model-spec.js";
+export type { LayerKind, ModelSpec } from "./model/model-spec.js";
 export type {
   ChoiceControl,
   Control,
@@ -54,6 +54,7 @@ export type { ModelHandle, SearchOptions } from "./session/model-handle.js";
 export type { PlanHandle } from "./session/plan-handle.js";
 export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
-export { type ClusterOptions, cluster, model } from "./session/sdk.js";
+export { type ClusterOptions, cluster, type ModelSource, model } from "./session/sdk.js";
 export type { Picture } from "./session/show.js";
 export type { CheckpointOptions, TrainOptions } from "./session/training-job.js";
+export type { ExportSource, WeightsOptions } from "./session/weights.js";

@@ -13,6 +13,7 @@ const ROOMS = [
   "search",
   "ancestor",
   "graph",
+  "families",
   "program",
   "device",
   "runtime",
@@ -31,6 +32,7 @@ const PURE = [
   "search",
   "ancestor",
   "graph",
+  "families",
   "program",
   "display",
 ];

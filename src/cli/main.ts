@@ -20,6 +20,10 @@ const COMMANDS: Readonly<Record<string, { readonly help: string; readonly load: 
     help: "train --plan plan.json --data 'docs/**' --steps 200",
     load: async () => (await import("./train.js")).trainCommand,
   },
+  export: {
+    help: "export --plan plan.json --checkpoint DIR --output DIR: a checkpoint as a Hugging Face model",
+    load: async () => (await import("./export.js")).exportCommand,
+  },
   show: {
     help: "show profile | plan | program FILE",
     load: async () => (await import("./show.js")).showCommand,

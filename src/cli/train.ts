@@ -11,6 +11,7 @@ import { readPlanFile } from "./plan-file.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
 
 /** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan.
+ * `--weights DIR` starts from Hugging Face weights, `--export DIR` writes such in the end.
  * `--checkpoint DIR --every 50 --keep 3` saves on the way, `--resume DIR` goes on from what was saved. */
 export const trainCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
@@ -28,6 +29,8 @@ export const trainCommand: Command = async (args, terminal) => {
       "every",
       "keep",
       "resume",
+      "weights",
+      "export",
     ],
     switches: ["json", "quiet", "synthetic"],
   });
@@ -39,6 +42,10 @@ export const trainCommand: Command = async (args, terminal) => {
   const seed = wholeFlag(flags, "seed");
   const checkpoint = checkpointOf(flags, terminal);
   const resume = textFlag(flags, "resume");
+  const [weights, exported] = ["weights", "export"].map((name) => {
+    const folder = textFlag(flags, name);
+    return folder === undefined ? undefined : resolve(terminal.folder, folder);
+  });
   const run = plan.train({
     data,
     steps,
@@ -46,6 +53,8 @@ export const trainCommand: Command = async (args, terminal) => {
     ...(learningRate !== undefined && { learningRate }),
     ...(checkpoint && { checkpoint }),
     ...(resume !== undefined && { resume: resolve(terminal.folder, resume) }),
+    ...(weights !== undefined && { weights }),
+    ...(exported !== undefined && { export: exported }),
   });
   terminal.onInterrupt(() => run.stop({ checkpoint: checkpoint !== undefined }));
   const bar = session.reporter.progress("Training");

@@ -1,20 +1,18 @@
 import { resolve } from "node:path";
-import { GalvatronError } from "../base/errors.js";
-import type { Family, ModelSpec } from "../model/model-spec.js";
+import { smallModel } from "../families/registry.js";
+import type { ModelSpec } from "../model/model-spec.js";
 import { describePlan } from "../plan/describe-plan.js";
 import { drawPlan } from "../plan/draw-plan.js";
 import type { Plan } from "../plan/plan.js";
 import { openHostPool } from "../runtime/coordinator/host-pool.js";
 import { hashNumbers } from "../runtime/data/sample-order.js";
 import { coverageOf } from "../runtime/verify/coverage.js";
-import { smallModel } from "../runtime/verify/small-models.js";
 import { verifyPlans } from "../runtime/verify/verify-plans.js";
 import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
 import { sessionOf } from "./model-flags.js";
 import { readPlanFile } from "./plan-file.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
 
-const FAMILIES: readonly Family[] = ["gpt", "llama", "bert", "t5", "vit", "swin"];
 const GLOBAL_BATCH = 8;
 /** Largest difference in float32 that rounding explains. */
 const TOLERANCE = 1e-5;
@@ -77,16 +75,8 @@ function plansOf(
     const { model, plan } = readPlanFile(resolve(terminal.folder, file));
     return { model, plans: [plan] };
   }
-  const name = neededFlag(flags, "model", "gpt");
-  const family = FAMILIES.find((known) => known === name);
-  if (!family)
-    throw new GalvatronError(
-      "MODEL_UNKNOWN",
-      `No family is called "${name}"; known: ${FAMILIES.join(", ")}.`,
-      { name },
-    );
   const ranks = wholeFlag(flags, "ranks") ?? 4;
-  const model = smallModel(family);
+  const model = smallModel(neededFlag(flags, "model", "gpt"));
   let drawn = 0;
   const pick = (count: number): number => hashNumbers(seed, drawn++) % count;
   const count = wholeFlag(flags, "plans") ?? 10;

@@ -68,6 +68,8 @@ export function collectiveCounts(model: ModelSpec, kind: string, split: TensorSp
     if (kind.startsWith("merge")) return { ...NONE, forwardGathers: 1, backwardScatters: 1 };
     return weights ? regions(4) : attentions(2);
   }
+  // Attention and feed-forward side by side get one gradient, gathered once.
+  if (weights && model.options.parallel === true) return { ...regions(2), backwardGathers: 1 };
   return weights ? regions(2) : attentions(1);
 }
 

@@ -4,7 +4,7 @@ import type { ModelSpec } from "../model/model-spec.js";
 import { cutPass, type Pass, savedFor } from "./cut.js";
 import { differentiate, type Seed } from "./differentiate.js";
 import type { NamedValue } from "./emit-onnx.js";
-import { FAMILY_LAYERS } from "./families/family-layers.js";
+import type { FamilyLayers } from "./family-layers.js";
 import type { Value } from "./ir.js";
 import type { LayerGraphs, LayerRequest, LayerValue } from "./layer-graphs.js";
 import { LayerScope } from "./layer-scope.js";
@@ -27,7 +27,8 @@ export function gradientName(name: string): string {
  *
  * @throws GalvatronError `PLAN_INVALID` when heads, widths, vocabulary or sequence do not divide over the tensor group
  */
-export function layerGraphs(
+export function buildLayerGraphs(
+  layers: FamilyLayers,
   model: ModelSpec,
   request: LayerRequest,
   options: LayerGraphsOptions = {},
@@ -35,12 +36,11 @@ export function layerGraphs(
   const dtype = options.dtype ?? request.precision;
   const customOps = options.customOps ?? false;
   const scope = new LayerScope(request, dtype, customOps === true);
-  writeLayer(scope, model);
+  writeLayer(scope, layers, model);
   return cutLayer(scope, { customOps });
 }
 
-function writeLayer(scope: LayerScope, model: ModelSpec): void {
-  const layers = FAMILY_LAYERS[model.family];
+function writeLayer(scope: LayerScope, layers: FamilyLayers, model: ModelSpec): void {
   const { kind } = scope.request;
   const spec = model.kinds[kind];
   if (kind === EMBEDDING_KIND) layers.embedding(scope, model);

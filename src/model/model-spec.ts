@@ -1,6 +1,3 @@
-/** The model families that can be trained. Each is one file in `model/families` and one in `graph/families`. */
-export type Family = "gpt" | "llama" | "bert" | "t5" | "vit" | "swin";
-
 /**
  * A kind of layer: layers of one kind share their graphs. Widths are those of the whole layer, not of a rank's share.
  */
@@ -26,7 +23,8 @@ export interface LayerKind {
  * Layers are listed in the order in which activations pass them; embedding and head stand beside.
  */
 export interface ModelSpec {
-  readonly family: Family;
+  /** One of `families/registry.ts`. */
+  readonly family: string;
   /** For people: "gpt2-small", or "gpt" for one made from a configuration. */
   readonly name: string;
   /** Tokens of the (decoder's) sequence, or patches of the image. */

@@ -1,6 +1,6 @@
 import type { OnProgress } from "../base/progress.js";
 import { DTYPE_BYTES } from "../base/units.js";
-import { layerGraphs } from "../graph/build-layer-graphs.js";
+import { layerGraphs } from "../families/layer-graphs.js";
 import type { LayerGraphs } from "../graph/layer-graphs.js";
 import { EMBEDDING_KIND, HEAD_KIND, type LayerSample, type ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";

@@ -1,6 +1,6 @@
 import { GalvatronError } from "../base/errors.js";
 import type { Cluster } from "../cluster/cluster.js";
-import { layerGraphs } from "../graph/build-layer-graphs.js";
+import { layerGraphs } from "../families/layer-graphs.js";
 import type { LayerGraphs, LayerRequest } from "../graph/layer-graphs.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";

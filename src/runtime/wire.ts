@@ -6,6 +6,7 @@ import type { CheckpointFile } from "./checkpoint/manifest-json.js";
 import type { ShardJob, WrittenShard } from "./checkpoint/write-shard.js";
 import type { Dataset } from "./data/dataset.js";
 import type { Optimizer } from "./optimizer.js";
+import type { PlacedView, WeightsJob } from "./weights/weight-states.js";
 
 /**
  * Messages between the coordinator and the process of one rank, over Node's IPC channel in structured-clone form
@@ -38,6 +39,8 @@ export type ToWorker =
       readonly seed: number | null;
       /** Where the states come from instead of the seed. */
       readonly restore: Restore | null;
+      /** Where the parameters come from instead of the seed, with fresh moments. */
+      readonly weights: readonly PlacedView[] | null;
       readonly feed: Feed | null;
       /** Number of the next step. */
       readonly firstStep: number;
@@ -53,6 +56,8 @@ export type ToWorker =
   /** Copies this rank's part of a checkpoint between two steps and goes on; "finishSave" tells when it is written. */
   | { readonly kind: "save"; readonly id: number; readonly shard: ShardJob }
   | { readonly kind: "finishSave"; readonly id: number }
+  /** Writes this rank's part of exported weights between two steps. */
+  | { readonly kind: "writeWeights"; readonly id: number; readonly job: WeightsJob }
   | { readonly kind: "describe"; readonly id: number }
   /** Let the step in flight fail and stop. */
   | { readonly kind: "abort"; readonly reason: string }
@@ -125,6 +130,7 @@ const toWorker = z.discriminatedUnion("kind", [
     graphs: z.record(z.string(), bytes),
     seed: z.int().nullable(),
     restore: z.strictObject({ checkpoint: z.string(), verify: z.array(z.string()) }).nullable(),
+    weights: z.array(z.custom<PlacedView>(isObject)).nullable(),
     feed: z.custom<Feed>(isObject).nullable(),
     firstStep: z.int(),
   }),
@@ -137,6 +143,7 @@ const toWorker = z.discriminatedUnion("kind", [
   }),
   z.strictObject({ kind: z.literal("save"), id, shard: z.custom<ShardJob>(isObject) }),
   z.strictObject({ kind: z.literal("finishSave"), id }),
+  z.strictObject({ kind: z.literal("writeWeights"), id, job: z.custom<WeightsJob>(isObject) }),
   z.strictObject({ kind: z.literal("describe"), id }),
   z.strictObject({ kind: z.literal("abort"), reason: z.string() }),
   z.strictObject({ kind: z.literal("close"), id }),

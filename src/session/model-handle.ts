@@ -5,7 +5,7 @@ import type { MimeBundle } from "../display/mime.js";
 import { modelProfileFigure } from "../display/model-figure.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
-import { parameterCount } from "../model/model-spec-from.js";
+import { parameterCount } from "../model/parameter-count.js";
 import type { Plan, Precision } from "../plan/plan.js";
 import { modelTable } from "../profiler/model-table.js";
 import type { Machine } from "../runtime/machine.js";

@@ -26,6 +26,7 @@ import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
 import { type TrainOptions, trainingJob } from "./training-job.js";
+import { type ExportSource, exportJob, exportStates, type WeightsOptions } from "./weights.js";
 
 /** A plan with its prediction: explain it, look at it, train under it. */
 export class PlanHandle extends Shown {
@@ -130,6 +131,18 @@ export class PlanHandle extends Shown {
         onStep,
       ),
     );
+  }
+
+  /**
+   * Writes weights for Hugging Face: `config.json` and safetensors under its names and shapes, which
+   * `from_pretrained` reads. What is written comes from a checkpoint of any plan, from other weights or from a seed;
+   * `train({ export })` writes what a run has learned. The ranks of this plan write a part each.
+   *
+   * @throws GalvatronError FILE_UNREADABLE, FILE_UNWRITABLE, CHECKPOINT_INVALID, ARGUMENT_INVALID
+   */
+  async export(to: string | WeightsOptions, from: ExportSource = {}): Promise<void> {
+    const pool = machinePoolOptions(this.found.machine.machine, this.data.ranks);
+    await exportStates(this.session, this.found.lowered, pool, from, exportJob(this.session, to, this.model));
   }
 
   /**

@@ -16,6 +16,7 @@ import { REDRAW_MS } from "./reporter.js";
 import { type RunReport, runReport } from "./run-report.js";
 import { runTable } from "./run-table.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
+import type { WeightsOptions } from "./weights.js";
 
 /** Starts the training of a run; called once. */
 export type StartTraining = (
@@ -102,6 +103,23 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
         'This run has no folder for checkpoints. Train with { checkpoint: { folder: "…" } } to save when it stops.',
       );
     this.training.stop(options.checkpoint);
+  }
+
+  /**
+   * Writes the weights of the newest checkpoint for Hugging Face, when the run has ended. `train({ export })` needs no
+   * checkpoint.
+   *
+   * @throws GalvatronError ARGUMENT_INVALID when the run saved no checkpoint, FILE_UNWRITABLE
+   */
+  async export(to: string | WeightsOptions): Promise<void> {
+    await this.done;
+    const newest = this.checkpoints.at(-1);
+    if (!newest)
+      throw new GalvatronError(
+        "ARGUMENT_INVALID",
+        'The workers of this run are gone, and it saved no checkpoint. Train with { export: "folder" }, or with { checkpoint: … }.',
+      );
+    await this.plan.export(to, { checkpoint: newest.path });
   }
 
   /** Starts no further step until {@link resume}. */

@@ -1,4 +1,3 @@
-import { isAbsolute, join } from "node:path";
 import { GalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
 import {
@@ -15,6 +14,7 @@ import { type Optimizer, type OptimizerOptions, optimizerFrom } from "../runtime
 import type { FoundPlan } from "./find-plan.js";
 import { noteCheckpoint, noteTraining } from "./notes.js";
 import type { Session } from "./session.js";
+import { exportJob, inFolder, type WeightsOptions, weightsFrom } from "./weights.js";
 
 /** Where and when a run saves what it has learned. */
 export interface CheckpointOptions {
@@ -43,6 +43,10 @@ export interface TrainOptions extends OptimizerOptions {
    * optimizer are its own unless they are given.
    */
   readonly resume?: string;
+  /** Folder of Hugging Face weights (safetensors) of this model to start from, instead of the seed's parameters. */
+  readonly weights?: string;
+  /** Writes the weights for Hugging Face when the run has ended: a folder, or a folder and how. */
+  readonly export?: string | WeightsOptions;
 }
 
 /** Memory that a rank may always take for copies of its states. */
@@ -54,13 +58,17 @@ const LEAST_COPY_BYTES = 16 * BYTES_PER_MB;
  * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID
  */
 export function trainingJob(found: FoundPlan, options: TrainOptions, session: Session): TrainJob {
-  const { steps, data, checkpoint, resume } = options;
+  const { steps, data, checkpoint, resume, weights } = options;
   const { plan } = found.report;
   const { model } = found;
   requireWhole("steps", steps, 1);
   if (options.seed !== undefined) requireWhole("seed", options.seed, 0);
-  const inFolder = (path: string): string => (isAbsolute(path) ? path : join(session.folder, path));
-  const path = resume === undefined ? null : findCheckpoint(inFolder(resume));
+  if (resume !== undefined && weights !== undefined)
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      "A resumed run has the weights of its checkpoint: give resume or weights, not both.",
+    );
+  const path = resume === undefined ? null : findCheckpoint(inFolder(session, resume));
   const resumed = path === null ? null : readManifest(path);
   if (path !== null && resumed) requireContinuation(path, resumed, found, options);
   const seed = options.seed ?? resumed?.seed ?? 0;
@@ -78,7 +86,7 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   if (checkpoint) {
     if (checkpoint.every !== undefined) requireWhole("checkpoint.every", checkpoint.every, 1);
     if (checkpoint.keep !== undefined) requireWhole("checkpoint.keep", checkpoint.keep, 1);
-    openCheckpointFolder(inFolder(checkpoint.folder), path);
+    openCheckpointFolder(inFolder(session, checkpoint.folder), path);
   }
   noteTraining(model, plan, dataset, seed, session.folder);
   if (path !== null && resumed) noteCheckpoint(path, resumed);
@@ -90,9 +98,11 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
     tokensPerStep: plan.globalBatch * model.sequence,
     firstStep: resumed?.step ?? 0,
     ...(path !== null && resumed && { restore: { path, files: resumed.files } }),
+    ...(weights !== undefined && { weights: weightsFrom(session, weights, model) }),
+    ...(options.export !== undefined && { exports: exportJob(session, options.export, model) }),
     ...(checkpoint && {
       checkpoints: {
-        folder: inFolder(checkpoint.folder),
+        folder: inFolder(session, checkpoint.folder),
         every: checkpoint.every ?? null,
         keep: checkpoint.keep ?? null,
         copyBytes: copyBytes(found),

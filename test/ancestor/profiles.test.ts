@@ -8,7 +8,7 @@ import { modelProfileOf } from "../../src/ancestor/model-profile-of.js";
 import { BYTES_PER_GB } from "../../src/base/units.js";
 import type { Cluster } from "../../src/cluster/cluster.js";
 import { predict } from "../../src/cost/predict.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec } from "../../src/families/registry.js";
 import type { Plan } from "../../src/plan/plan.js";
 import { hasOracle, type Loose, oracleCases, oracleJson, readInput } from "./oracle.js";
 

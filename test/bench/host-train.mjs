@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 process.chdir(root);
 const require = createRequire(join(root, "dist/src/index.js"));
-const { modelSpec } = require("./model/model-spec-from.js");
+const { modelSpec } = require("./families/registry.js");
 const { uniformPlan } = require("./plan/uniform.js");
 const { compilePlan } = require("./runtime/compile-plan.js");
 const { hostPoolOptions } = require("./runtime/coordinator/host-pool.js");

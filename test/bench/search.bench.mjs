@@ -14,7 +14,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const require = createRequire(join(root, "dist/src/index.js"));
 const { presetHardware } = require("./cluster/presets.js");
 const { analyticProfile } = require("./model/analytic-profile.js");
-const { modelSpec } = require("./model/model-spec-from.js");
+const { modelSpec } = require("./families/registry.js");
 const { strategyText } = require("./plan/strategy-text.js");
 const { search } = require("./search/search.js");
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { collectiveCounts } from "../../src/cost/collective-counts.js";
 import { kindShape } from "../../src/cost/layer-cost.js";
-import { layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
+import { FAMILIES, modelSpec } from "../../src/families/registry.js";
 import type { LayerGraphs, LayerStep } from "../../src/graph/layer-graphs.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../../src/model/model-profile.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
 
 const size = (shape: readonly number[]): number => shape.reduce((all, extent) => all * extent, 1);
 
@@ -27,7 +27,7 @@ const without0 = (counts: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
 
 describe("collectiveCounts", () => {
-  it.each(["gpt", "llama", "bert", "t5", "vit", "swin"])("is what the graphs of %s do", (family) => {
+  it.each(FAMILIES.map(({ name }) => name))("is what the graphs of %s do", (family) => {
     const model = modelSpec(
       family,
       family === "vit" || family === "swin" ? {} : { layers: 2, hidden: 64, heads: 8, sequence: 64 },

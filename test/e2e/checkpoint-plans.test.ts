@@ -2,15 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Family } from "../../src/model/model-spec.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec, smallModel } from "../../src/families/registry.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
 import type { Plan } from "../../src/plan/plan.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
-import { smallModel } from "../../src/runtime/verify/small-models.js";
 import { BATCH, differing, trainee, wholeStates } from "../support/checkpoints.js";
 import { picker } from "../support/pick.js";
 
@@ -22,7 +20,7 @@ const STEPS_AFTER = 3;
 const BOUNDS = { float32: 1e-5, bfloat16: 1e-2 };
 
 const models = [
-  ...(["gpt", "llama", "bert", "t5", "vit", "swin"] as Family[]).map(smallModel),
+  ...(["gpt", "llama", "bert", "t5", "vit", "swin"]).map(smallModel),
   {
     ...modelSpec("gpt", { layers: 4, hidden: 32, heads: 4, sequence: 16, tied: true, vocabulary: 61 }),
     name: "tied gpt",

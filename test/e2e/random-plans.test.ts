@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec } from "../../src/families/registry.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
 import type { Plan } from "../../src/plan/plan.js";

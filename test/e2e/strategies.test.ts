@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec } from "../../src/families/registry.js";
 import type { Plan } from "../../src/plan/plan.js";
 import { type UniformPlanOptions, uniformPlan } from "../../src/plan/uniform.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";

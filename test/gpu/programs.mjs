@@ -16,7 +16,7 @@ const option = (name, otherwise) => {
   return at < 0 ? otherwise : process.argv[at + 1];
 };
 const { layerGraphs } = dist("graph/build-layer-graphs.js");
-const { modelSpec } = dist("model/model-spec-from.js");
+const { modelSpec } = dist("families/registry.js");
 const { uniformPlan } = dist("plan/uniform.js");
 const { drawPlan } = dist("plan/draw-plan.js");
 const { describePlan } = dist("plan/describe-plan.js");

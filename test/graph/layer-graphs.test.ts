@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
 import type { LayerRequest } from "../../src/graph/layer-graphs.js";
 import { verifyLayerGraphs } from "../../src/graph/verify-graph.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";

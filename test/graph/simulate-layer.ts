@@ -1,5 +1,6 @@
 import { fillNormal } from "../../src/base/random.js";
-import { gradientName, type LayerGraphsOptions, layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
+import { gradientName, type LayerGraphsOptions } from "../../src/graph/build-layer-graphs.js";
 import type { LayerGraphs, LayerRequest, ParameterDeclaration } from "../../src/graph/layer-graphs.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import type { Strategy } from "../../src/plan/strategy.js";

@@ -1,5 +1,5 @@
+import { modelSpec } from "../../src/families/registry.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
 
 /** A tiny model of each family, with what is odd about it: uneven vocabulary, grouped heads, padded rows. */
 export const SMALL_MODELS: readonly ModelSpec[] = [
@@ -14,6 +14,16 @@ export const SMALL_MODELS: readonly ModelSpec[] = [
     sequence: 8,
     vocabulary: 11,
     queryKeyValueBias: true,
+  }),
+  modelSpec("neox", {
+    layers: 2,
+    hidden: 32,
+    heads: 4,
+    feedForward: 24,
+    sequence: 8,
+    vocabulary: 11,
+    rotaryShare: 0.5,
+    activation: "gelu-tanh",
   }),
   modelSpec("bert", {
     layers: 2,

@@ -1,13 +1,12 @@
-import { fillNormal } from "../../src/base/random.js";
-import { gradientName, layerGraphs } from "../../src/graph/build-layer-graphs.js";
-import type { Init, LayerGraphs } from "../../src/graph/layer-graphs.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
+import { gradientName } from "../../src/graph/build-layer-graphs.js";
+import type { LayerGraphs } from "../../src/graph/layer-graphs.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import { type RankState, runSteps } from "./layer-interpreter.js";
 import type { Content } from "./run-onnx.js";
 import { elements, ONE_RANK } from "./simulate-layer.js";
 
 export interface Training {
-  readonly seed: number;
   readonly learningRate: number;
   readonly beta1: number;
   readonly beta2: number;
@@ -21,8 +20,25 @@ export interface TrainingData {
   readonly lossTokens: number;
   /** For each step, loader data by name. */
   readonly steps: readonly Readonly<Record<string, Content>>[];
-  /** Instead of the model's own initial standard deviations. */
-  readonly standardDeviation?: number;
+  /** Whole parameters by name, as they are before the first step. */
+  readonly weights: ReadonlyMap<string, Float32Array>;
+}
+
+/** What one forward and backward pass leaves. */
+interface Pass {
+  readonly loss: number;
+  /** Values of each layer, embedding and head counted, by their names in it. */
+  readonly states: readonly RankState[];
+}
+
+export interface Trained {
+  readonly losses: readonly number[];
+  readonly norms: readonly number[];
+  /** Of the first step: outputs of each layer but the head, in their order, and gradients of whole parameters by name. */
+  readonly first: {
+    readonly outputs: readonly ReadonlyMap<string, Content>[];
+    readonly gradients: ReadonlyMap<string, Float64Array>;
+  };
 }
 
 interface Parameter {
@@ -37,19 +53,6 @@ interface Parameter {
 interface Layer {
   readonly prefix: string;
   readonly graphs: LayerGraphs;
-}
-
-function initial(
-  init: Init,
-  seed: number,
-  name: string,
-  count: number,
-  standardDeviation?: number,
-): Float32Array {
-  if (init.kind === "normal") {
-    return fillNormal(seed, name, 0, count, standardDeviation ?? init.standardDeviation);
-  }
-  return new Float32Array(count).fill(init.kind === "ones" ? 1 : 0);
 }
 
 /** Name of a layer's parameter in the whole model; a tied one bears the embedding's. */
@@ -78,12 +81,12 @@ function update(parameters: Iterable<Parameter>, training: Training, step: numbe
   return norm;
 }
 
-/** Trains on one rank through the graphs of the product, step by step. @returns losses and gradient norms */
+/** Trains on one rank through the graphs of the product, step by step. */
 export async function trainInProcess(
   model: ModelSpec,
   training: Training,
   data: TrainingData,
-): Promise<{ readonly losses: readonly number[]; readonly norms: readonly number[] }> {
+): Promise<Trained> {
   const make = (kind: string): LayerGraphs =>
     layerGraphs(model, {
       kind,
@@ -100,10 +103,11 @@ export async function trainInProcess(
   ];
   const parameters = new Map<string, Parameter>();
   for (const layer of layers) {
-    for (const { name, fullShape, init, decay, tiedTo } of layer.graphs.parameters) {
+    for (const { name, fullShape, decay, tiedTo } of layer.graphs.parameters) {
       if (tiedTo !== undefined) continue;
       const count = elements(fullShape);
-      const values = initial(init, training.seed, fullName(layer, name), count, data.standardDeviation);
+      const values = Float32Array.from(data.weights.get(fullName(layer, name)) ?? []);
+      if (values.length !== count) throw new Error(`no ${count} elements for ${fullName(layer, name)}`);
       parameters.set(fullName(layer, name), {
         content: { dtype: "float32", shape: fullShape, data: values },
         data: values,
@@ -116,26 +120,28 @@ export async function trainInProcess(
   }
   const losses: number[] = [];
   const norms: number[] = [];
+  let first: Trained["first"] = { outputs: [], gradients: new Map() };
   for (const [index, batch] of data.steps.entries()) {
     for (const { gradient } of parameters.values()) gradient.fill(0);
-    losses.push(await forwardBackward(layers, parameters, batch));
+    const { loss, states } = await forwardBackward(layers, parameters, batch);
+    if (index === 0) {
+      const gradients = [...parameters].map(([name, { gradient }]) => [name, gradient.slice()] as const);
+      const outputs = layers
+        .slice(0, -1)
+        .map(({ graphs }, at) => new Map(graphs.borderOutputs.map((name) => [name, states[at]!.get(name)!])));
+      first = { outputs, gradients: new Map(gradients) };
+    }
+    losses.push(loss);
     norms.push(update(parameters.values(), training, index + 1));
   }
-  return { losses, norms };
-}
-
-/** `[sample][position]`, from a first position on, to sequence-first `[S, b]`. */
-export function sequenceFirst(batch: readonly (readonly number[])[], first: number): Content {
-  const sequence = batch[0]!.length - 1;
-  const data = Array.from({ length: sequence }, (_, s) => batch.map((sample) => sample[s + first]!)).flat();
-  return { dtype: "int64", shape: [sequence, batch.length], data };
+  return { losses, norms, first };
 }
 
 async function forwardBackward(
   layers: readonly Layer[],
   parameters: ReadonlyMap<string, Parameter>,
   batch: Readonly<Record<string, Content>>,
-): Promise<number> {
+): Promise<Pass> {
   const states = layers.map((layer): RankState => {
     const state: RankState = new Map(Object.entries(batch));
     for (const { name } of layer.graphs.parameters) {
@@ -162,5 +168,5 @@ async function forwardBackward(
       for (let e = 0; e < gradient.length; e++) gradient[e]! += share[e]!;
     }
   }
-  return states[layers.length - 1]!.get("loss")!.data[0]!;
+  return { loss: states[layers.length - 1]!.get("loss")!.data[0]!, states };
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
+import { modelSpec } from "../../src/families/registry.js";
 import { GraphBuilder } from "../../src/graph/graph-builder.js";
 import { verifyGraph, verifyLayerGraphs } from "../../src/graph/verify-graph.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
 import { ONE_RANK } from "./simulate-layer.js";
 
 const model = modelSpec("gpt", { layers: 2, hidden: 16, heads: 4, sequence: 8, vocabulary: 11 });

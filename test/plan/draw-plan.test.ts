@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec } from "../../src/families/registry.js";
 import { allStrategies, drawPlan } from "../../src/plan/draw-plan.js";
 import { verifyPlan } from "../../src/plan/verify-plan.js";
 

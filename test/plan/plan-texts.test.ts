@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec } from "../../src/families/registry.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { allStrategies } from "../../src/plan/draw-plan.js";
 import { strategyText } from "../../src/plan/strategy-text.js";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec } from "../../src/families/registry.js";
 import type { Plan } from "../../src/plan/plan.js";
 import type { Strategy } from "../../src/plan/strategy.js";
 import { canonicalStrategy, uniformPlan } from "../../src/plan/uniform.js";

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Family } from "../../src/model/model-spec.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec, smallModel } from "../../src/families/registry.js";
 import { matmulGraph } from "../../src/profiler/matmul-graph.js";
 import { groupDivisions, groupOf } from "../../src/profiler/measure-collectives.js";
 import { profileHardware } from "../../src/profiler/profile-hardware.js";
@@ -8,7 +7,6 @@ import { profileModel } from "../../src/profiler/profile-model.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
 import { hostMachine } from "../../src/runtime/machine.js";
-import { smallModel } from "../../src/runtime/verify/small-models.js";
 
 let pool: WorkerPool;
 beforeAll(async () => {
@@ -97,7 +95,7 @@ describe("model profile", () => {
     expect(half.activationBytes).toBeLessThan(0.75 * whole.activationBytes);
   });
 
-  it.each<Family>(["llama", "bert", "t5", "vit", "swin"])("measures every kind of %s", async (family) => {
+  it.each(["llama", "bert", "t5", "vit", "swin"])("measures every kind of %s", async (family) => {
     const model = smallModel(family);
     const profile = await profileModel(pool, model, "host", () => {}, {
       warmup: 1,

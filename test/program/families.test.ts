@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { modelSpec } from "../../src/model/model-spec-from.js";
+import { modelSpec } from "../../src/families/registry.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
 import { verifyProgram } from "../../src/program/verify-program.js";

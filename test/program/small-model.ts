@@ -1,7 +1,7 @@
-import { layerGraphs } from "../../src/graph/build-layer-graphs.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
+import { modelSpec } from "../../src/families/registry.js";
 import type { LayerGraphs, LayerRequest } from "../../src/graph/layer-graphs.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
 import type { Plan } from "../../src/plan/plan.js";
 import { type LoweredPlan, type LowerOptions, lowerPlan } from "../../src/program/lower-plan.js";
 

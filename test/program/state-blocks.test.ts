@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Family } from "../../src/model/model-spec.js";
+import { FAMILIES, smallModel } from "../../src/families/registry.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
 import { product } from "../../src/program/flat-layout.js";
@@ -16,7 +16,6 @@ import {
   writtenBlocks,
 } from "../../src/program/state-blocks.js";
 import { compilePlan } from "../../src/runtime/compile-plan.js";
-import { smallModel } from "../../src/runtime/verify/small-models.js";
 
 function picker(seed: number): (count: number) => number {
   let state = seed;
@@ -58,7 +57,7 @@ function elementOf(slice: ParameterSlice, k: number): number {
   return element;
 }
 
-describe.each(["gpt", "llama", "t5", "vit", "swin", "bert"] as Family[])("random plans of %s", (family) => {
+describe.each(FAMILIES.map(({ name }) => name))("random plans of %s", (family) => {
   const model = smallModel(family);
   const plans = [2, 4, 8].map((ranks) =>
     drawPlan(

@@ -2,7 +2,7 @@
 // with one rank's weights as plain numbers beside it.
 const { writeFileSync } = require("node:fs");
 const { join } = require("node:path");
-const { modelSpec } = require("../../dist/src/model/model-spec-from.js");
+const { modelSpec } = require("../../dist/src/families/registry.js");
 const { uniformPlan } = require("../../dist/src/plan/uniform.js");
 const { readManifest } = require("../../dist/src/runtime/checkpoint/checkpoint-folder.js");
 const { compilePlan } = require("../../dist/src/runtime/compile-plan.js");

@@ -3,7 +3,7 @@ const { writeFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { writeHardwareTable } = require("../../dist/src/profiler/hardware-table.js");
 const { writeModelTable } = require("../../dist/src/profiler/model-table.js");
-const { modelSpec } = require("../../dist/src/model/model-spec-from.js");
+const { modelSpec } = require("../../dist/src/families/registry.js");
 
 const folder = process.argv[2];
 const cluster = {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { BYTES_PER_GB } from "../../src/base/units.js";
 import { MACHINE_PRESETS, presetHardware } from "../../src/cluster/presets.js";
+import { modelSpec } from "../../src/families/registry.js";
 import { analyticProfile } from "../../src/model/analytic-profile.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
 import { verifyPlan } from "../../src/plan/verify-plan.js";
 import { search } from "../../src/search/search.js";
 

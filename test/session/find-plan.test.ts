@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { isGalvatronError } from "../../src/base/errors.js";
 import { BYTES_PER_MB } from "../../src/base/units.js";
+import { modelSpec } from "../../src/families/registry.js";
 import { analyticProfile } from "../../src/model/analytic-profile.js";
-import { modelSpec } from "../../src/model/model-spec-from.js";
 import { hostMachine } from "../../src/runtime/machine.js";
 import { search } from "../../src/search/search.js";
 import { type FoundPlan, searchPlan } from "../../src/session/find-plan.js";

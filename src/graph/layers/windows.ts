@@ -1,6 +1,7 @@
 import type { Value } from "../ir.js";
 import type { LayerScope } from "../layer-scope.js";
 import { ownHeads } from "./relative-bias.js";
+import { positionsOf } from "./vocabulary.js";
 
 /** A square grid of tokens, row by row, cut into square windows after a cyclic shift (Liu et al. 2021, section 3.2). */
 export interface Windows {
@@ -104,4 +105,14 @@ export function windowBias(scope: LayerScope, table: Value, windows: Windows): V
   const region = g.constant(regions(windows), "float32", [count, area]);
   const together = g.equal(g.reshape(region, [count, 1, area, 1]), g.reshape(region, [count, 1, 1, area]));
   return g.add(bias, g.where(together, g.scalar(0, bias.dtype), g.scalar(APART, bias.dtype)));
+}
+
+/** This rank's rows of a tensor `[rows, b, width]` that every rank holds, zeros beyond its end. */
+export function ownPadded(scope: LayerScope, x: Value, sequence: number): Value {
+  const { g } = scope;
+  const [rows, samples, width] = x.shape as readonly [number, number, number];
+  if (scope.degree === 1) return g.pad(x, 0, 0, sequence - rows);
+  const flat = g.reshape(x, [rows, samples * width]);
+  const own = g.embedding(flat, positionsOf(scope, sequence), true);
+  return g.reshape(own, [own.shape[0]!, samples, width]);
 }

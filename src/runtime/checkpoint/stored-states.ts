@@ -3,13 +3,8 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { GalvatronError } from "../../base/errors.js";
 import { product } from "../../program/flat-layout.js";
-import {
-  type BlockRun,
-  blockRuns,
-  intersection,
-  type ParameterBlock,
-  type StateKind,
-} from "../../program/state-blocks.js";
+import { blockRuns, intersection, type ParameterBlock, type StateKind } from "../../program/state-blocks.js";
+import { readRuns } from "../weights/read-runs.js";
 import type { CheckpointFile, CheckpointManifest, StoredBlock } from "./manifest-json.js";
 
 /** Where the states of a fresh rank come from, block by block. */
@@ -18,10 +13,8 @@ export interface StateSource {
   read(state: StateKind, block: ParameterBlock, target: Float32Array): Promise<void>;
 }
 
-/** Runs of a file that lie no further apart are read in one go. */
-const GAP_BYTES = 2 ** 16;
-/** Most that is read in one go. */
-const SPAN_BYTES = 2 ** 23;
+/** Piece of a file that is hashed at once. */
+const PIECE_BYTES = 2 ** 20;
 
 /** States as a checkpoint holds them, under whatever plan they were written. Reads only what is asked for. */
 export function storedStates(checkpoint: string, manifest: CheckpointManifest): StateSource {
@@ -44,6 +37,7 @@ export function storedStates(checkpoint: string, manifest: CheckpointManifest): 
         await readRuns(
           stored.path,
           stored.block.offsetBytes,
+          "F32",
           [...blockRuns(common, stored.block, block)],
           target,
         );
@@ -58,53 +52,6 @@ export function storedStates(checkpoint: string, manifest: CheckpointManifest): 
   };
 }
 
-/** Reads runs (in elements, ascending) of a stored block; what lies shortly between two of them is read over. */
-async function readRuns(
-  path: string,
-  offsetBytes: number,
-  runs: readonly BlockRun[],
-  target: Float32Array,
-): Promise<void> {
-  const file = await open(path, "r").catch((cause: unknown) => {
-    throw new GalvatronError("CHECKPOINT_INVALID", `Cannot open ${path}.`, { path }, { cause });
-  });
-  const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
-  /** Reads `[from, from + into.length)` of the block, in bytes. */
-  const readInto = async (from: number, into: Uint8Array): Promise<void> => {
-    for (let done = 0; done < into.byteLength; ) {
-      const { bytesRead } = await file.read(into, done, into.byteLength - done, offsetBytes + from + done);
-      if (bytesRead === 0)
-        throw new GalvatronError("CHECKPOINT_INVALID", `${path} ends too early: it is truncated.`, { path });
-      done += bytesRead;
-    }
-  };
-  try {
-    for (let first = 0; first < runs.length; ) {
-      const begin = 4 * runs[first]!.from;
-      const endOf = (index: number): number => 4 * (runs[index]!.from + runs[index]!.elements);
-      let last = first;
-      while (
-        last + 1 < runs.length &&
-        4 * runs[last + 1]!.from - endOf(last) <= GAP_BYTES &&
-        endOf(last + 1) - begin <= SPAN_BYTES
-      )
-        last++;
-      if (last === first) {
-        const { to, elements } = runs[first]!;
-        await readInto(begin, bytes.subarray(4 * to, 4 * (to + elements)));
-      } else {
-        const span = new Uint8Array(endOf(last) - begin);
-        await readInto(begin, span);
-        for (const { from, to, elements } of runs.slice(first, last + 1))
-          bytes.set(span.subarray(4 * from - begin, 4 * (from + elements) - begin), 4 * to);
-      }
-      first = last + 1;
-    }
-  } finally {
-    await file.close();
-  }
-}
-
 /**
  * Reads a file of a checkpoint whole and compares it with the manifest.
  *
@@ -117,7 +64,7 @@ export async function verifyFile(checkpoint: string, expected: CheckpointFile): 
   try {
     const file = await open(path, "r");
     try {
-      const piece = new Uint8Array(SPAN_BYTES / 8);
+      const piece = new Uint8Array(PIECE_BYTES);
       for (;;) {
         const { bytesRead } = await file.read(piece, 0, piece.byteLength);
         if (bytesRead === 0) break;

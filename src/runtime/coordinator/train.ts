@@ -2,8 +2,10 @@ import { GalvatronError, isGalvatronError } from "../../base/errors.js";
 import type { Program } from "../../program/program.js";
 import type { StepRecord } from "../../program/step-record.js";
 import type { Timeline } from "../../program/timeline.js";
+import type { StoredWeights } from "../weights/weight-folder.js";
 import type { Feed } from "../wire.js";
 import { type CheckpointJob, openSaver, type SavedCheckpoint } from "./checkpoint-saver.js";
+import { type ExportJob, exportWeights } from "./export-weights.js";
 import { measuredTimeline } from "./measured-timeline.js";
 import {
   openWorkerPool,
@@ -26,7 +28,11 @@ export interface TrainJob {
   readonly firstStep: number;
   /** Where the states come from instead of the seed. */
   readonly restore?: StoredCheckpoint;
+  /** Parameters to start from instead of the seed's. */
+  readonly weights?: StoredWeights;
   readonly checkpoints?: CheckpointJob;
+  /** Where the weights go when the training has ended. */
+  readonly exports?: ExportJob;
 }
 
 /** What a training came to. */
@@ -84,6 +90,7 @@ export function startTraining(
       if (!stopped) {
         await pool.load(job);
         await steps(pool);
+        if (job.exports) await exportWeights(pool, job.programs, job.exports);
       }
     } finally {
       if (!("pool" in source)) await pool.close();

@@ -1,8 +1,11 @@
 import { GalvatronError } from "../../base/errors.js";
 import type { NativeAddon } from "../../device/addon.js";
+import { product } from "../../program/flat-layout.js";
 import type { Program } from "../../program/program.js";
 import type { CheckpointFile } from "../checkpoint/manifest-json.js";
 import type { ShardJob, WrittenShard } from "../checkpoint/write-shard.js";
+import type { StoredWeights } from "../weights/weight-folder.js";
+import type { WeightsJob } from "../weights/weight-states.js";
 import type { Feed, ProcessMemory, SteppedMessage } from "../wire.js";
 import { type RankProcess, startRankProcess } from "./rank-process.js";
 import { removeStaleSegments, segmentName } from "./shared-segment.js";
@@ -43,6 +46,8 @@ export interface PoolJob {
   readonly seed: number | null;
   /** A checkpoint to load instead; its files are checked on the way. */
   readonly restore?: StoredCheckpoint;
+  /** Parameters to load instead, with fresh moments. */
+  readonly weights?: StoredWeights;
   readonly feed: Feed | null;
   readonly firstStep: number;
 }
@@ -76,6 +81,8 @@ export interface WorkerPool {
    */
   save(rank: number, shard: ShardJob): Promise<number>;
   finishSave(rank: number, sizeBytes: number): Promise<WrittenShard>;
+  /** Lets a rank write its part of exported weights after the steps that are granted so far. */
+  writeWeights(rank: number, job: WeightsJob): Promise<void>;
   /** JavaScript files loaded by a rank. */
   modules(rank: number): Promise<readonly string[]>;
   /** Breaks off the step in flight: the pool ends with this error. */
@@ -158,8 +165,9 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
         );
       loadedRanks = job.programs.length;
       nextStep = job.firstStep;
-      const { restore } = job;
-      const restoredBytes = restore?.files.reduce((sum, file) => sum + file.sizeBytes, 0) ?? 0;
+      const { restore, weights } = job;
+      const restoredBytes =
+        (restore?.files.reduce((sum, file) => sum + file.sizeBytes, 0) ?? 0) + (weights?.sizeBytes ?? 0);
       const replies = await Promise.all(
         active().map((process, rank) => {
           const program = job.programs[rank]!;
@@ -170,6 +178,7 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
               throw new GalvatronError("PROGRAM_INVALID", `Graph ${id} of rank ${rank} is not in the store.`);
             graphs[id] = bytes;
           }
+          const held = new Set(program.parameters.map(({ name }) => name));
           const files = restore?.files.filter((_, index) => index % loadedRanks === rank) ?? [];
           return process.request(
             {
@@ -178,6 +187,7 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
               graphs,
               seed: job.seed,
               restore: restore ? { checkpoint: restore.path, verify: files.map((file) => file.name) } : null,
+              weights: weights?.views.filter(({ view }) => held.has(view.parameter)) ?? null,
               feed: job.feed,
               firstStep: job.firstStep,
             },
@@ -229,6 +239,12 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
       usable();
       const deadlineMs = ANSWER_DEADLINE_MS + sizeBytes / LEAST_BYTES_PER_MS;
       return processes[rank]!.request({ kind: "finishSave" }, "saved", deadlineMs);
+    },
+    writeWeights: async (rank, job) => {
+      usable();
+      const bytes = job.blocks.reduce((sum, { extent }) => sum + 4 * product(extent), 0);
+      const deadlineMs = ANSWER_DEADLINE_MS + bytes / LEAST_BYTES_PER_MS;
+      await processes[rank]!.request({ kind: "writeWeights", job }, "written", deadlineMs);
     },
     modules: async (rank) => {
       usable();

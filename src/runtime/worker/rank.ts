@@ -5,6 +5,7 @@ import type { Program } from "../../program/program.js";
 import { readManifest } from "../checkpoint/checkpoint-folder.js";
 import { type StateSource, storedStates, verifyFile } from "../checkpoint/stored-states.js";
 import { type ShardWriting, type WrittenShard, writeShard } from "../checkpoint/write-shard.js";
+import { weightStates, writeWeights } from "../weights/weight-states.js";
 import type { FromWorker, ProcessMemory, Restore, ToWorker } from "../wire.js";
 import { type Feeder, openFeeder, type StepInputs } from "./feeder.js";
 import { drawnStates, type FillNormal, type InitialValueOptions, initialWrites } from "./initial-values.js";
@@ -62,9 +63,11 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         await native.load(message.program, message.graphs);
         const source = message.restore
           ? await checkpointSource(message.restore)
-          : message.seed === null
-            ? null
-            : drawnStates(message.program, message.seed, fill);
+          : message.weights
+            ? weightStates(message.weights)
+            : message.seed === null
+              ? null
+              : drawnStates(message.program, message.seed, fill);
         const options = message.restore ? { ...initial, cleared: false } : initial;
         for await (const write of initialWrites(message.program, source, options))
           await native.write(write.tensor, write.bytes);
@@ -98,6 +101,12 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         const native = opened(worker);
         saving = writeShard((tensor) => native.read(tensor), message.shard);
         send({ kind: "copied", id: message.id, copyMs: await saving.copied });
+        return;
+      }
+      case "writeWeights": {
+        const native = opened(worker);
+        await writeWeights((tensor) => native.read(tensor), message.job);
+        send({ kind: "written", id: message.id });
         return;
       }
       case "describe":

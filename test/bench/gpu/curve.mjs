@@ -17,7 +17,7 @@ import {
   workers,
 } from "./product.mjs";
 
-const { modelSpec } = dist("model/model-spec-from.js");
+const { modelSpec } = dist("families/registry.js");
 const { uniformPlan } = dist("plan/uniform.js");
 const { compilePlan } = dist("runtime/compile-plan.js");
 const { resolveDataset } = dist("runtime/data/resolve-dataset.js");

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { closeWorkers, dist, option, record, root, settled, state, train } from "./product.mjs";
 
-const { modelSpec } = dist("model/model-spec-from.js");
+const { modelSpec } = dist("families/registry.js");
 const { uniformPlan } = dist("plan/uniform.js");
 const graphs = option("graphs", path.join(root, ".gpu", "graphs"));
 const one = { ...process.env, CUDA_VISIBLE_DEVICES: "0" };

@@ -15,7 +15,7 @@ export const option = (name, otherwise) => {
 export const state = process.env.STATE ?? path.join("/tmp", "galvatron-gpu");
 mkdirSync(state, { recursive: true });
 
-const { modelSpec } = dist("model/model-spec-from.js");
+const { modelSpec } = dist("families/registry.js");
 const { loadAddon } = dist("device/load-addon.js");
 const { onnxRuntimePath } = dist("device/onnx-runtime-path.js");
 const { cudaMachine, hostMachine } = dist("runtime/machine.js");

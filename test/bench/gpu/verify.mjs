@@ -13,7 +13,7 @@ import {
   train,
 } from "./product.mjs";
 
-const { modelSpec } = dist("model/model-spec-from.js");
+const { modelSpec } = dist("families/registry.js");
 const { uniformPlan } = dist("plan/uniform.js");
 const { drawPlan } = dist("plan/draw-plan.js");
 const { describePlan } = dist("plan/describe-plan.js");

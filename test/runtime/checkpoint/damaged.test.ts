@@ -10,7 +10,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { modelSpec } from "../../../src/model/model-spec-from.js";
+import { modelSpec } from "../../../src/families/registry.js";
 import { uniformPlan } from "../../../src/plan/uniform.js";
 import { readManifest } from "../../../src/runtime/checkpoint/checkpoint-folder.js";
 import { type CheckpointManifest, parseManifest } from "../../../src/runtime/checkpoint/manifest-json.js";

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { modelSpec } from "../../../src/model/model-spec-from.js";
+import { modelSpec } from "../../../src/families/registry.js";
 import { describePlan } from "../../../src/plan/describe-plan.js";
 import { drawPlan } from "../../../src/plan/draw-plan.js";
 import type { Plan } from "../../../src/plan/plan.js";

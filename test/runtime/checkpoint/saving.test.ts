@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { modelSpec } from "../../../src/model/model-spec-from.js";
+import { modelSpec } from "../../../src/families/registry.js";
 import { uniformPlan } from "../../../src/plan/uniform.js";
 import {
   findCheckpoint,

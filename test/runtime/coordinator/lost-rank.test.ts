@@ -2,7 +2,7 @@ import { fork } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import { GalvatronError } from "../../../src/base/errors.js";
-import { modelSpec } from "../../../src/model/model-spec-from.js";
+import { modelSpec } from "../../../src/families/registry.js";
 import { type UniformPlanOptions, uniformPlan } from "../../../src/plan/uniform.js";
 import { compilePlan } from "../../../src/runtime/compile-plan.js";
 import { hostPoolOptions, openHostPool } from "../../../src/runtime/coordinator/host-pool.js";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Family } from "../../../src/model/model-spec.js";
+import { FAMILIES, smallModel } from "../../../src/families/registry.js";
 import { drawPlan } from "../../../src/plan/draw-plan.js";
 import { uniformPlan } from "../../../src/plan/uniform.js";
 import type { LoweredPlan } from "../../../src/program/lower-plan.js";
@@ -8,7 +8,6 @@ import { openHostPool } from "../../../src/runtime/coordinator/host-pool.js";
 import type { WorkerPool } from "../../../src/runtime/coordinator/worker-pool.js";
 import { hashNumbers } from "../../../src/runtime/data/sample-order.js";
 import { coverageOf } from "../../../src/runtime/verify/coverage.js";
-import { smallModel } from "../../../src/runtime/verify/small-models.js";
 import { verifyPlans } from "../../../src/runtime/verify/verify-plans.js";
 
 let pool: WorkerPool;
@@ -20,18 +19,15 @@ afterAll(() => pool.close());
 const silent = (): void => {};
 
 describe("random plans", { timeout: 240_000 }, () => {
-  it.each<Family>(["gpt", "llama", "bert", "t5", "vit", "swin"])(
-    "%s trains alike under each",
-    async (family) => {
-      const model = smallModel(family);
-      let drawn = 0;
-      const pick = (count: number): number => hashNumbers(7, drawn++) % count;
-      const plans = Array.from({ length: 3 }, () => drawPlan(model, { ranks: 4, globalBatch: 8 }, pick));
-      const report = await verifyPlans(pool, model, plans, 7, silent);
-      expect(report.referenceMoved).toBeGreaterThan(1e-2);
-      for (const { largest } of report.differences) expect(largest).toBeLessThanOrEqual(1e-5);
-    },
-  );
+  it.each(FAMILIES.map(({ name }) => name))("%s trains alike under each", async (family) => {
+    const model = smallModel(family);
+    let drawn = 0;
+    const pick = (count: number): number => hashNumbers(7, drawn++) % count;
+    const plans = Array.from({ length: 3 }, () => drawPlan(model, { ranks: 4, globalBatch: 8 }, pick));
+    const report = await verifyPlans(pool, model, plans, 7, silent);
+    expect(report.referenceMoved).toBeGreaterThan(1e-2);
+    for (const { largest } of report.differences) expect(largest).toBeLessThanOrEqual(1e-5);
+  });
 });
 
 describe("a fault", () => {

@@ -1,0 +1,34 @@
+import { resolve } from "node:path";
+import { compilePlan } from "../runtime/compile-plan.js";
+import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
+import { ownMachine } from "../session/own-machine.js";
+import { type ExportSource, exportJob, exportStates, type WeightsOptions } from "../session/weights.js";
+import { neededFlag, readArguments, textFlag } from "./args.js";
+import { sessionOf } from "./model-flags.js";
+import { readPlanFile } from "./plan-file.js";
+import { type Command, printJson } from "./terminal.js";
+
+/**
+ * `galvatron export --plan plan.json --checkpoint DIR --output DIR [--dtype bfloat16]`: a checkpoint as a Hugging Face
+ * model. `--weights DIR` takes Hugging Face weights instead, to write them in another element type.
+ */
+export const exportCommand: Command = async (args, terminal) => {
+  const { flags } = readArguments(args, {
+    values: ["plan", "checkpoint", "weights", "output", "dtype", "folder"],
+    switches: ["json", "quiet"],
+  });
+  const session = sessionOf(flags, terminal);
+  const { model, plan } = readPlanFile(resolve(terminal.folder, neededFlag(flags, "plan", "plan.json")));
+  const folder = resolve(terminal.folder, neededFlag(flags, "output", "model"));
+  const dtype = textFlag(flags, "dtype") as WeightsOptions["dtype"];
+  const job = exportJob(session, { folder, ...(dtype !== undefined && { dtype }) }, model);
+  const weights = textFlag(flags, "weights");
+  const from: ExportSource =
+    weights === undefined ? { checkpoint: neededFlag(flags, "checkpoint", "checkpoints") } : { weights };
+  const machine = ownMachine(undefined, plan.ranks);
+  const lowered = compilePlan(model, plan, { device: machine.cluster.device });
+  await exportStates(session, lowered, machinePoolOptions(machine, plan.ranks), from, job);
+  if (flags["json"]) printJson(terminal, { folder, model: model.name });
+  else terminal.out(`Written: ${folder}\n`);
+  return 0;
+};
