@@ -34,7 +34,9 @@ export interface NativeAddon {
   /** Rounds to bfloat16, to nearest and ties to even, over all cores; values are finite. */
   roundBfloat16(source: Float32Array, target: Uint16Array): void;
   /** Maps a file for reading. @throws GalvatronError FILE_UNREADABLE */
-  readonly MappedFile: new (path: string) => NativeMappedFile;
+  readonly MappedFile: new (
+    path: string,
+  ) => NativeMappedFile;
 }
 
 /** A file mapped into memory. Bytes come out as copies: nothing points into the mapping when it is closed. */
