@@ -32,14 +32,25 @@ export type { Plan, Precision, Schedule } from "./plan/plan.js";
 export type { DataParallel, Placement, Strategy, TensorSplit } from "./plan/strategy.js";
 export { type UniformPlanOptions, uniformPlan } from "./plan/uniform.js";
 export type { Program } from "./program/program.js";
-export type { StepRecord } from "./program/step-record.js";
+export type { Evaluation, StepRecord } from "./program/step-record.js";
 export type { SpanKind, Timeline, TimelineSpan } from "./program/timeline.js";
 export type { SavedCheckpoint } from "./runtime/coordinator/checkpoint-saver.js";
 export {
+  type ArrayData,
+  arrays,
+  columns,
   type DataDescription,
+  type ImageFolderData,
+  type ImageOptions,
+  type IndexedData,
+  images,
+  indexed,
+  jsonl,
+  type SampleOptions,
   type SyntheticData,
   synthetic,
   type TextData,
+  type TextOptions,
   text,
 } from "./runtime/data/data-description.js";
 export type { LearningRate, LearningRateSchedule } from "./runtime/learning-rate.js";
@@ -56,5 +67,5 @@ export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
 export { type ClusterOptions, cluster, type ModelSource, model } from "./session/sdk.js";
 export type { Picture } from "./session/show.js";
-export type { CheckpointOptions, TrainOptions } from "./session/training-job.js";
+export type { CheckpointOptions, EvaluateOptions, TrainOptions } from "./session/training-job.js";
 export type { ExportSource, WeightsOptions } from "./session/weights.js";

@@ -20,6 +20,7 @@ import type { Timeline } from "../program/timeline.js";
 import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
 import { startTraining } from "../runtime/coordinator/train.js";
 import type { SearchReport } from "../search/search-report.js";
+import { deferredTraining } from "./deferred-training.js";
 import type { FoundPlan } from "./find-plan.js";
 import { planProvenance } from "./notes.js";
 import { Run } from "./run.js";
@@ -123,13 +124,10 @@ export class PlanHandle extends Shown {
    * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID before anything starts
    */
   train(options: TrainOptions): Run {
-    const job = trainingJob(this.found, options, this.session);
+    const { job, feed } = trainingJob(this.found, options, this.session);
+    const pool = { options: machinePoolOptions(this.found.machine.machine, this.data.ranks) };
     return new Run(this, options.steps, job.checkpoints !== undefined, (onStep) =>
-      startTraining(
-        job,
-        { options: machinePoolOptions(this.found.machine.machine, this.data.ranks) },
-        onStep,
-      ),
+      deferredTraining(feed().then((read) => startTraining({ ...job, feed: read }, pool, onStep))),
     );
   }
 
