@@ -21,6 +21,7 @@ import {
   type Problem,
   type Relaxation,
   type Solved,
+  sampleWithin,
   solveWithin,
 } from "./solve-candidate.js";
 import type { SpaceOptions } from "./space.js";
@@ -48,6 +49,8 @@ interface Entry {
   readonly relaxation: Relaxation | null;
   /** How often it was searched for a plan. */
   readonly attempts: number;
+  /** How often its tables grew too large. */
+  readonly overgrown: number;
 }
 
 /** Entries by their bound, best first: a binary heap, ties by order. */
@@ -103,7 +106,11 @@ function refine(entry: Entry): Entry {
 }
 
 /** How far above its bound a sub-search is looked for a plan, attempt by attempt: a near limit keeps tables small. */
-const WIDENINGS: readonly number[] = [0.002, 0.008, 0.025, 0.08, 0.25, 0.8, 3];
+const WIDENINGS: readonly number[] = [0.002, 0.006, 0.012, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 2];
+/** Labels on one layer of a pipeline's table, by how often a sub-search had too many and waited for its next turn. */
+const MOST_LABELS: readonly number[] = [800, 3000];
+/** How far above its bound a first plan of a sub-search is looked for, while none is known at all. */
+const SAMPLED_WITHIN = 0.4;
 
 const before = (a: Entry, b: Entry): boolean =>
   a.bound < b.bound || (a.bound === b.bound && a.order < b.order);
@@ -241,13 +248,16 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
           refined: 0,
           relaxation: null,
           attempts: 0,
+          overgrown: 0,
         });
     }
   }
   let best: Found | null = null;
   let lowerBound = Number.POSITIVE_INFINITY;
-  for (let entry = queue.pop(); entry; entry = queue.pop()) {
-    const { problem, order, bound, relaxation, attempts } = entry;
+  // Those whose tables grew too large wait for a better plan, which keeps tables small.
+  const late = new EntryQueue();
+  for (let entry = queue.pop(); entry; entry = queue.pop() ?? late.pop()) {
+    const { problem, order, bound, relaxation } = entry;
     const { outer } = problem;
     const bestPerSample: number = best
       ? best.stepMs / best.problem.outer.globalBatch
@@ -263,16 +273,28 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
     let solved: Solved = { best: null, lowerBoundMs: boundMs };
     let again = false;
     if (bound < bestPerSample) {
-      const widening = WIDENINGS[attempts] ?? Number.POSITIVE_INFINITY;
+      const widening = WIDENINGS[entry.attempts] ?? Number.POSITIVE_INFINITY;
       const limitMs = Math.min(capMs, boundMs * (1 + widening));
-      solved = solveWithin(problem, relaxation, limitMs);
-      // Nothing is known beyond the limit, and what was found lies there, if anything.
-      again =
-        limitMs < capMs && solved.lowerBoundMs >= limitMs && !(solved.best && solved.best.stepMs <= limitMs);
-    }
-    if (again) {
-      queue.push({ ...entry, attempts: attempts + 1, bound: solved.lowerBoundMs / outer.globalBatch });
-      if (!solved.best) continue;
+      solved = solveWithin(problem, relaxation, limitMs, MOST_LABELS[entry.overgrown]!);
+      let { attempts: turn, overgrown } = entry;
+      if (solved.overgrown && overgrown + 1 < MOST_LABELS.length) {
+        again = true;
+        overgrown++;
+      } else if (!solved.overgrown) {
+        // Nothing is known beyond the limit, and what was found lies there, if anything.
+        again =
+          limitMs < capMs &&
+          solved.lowerBoundMs >= limitMs &&
+          !(solved.best && solved.best.stepMs <= limitMs);
+        turn++;
+      }
+      if (again) {
+        const nearer = Math.max(bound, solved.lowerBoundMs / outer.globalBatch);
+        (solved.overgrown ? late : queue).push({ ...entry, attempts: turn, overgrown, bound: nearer });
+        if (!best && !solved.best && solved.overgrown)
+          solved = { ...solved, best: sampleWithin(problem, relaxation, boundMs * (1 + SAMPLED_WITHIN)) };
+        if (!solved.best) continue;
+      }
     }
     if (!again) lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
     const found = solved.best;
