@@ -3,6 +3,7 @@ import { BYTES_PER_MB } from "../base/units.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import { type CostModel, costModel } from "../cost/cost-model.js";
 import { predictWith } from "../cost/predict.js";
+import type { Prediction } from "../cost/prediction.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
@@ -54,6 +55,28 @@ function planOf(found: Found, cost: CostModel): Plan {
     layers,
     vocabulary: found.vocabulary.strategy,
   };
+}
+
+/** The plan with all its groups consecutive where that is as fast: people and other tools expect them so. */
+function consecutiveIfEqual(
+  cost: CostModel,
+  plan: Plan,
+  budgetBytes: number,
+): { readonly plan: Plan; readonly prediction: Prediction } {
+  const prediction = predictWith(cost, plan);
+  const consecutive = (strategy: Strategy): Strategy => ({ ...strategy, placement: "consecutive" });
+  if ([...plan.layers, plan.vocabulary].every(({ placement }) => placement === "consecutive"))
+    return { plan, prediction };
+  const other = {
+    ...plan,
+    layers: plan.layers.map(consecutive),
+    vocabulary: consecutive(plan.vocabulary),
+  };
+  const priced = predictWith(cost, other);
+  const fits = priced.stages.every(({ memory }) => memory.totalBytes <= budgetBytes);
+  return fits && priced.stepMs <= prediction.stepMs
+    ? { plan: other, prediction: priced }
+    : { plan, prediction };
 }
 
 const megabytes = (bytes: number): number => Math.ceil(bytes / BYTES_PER_MB);
@@ -205,8 +228,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       },
   );
   if (!best) throw nothingFits(inputs, smallest + reserved, told);
-  const plan = planOf(best, cost);
-  const prediction = predictWith(cost, plan);
+  const { plan, prediction } = consecutiveIfEqual(cost, planOf(best, cost), inputs.budgetBytes);
   const bound = Math.min(lowerBound * plan.globalBatch, best.stepMs);
   const gap = (best.stepMs - bound) / best.stepMs;
   return {

@@ -22,6 +22,8 @@ export interface FoundPlan {
   readonly modelProfile: ModelProfile;
   readonly machine: ProfiledMachine;
   readonly report: SearchReport;
+  /** What was searched; nothing for a plan made by hand. */
+  readonly options: SearchRequest["options"];
   readonly lowered: LoweredPlan;
   /** Bytes of each rank's process: the Program's arena, ONNX Runtime's, sessions and instructions, the reserve. */
   readonly memoryBytesByRank: readonly number[];
@@ -212,7 +214,7 @@ function heldBytes(
 }
 
 function compiled(
-  known: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
+  known: Pick<FoundPlan, "model" | "modelProfile" | "machine"> & Partial<Pick<FoundPlan, "options">>,
   report: SearchReport,
 ): FoundPlan {
   const lowered = compilePlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
@@ -226,6 +228,7 @@ function compiled(
     modelProfile: known.modelProfile,
     machine: known.machine,
     report,
+    options: known.options ?? {},
     lowered,
     memoryBytesByRank,
   };
