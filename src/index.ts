@@ -56,9 +56,11 @@ export {
 export type { LearningRate, LearningRateSchedule } from "./runtime/learning-rate.js";
 export type { Machine } from "./runtime/machine.js";
 export type { Optimizer, OptimizerOptions } from "./runtime/optimizer.js";
+export type { Explanation } from "./search/explain.js";
 export type { BatchRange } from "./search/outer-choice.js";
 export type { Candidate, SearchReport } from "./search/search-report.js";
-export type { SpaceOptions } from "./search/space.js";
+export { BASELINES, type Baseline, baselineSpace, type SpaceOptions } from "./search/space.js";
+export type { Change, WhatIf } from "./search/what-if.js";
 export type { ClusterHandle } from "./session/cluster-handle.js";
 export { compare } from "./session/compare.js";
 export type { ModelHandle, SearchOptions } from "./session/model-handle.js";
