@@ -74,7 +74,7 @@ describe("text of every kind becomes the same tokens", () => {
     put("d.jsonl", documents.map((document) => JSON.stringify({ id: 1, body: document })).join("\n\n"));
     put("d.arrow", tableToIPC(tableFromArrays({ body: documents }), "file"));
     put("d.stream.arrow", tableToIPC(tableFromArrays({ body: documents }), "stream"));
-    await parquetWriteFile({
+    parquetWriteFile({
       filename: join(folder, "d.parquet"),
       columnData: [{ name: "body", data: documents }],
     });
@@ -308,7 +308,7 @@ describe("images", () => {
       Array.from(ofFirst).slice(0, 5),
       [16, 17, 20, 21, 66].map((value) => (value / 255 - 0.5) / 0.5),
     );
-    await parquetWriteFile({
+    parquetWriteFile({
       filename: join(folder, "digits.parquet"),
       columnData: [
         { name: "image", data: [[...grey(0)], [...grey(1)]], type: "JSON" },
@@ -378,7 +378,7 @@ describe("broken files", () => {
     const documents = ["the thing in the end, and some more of it", "then another"];
     put("w.jsonl", documents.map((said) => JSON.stringify({ text: said })).join("\n"));
     put("w.arrow", tableToIPC(tableFromArrays({ text: documents }), "file"));
-    await parquetWriteFile({
+    parquetWriteFile({
       filename: join(folder, "w.parquet"),
       columnData: [{ name: "text", data: documents }],
     });
