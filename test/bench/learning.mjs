@@ -91,7 +91,7 @@ const DEMONSTRATIONS = {
     options: { depths: [2, 2], hidden: 24, heads: 2, initializerRange: 0.1 },
     data: digitFolder,
     batch: 32,
-    steps: 1000,
+    steps: 2000,
     training: { learningRate: 3e-3, weightDecay: 0.05 },
   },
   bert: {

@@ -25,6 +25,13 @@ export async function* tableRows(path: string, columns: readonly string[]): Asyn
     const { code, message } = cause as { code?: string; message?: string };
     if (code === "ENOENT" || code === "EACCES")
       throw new GalvatronError("FILE_UNREADABLE", `Cannot read ${path}.`, { path }, { cause });
+    if (message?.includes("codec not found"))
+      throw new GalvatronError(
+        "DATA_INVALID",
+        `${path} is an Arrow file with compressed columns, which is not read. Write it uncompressed (write_feather(…, compression="uncompressed")) or as Parquet.`,
+        { path },
+        { cause },
+      );
     throw new GalvatronError(
       "DATA_INVALID",
       `${path} is no ${isParquet ? "Parquet" : "Arrow"} file that can be read: ${message ?? String(cause)}.`,
