@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "device.h"
+#include "exact-squares.h"
 #include "futex.h"
 #include "host-arena.h"
 #include "host-collectives.h"
@@ -214,6 +215,7 @@ class HostDevice final : public Device {
   }
 
   void sumSquares(Stream, const std::vector<Tensor>& inputs, const Tensor& output) override {
+    if (output.elements() == kExactLimbs) return sumSquaresExactly(inputs, static_cast<double*>(at(output, 0)));
     double sum = 0;
     for (const Tensor& input : inputs) {
       std::vector<double> parts(blocksOf(input.elements()));
@@ -226,7 +228,8 @@ class HostDevice final : public Device {
   }
 
   void clip(Stream, const Tensor& sumSquares, const Tensor& hyper, const Tensor& output) override {
-    const double norm = std::sqrt(*static_cast<const double*>(pointer(sumSquares.address)));
+    const auto* squares = static_cast<const double*>(pointer(sumSquares.address));
+    const double norm = std::sqrt(sumSquares.elements() == kExactLimbs ? exactValue(squares) : *squares);
     const double maxNorm = static_cast<const float*>(pointer(hyper.address))[kMaxNorm];
     auto* to = static_cast<float*>(pointer(output.address));
     to[0] = maxNorm == 0 ? 1.0f : static_cast<float>(std::min(1.0, maxNorm / (norm + 1e-6)));
@@ -252,6 +255,17 @@ class HostDevice final : public Device {
   }
 
  private:
+  void sumSquaresExactly(const std::vector<Tensor>& inputs, double* output) {
+    std::fill(output, output + kExactLimbs, 0.0);
+    for (const Tensor& input : inputs) {
+      std::vector<double> parts(kExactLimbs * blocksOf(input.elements()));
+      inBlocks(input.elements(), threads_, [&](size_t block, size_t start, size_t length) {
+        exactSquares(static_cast<const float*>(at(input, start)), length, &parts[kExactLimbs * block]);
+      });
+      for (size_t i = 0; i < parts.size(); i++) output[i % kExactLimbs] += parts[i];
+    }
+  }
+
   struct OpenGroup {
     std::vector<int> group;
     int channel;

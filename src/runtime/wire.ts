@@ -94,8 +94,8 @@ export interface EvaluationShare {
 export interface SteppedMessage {
   readonly kind: "stepped";
   readonly step: number;
-  /** This rank's share of the mean loss; 0 on ranks without a head. */
-  readonly loss: number;
+  /** This rank's shares of the mean loss, by micro-batch; empty on ranks without a head. */
+  readonly losses: Float32Array;
   readonly gradientNorm: number;
   readonly learningRate: number;
   /** The instruction list alone. */
@@ -176,7 +176,7 @@ const fromWorker = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("stepped"),
     step: z.int(),
-    loss: z.number().or(z.nan()),
+    losses: z.instanceof(Float32Array),
     gradientNorm: z.number().or(z.nan()),
     learningRate: z.number(),
     stepMs: z.number(),

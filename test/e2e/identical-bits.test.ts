@@ -23,8 +23,8 @@ beforeAll(async () => {
 });
 afterAll(() => pool.close());
 
-/** Gradient norm of every step: it depends on every bit of every gradient and, after the first step, weight. */
-async function norms(plan: Plan, gradientOrder: GradientOrder): Promise<readonly number[]> {
+/** Loss and gradient norm of every step: they depend on every bit of every gradient and weight. */
+async function traces(plan: Plan, gradientOrder: GradientOrder): Promise<readonly (readonly number[])[]> {
   const { programs, graphs } = compilePlan(model, plan, { gradientOrder });
   const report = await startTraining(
     {
@@ -42,7 +42,9 @@ async function norms(plan: Plan, gradientOrder: GradientOrder): Promise<readonly
     { pool },
     () => {},
   ).done;
-  return report.records.filter(({ rank }) => rank === 0).map(({ gradientNorm }) => gradientNorm);
+  return report.records
+    .filter(({ rank }) => rank === 0)
+    .map(({ loss, gradientNorm }) => [loss, gradientNorm]);
 }
 
 /** Random plans that differ in data parallel, ZeRO, stages, recompute, schedule and placement only: one sample a graph. */
@@ -83,10 +85,10 @@ describe.each([
       globalBatch: BATCH,
       microBatches: BATCH,
     };
-    const reference = await norms(uniformPlan(model, options), "canonical");
-    expect(new Set(reference).size).toBe(STEPS);
+    const reference = await traces(uniformPlan(model, options), "canonical");
+    expect(new Set(reference.flat()).size).toBe(2 * STEPS);
     for (const plan of plansAlike(tensorDegree, tensorSplit, 5)) {
-      expect(await norms(plan, "canonical"), describePlan(plan).join("\n")).toEqual(reference);
+      expect(await traces(plan, "canonical"), describePlan(plan).join("\n")).toEqual(reference);
     }
   });
 });
@@ -94,22 +96,25 @@ describe.each([
 it("gives the same bits in bfloat16, whose masters and copies ZeRO cuts differently", async () => {
   const precision = "bfloat16" as const;
   const options = { ranks: 1, globalBatch: BATCH, microBatches: BATCH, precision };
-  const reference = await norms(uniformPlan(model, options), "canonical");
+  const reference = await traces(uniformPlan(model, options), "canonical");
   for (const plan of plansAlike(1, "weights", 5)) {
-    const found = await norms({ ...plan, precision }, "canonical");
+    const found = await traces({ ...plan, precision }, "canonical");
     expect(found, describePlan(plan).join("\n")).toEqual(reference);
   }
 });
 
 it("does not in the deferred order: the property says something", async () => {
-  const one = await norms(
+  const one = await traces(
     uniformPlan(model, { ranks: 1, globalBatch: BATCH, microBatches: BATCH }),
     "deferred",
   );
-  const two = await norms(
+  const two = await traces(
     uniformPlan(model, { ranks: 2, globalBatch: BATCH, microBatches: BATCH / 2 }),
     "deferred",
   );
   expect(two).not.toEqual(one);
-  for (const [step, norm] of two.entries()) expect(Math.abs(norm / one[step]! - 1)).toBeLessThan(1e-5);
+  for (const [step, [loss, norm]] of two.entries()) {
+    expect(Math.abs(loss! / one[step]![0]! - 1)).toBeLessThan(1e-5);
+    expect(Math.abs(norm! / one[step]![1]! - 1)).toBeLessThan(1e-5);
+  }
 });
