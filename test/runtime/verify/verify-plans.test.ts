@@ -82,7 +82,17 @@ describe("coverage", () => {
       uniformPlan(model, { ranks: 2, globalBatch: 8, tensorDegree: 2, recompute: true }),
       uniformPlan(model, { ranks: 2, globalBatch: 8, dataParallel: "zero3", recompute: true }),
     ]);
-    expect(dimensions).toEqual({ recompute: 2, "tensor parallel": 1, zero3: 1 });
-    expect(pairs).toEqual({ "recompute × tensor parallel": 1, "recompute × zero3": 1 });
+    expect(dimensions).toEqual({
+      recompute: 2,
+      "tensor parallel": 1,
+      "tensor parallel vocabulary": 1,
+      zero3: 1,
+    });
+    expect(pairs).toEqual({
+      "recompute × tensor parallel": 1,
+      "recompute × tensor parallel vocabulary": 1,
+      "recompute × zero3": 1,
+      "tensor parallel × tensor parallel vocabulary": 1,
+    });
   });
 });
