@@ -79,6 +79,8 @@ struct DeviceMemory {
   size_t onnxRuntimePeakBytes = 0;
   // In use on the device by its driver's count, with everything that libraries took; 0 where that is not to be had.
   size_t deviceBytes = 0;
+  // Of ONNX Runtime's, the most that each graph of the program took while it ran; empty where that is not counted.
+  std::vector<size_t> graphPeakBytes;
 };
 
 // What `times` of a step hold: ms from `beginStep`, start and end of every instruction.

@@ -151,6 +151,11 @@ Napi::Value Worker::step(const Napi::CallbackInfo& info) {
         result.Set("instructionsMs", instructions);
         result.Set("arenaBytes", Napi::Number::New(settling, static_cast<double>(memory.arenaBytes)));
         result.Set("onnxRuntimeBytes", Napi::Number::New(settling, static_cast<double>(memory.onnxRuntimePeakBytes)));
+        auto graphs = Napi::Float64Array::New(settling, memory.graphPeakBytes.size());
+        for (size_t i = 0; i < memory.graphPeakBytes.size(); i++) {
+          graphs[i] = static_cast<double>(memory.graphPeakBytes[i]);
+        }
+        result.Set("graphBytes", graphs);
         result.Set("deviceBytes", Napi::Number::New(settling, static_cast<double>(memory.deviceBytes)));
         return result;
       });

@@ -103,6 +103,8 @@ export interface StepTimes {
   /** The arena's bytes, plus ONNX Runtime's own at their peak. */
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
+  /** Of ONNX Runtime's, the most that each graph of the Program took while it ran; empty on CUDA. */
+  readonly graphBytes: Float64Array;
   /** In use on the device by its driver's count; 0 on the host. */
   readonly deviceBytes: number;
 }

@@ -106,6 +106,8 @@ export interface SteppedMessage {
   readonly instructionsMs: Float64Array;
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
+  /** Of them, the most that each graph took while it ran; empty on CUDA. */
+  readonly graphBytes: Float64Array;
   readonly memory: ProcessMemory;
   /** Made after this step, where one was due. */
   readonly evaluation: EvaluationShare | null;
@@ -184,6 +186,7 @@ const fromWorker = z.discriminatedUnion("kind", [
     instructionsMs: z.instanceof(Float64Array),
     arenaBytes: z.number(),
     onnxRuntimeBytes: z.number(),
+    graphBytes: z.instanceof(Float64Array),
     memory,
     evaluation: z.strictObject({ loss: z.number().or(z.nan()), accuracy: z.number().nullable() }).nullable(),
   }),

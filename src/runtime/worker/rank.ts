@@ -83,7 +83,9 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         setImmediate(() => globalThis.gc?.());
         loaded = {
           program: withoutList(message.program),
-          feeder: message.feed ? openFeeder(withoutList(message.program), message.feed) : null,
+          feeder: message.feed
+            ? openFeeder(withoutList(message.program), message.feed, message.seed ?? 0)
+            : null,
           lastStep: message.feed?.steps ?? Number.POSITIVE_INFINITY,
           evaluation: message.feed?.evaluation ?? null,
           nextStep: message.firstStep,
@@ -226,6 +228,7 @@ async function runStep(
     instructionsMs: times.instructionsMs,
     arenaBytes: times.arenaBytes,
     onnxRuntimeBytes: times.onnxRuntimeBytes,
+    graphBytes: times.graphBytes,
     memory: times.deviceBytes > 0 ? deviceMemory(times.deviceBytes) : processMemory(),
     evaluation,
   });
