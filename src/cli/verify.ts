@@ -24,7 +24,7 @@ const TOLERANCE: Readonly<Record<Precision, number>> = { float32: 1e-5, bfloat16
  */
 export const verifyCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
-    values: ["model", "plans", "seed", "ranks", "plan", "precision", "tolerance", "folder"],
+    values: ["model", "plans", "seed", "ranks", "plan", "precision", "dropout", "tolerance", "folder"],
     switches: ["json", "quiet"],
   });
   const seed = wholeFlag(flags, "seed") ?? 0;
@@ -84,7 +84,7 @@ function plansOf(
       `--precision expects float32 or bfloat16, got "${precision}".`,
       { precision },
     );
-  const model = smallModel(neededFlag(flags, "model", "gpt"));
+  const model = smallModel(neededFlag(flags, "model", "gpt"), realFlag(flags, "dropout") ?? 0);
   let drawn = 0;
   const pick = (count: number): number => hashNumbers(seed, drawn++) % count;
   const count = wholeFlag(flags, "plans") ?? 10;

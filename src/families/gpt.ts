@@ -3,6 +3,7 @@ import type { Value } from "../graph/ir.js";
 import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { geluFeedForward } from "../graph/layers/feed-forward.js";
 import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
@@ -123,7 +124,7 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   });
   const positions = positionsOf(scope, model.sequence);
   const rows = g.one("Embedding", [table, positions], { checked: false });
-  scope.borderOutput(BORDER, g.add(words, g.reshape(rows, [rows.shape[0]!, 1, hidden])));
+  scope.borderOutput(BORDER, dropout(scope, g.add(words, g.reshape(rows, [rows.shape[0]!, 1, hidden]))));
 }
 
 /** Pre-norm block: x + attention(norm(x)), then x + feedForward(norm(x)). */

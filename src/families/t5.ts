@@ -1,6 +1,7 @@
 import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
 import type { LayerScope } from "../graph/layer-scope.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { rmsNorm } from "../graph/layers/normalization.js";
 import {
   carriedTable,
@@ -182,9 +183,9 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   };
   const [encoder, encoderBias] = stream(encoderTokens, ENCODER_BIAS);
   const [decoder, decoderBias] = stream(decoderTokens, DECODER_BIAS);
-  scope.borderOutput(ENCODER, encoder);
+  scope.borderOutput(ENCODER, dropout(scope, encoder));
   scope.borderOutput(ENCODER_BIAS, encoderBias);
-  scope.borderOutput(DECODER, decoder);
+  scope.borderOutput(DECODER, dropout(scope, decoder));
   scope.borderOutput(DECODER_BIAS, decoderBias);
 }
 

@@ -105,7 +105,8 @@ export function openRank(
     });
     const siteConstants = new Map<string, number>();
     for (const constant of site.graphs.constants) {
-      const values = constant.perTensorRank[place.tensorIndex]!;
+      const { perTensorRank } = constant;
+      const values = perTensorRank === "layer" ? [site.layer + 1] : perTensorRank[place.tensorIndex]!;
       let tensor = constantIndex.get(values);
       if (tensor === undefined) {
         tensor = builder.tensor(`${site.name}.${constant.name}`, "io", constant.dtype, constant.shape, true);

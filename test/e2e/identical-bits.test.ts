@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelSpec } from "../../src/families/registry.js";
+import type { ModelSpec } from "../../src/model/model-spec.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
 import type { Plan } from "../../src/plan/plan.js";
@@ -15,7 +16,8 @@ import { optimizerFrom } from "../../src/runtime/optimizer.js";
 
 const STEPS = 6;
 const BATCH = 8;
-const model = modelSpec("gpt", { layers: 4, hidden: 32, heads: 4, sequence: 16, tied: true });
+const sizes = { layers: 4, hidden: 32, heads: 4, sequence: 16, tied: true };
+const plain = modelSpec("gpt", sizes);
 
 let pool: WorkerPool;
 beforeAll(async () => {
@@ -24,7 +26,11 @@ beforeAll(async () => {
 afterAll(() => pool.close());
 
 /** Loss and gradient norm of every step: they depend on every bit of every gradient and weight. */
-async function traces(plan: Plan, gradientOrder: GradientOrder): Promise<readonly (readonly number[])[]> {
+async function traces(
+  plan: Plan,
+  gradientOrder: GradientOrder,
+  model: ModelSpec = plain,
+): Promise<readonly (readonly number[])[]> {
   const { programs, graphs } = compilePlan(model, plan, { gradientOrder });
   const report = await startTraining(
     {
@@ -56,7 +62,7 @@ function plansAlike(tensorDegree: number, tensorSplit: TensorSplit, count: numbe
   };
   const plans: Plan[] = [];
   while (plans.length < count) {
-    const drawn = drawPlan(model, { ranks: [2, 4, 8][pick(3)]!, globalBatch: BATCH }, pick);
+    const drawn = drawPlan(plain, { ranks: [2, 4, 8][pick(3)]!, globalBatch: BATCH }, pick);
     const stageRanks = drawn.ranks / drawn.stageLayers.length;
     if (stageRanks % tensorDegree !== 0) continue;
     const dataDegree = stageRanks / tensorDegree;
@@ -85,7 +91,7 @@ describe.each([
       globalBatch: BATCH,
       microBatches: BATCH,
     };
-    const reference = await traces(uniformPlan(model, options), "canonical");
+    const reference = await traces(uniformPlan(plain, options), "canonical");
     expect(new Set(reference.flat()).size).toBe(2 * STEPS);
     for (const plan of plansAlike(tensorDegree, tensorSplit, 5)) {
       expect(await traces(plan, "canonical"), describePlan(plan).join("\n")).toEqual(reference);
@@ -96,20 +102,30 @@ describe.each([
 it("gives the same bits in bfloat16, whose masters and copies ZeRO cuts differently", async () => {
   const precision = "bfloat16" as const;
   const options = { ranks: 1, globalBatch: BATCH, microBatches: BATCH, precision };
-  const reference = await traces(uniformPlan(model, options), "canonical");
+  const reference = await traces(uniformPlan(plain, options), "canonical");
   for (const plan of plansAlike(1, "weights", 5)) {
     const found = await traces({ ...plan, precision }, "canonical");
     expect(found, describePlan(plan).join("\n")).toEqual(reference);
   }
 });
 
+it("gives the same bits with dropout, and other masks at every step", async () => {
+  const dropping = modelSpec("gpt", { ...sizes, dropout: 0.1, attentionDropout: 0.1 });
+  const options = { ranks: 1, globalBatch: BATCH, microBatches: BATCH };
+  const reference = await traces(uniformPlan(plain, options), "canonical", dropping);
+  expect(reference).not.toEqual(await traces(uniformPlan(plain, options), "canonical"));
+  for (const plan of plansAlike(1, "weights", 4)) {
+    expect(await traces(plan, "canonical", dropping), describePlan(plan).join("\n")).toEqual(reference);
+  }
+});
+
 it("does not in the deferred order: the property says something", async () => {
   const one = await traces(
-    uniformPlan(model, { ranks: 1, globalBatch: BATCH, microBatches: BATCH }),
+    uniformPlan(plain, { ranks: 1, globalBatch: BATCH, microBatches: BATCH }),
     "deferred",
   );
   const two = await traces(
-    uniformPlan(model, { ranks: 2, globalBatch: BATCH, microBatches: BATCH / 2 }),
+    uniformPlan(plain, { ranks: 2, globalBatch: BATCH, microBatches: BATCH / 2 }),
     "deferred",
   );
   expect(two).not.toEqual(one);
