@@ -1,5 +1,3 @@
-#include <malloc.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -105,8 +103,7 @@ class HostDevice final : public Device {
     return static_cast<int>(transfers_.size()) - 1;
   }
 
-  // What compiling the graphs needed goes back to the system.
-  void ready() override { malloc_trim(0); }
+  void ready() override {}
 
   void upload(Address to, const void* from, size_t bytes) override { std::memcpy(pointer(to), from, bytes); }
   void download(void* to, Address from, size_t bytes) override { std::memcpy(to, pointer(from), bytes); }

@@ -21,6 +21,8 @@ export interface NativeAddon {
     readonly bytesPerRank: number;
   }): void;
   unlinkShared(name: string): void;
+  /** Gives what the process has freed back to the system. */
+  trimHeap(): void;
   /** Elements of a stream of normal numbers, as `base/random.ts` draws them, over all cores. */
   fillNormal(
     target: Float32Array,

@@ -80,7 +80,12 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         for await (const write of initialWrites(message.program, source, options))
           await native.write(write.tensor, write.bytes);
         // The list itself lives in the addon now; what loading needed goes before the first step comes.
-        setImmediate(() => globalThis.gc?.());
+        setImmediate(() => {
+          // The second collection waits for what the first still frees.
+          globalThis.gc?.();
+          globalThis.gc?.();
+          addon.trimHeap();
+        });
         loaded = {
           program: withoutList(message.program),
           feeder: message.feed

@@ -12,7 +12,7 @@ import { verifyPlans } from "../../../src/runtime/verify/verify-plans.js";
 
 let pool: WorkerPool;
 beforeAll(async () => {
-  pool = await openHostPool(4, 1);
+  pool = await openHostPool(8, 1);
 });
 afterAll(() => pool.close());
 
@@ -23,7 +23,9 @@ describe("random plans", { timeout: 240_000 }, () => {
     const model = smallModel(family);
     let drawn = 0;
     const pick = (count: number): number => hashNumbers(7, drawn++) % count;
-    const plans = Array.from({ length: 10 }, () => drawPlan(model, { ranks: 4, globalBatch: 8 }, pick));
+    const plans = Array.from({ length: 10 }, (_, i) =>
+      drawPlan(model, { ranks: [2, 4, 8][i % 3]!, globalBatch: 8 }, pick),
+    );
     const report = await verifyPlans(pool, model, plans, 7, silent);
     expect(report.referenceMoved).toBeGreaterThan(1e-2);
     for (const { largest } of report.differences) expect(largest).toBeLessThanOrEqual(1e-5);
