@@ -143,6 +143,11 @@ size_t BytePool::runPeakBytes() const {
   return runPeak_;
 }
 
+size_t BytePool::reservedBytes() const {
+  const std::lock_guard lock(mutex_);
+  return reservedBytes_;
+}
+
 void BytePool::beginRun() {
   const std::lock_guard lock(mutex_);
   runPeak_ = inUse_;

@@ -35,6 +35,8 @@ class BytePool {
   // The most that was in use in regions since the last `beginRun`: what one graph needs.
   size_t runPeakBytes() const;
   void beginRun();
+  // What sessions keep for their lives.
+  size_t reservedBytes() const;
   // Gives all regions back if nothing is in use.
   void trim();
 

@@ -78,6 +78,7 @@ class HostDevice final : public Device {
     milestones_.resize(program.instructions.size());
     startMs_.assign(program.instructions.size(), 0);
     endMs_.assign(program.instructions.size(), 0);
+    sentBytes_.assign(program.instructions.size(), 0);
     return reinterpret_cast<Address>(arena_->start());
   }
 
@@ -109,7 +110,8 @@ class HostDevice final : public Device {
   void download(void* to, Address from, size_t bytes) override { std::memcpy(to, pointer(from), bytes); }
 
   DeviceMemory memory() const override {
-    return {arena_ == nullptr ? 0 : arena_->bytes(), graphs_.peakBytes(), 0, graphs_.graphPeakBytes()};
+    return {arena_ == nullptr ? 0 : arena_->bytes(), graphs_.peakBytes(), 0, graphs_.graphPeakBytes(),
+            graphs_.graphConstantBytes()};
   }
 
   bool beginStep() override {
@@ -124,19 +126,22 @@ class HostDevice final : public Device {
       times.instructionsMs[2 * i] = startMs_[i];
       times.instructionsMs[2 * i + 1] = endMs_[i];
     }
+    times.sentBytes = sentBytes_;
   }
 
   void wait(Stream, int earlier) override {
     milestones_.await(earlier, [this] { throwIfCancelled(); });
   }
 
-  void begin(Stream, int instruction) override {
+  void begin(Stream stream, int instruction) override {
     throwIfCancelled();
+    sentBytes_[instruction] = -static_cast<double>(place_.publishedBytes(stream));
     startMs_[instruction] = elapsedMs();
   }
 
-  void end(Stream, int instruction) override {
+  void end(Stream stream, int instruction) override {
     endMs_[instruction] = elapsedMs();
+    sentBytes_[instruction] += static_cast<double>(place_.publishedBytes(stream));
     milestones_.reach(instruction);
   }
 
@@ -304,7 +309,7 @@ class HostDevice final : public Device {
 
   Milestones milestones_;
   // One writer each: the thread that runs the instruction.
-  std::vector<double> startMs_, endMs_;
+  std::vector<double> startMs_, endMs_, sentBytes_;
   Clock::time_point stepStart_;
 
   std::atomic<bool> cancelled_{false};

@@ -57,6 +57,7 @@ void HostGraphs::clear() {
 
 void HostGraphs::compile(int index, const GraphRef& graph, const std::vector<uint8_t>& onnx) {
   OrtSession*& session = sessions_[graph.id];
+  const size_t before = environment_->pool().reservedBytes();
   if (session == nullptr) {
     OrtSessionOptions* options = nullptr;
     ort_.check(ort_.CreateSessionOptions(&options), "session options");
@@ -72,7 +73,7 @@ void HostGraphs::compile(int index, const GraphRef& graph, const std::vector<uin
                "graph " + graph.name);
     checkSession(graph, session);
   }
-  compiled_.insert_or_assign(index, Compiled{graph, session, 0});
+  compiled_.insert_or_assign(index, Compiled{graph, session, environment_->pool().reservedBytes() - before, 0});
 }
 
 // Bindings go by name, so names alone must agree; ONNX Runtime checks types and shapes itself at the first run.
@@ -136,6 +137,12 @@ void HostGraphs::cancel() {
 std::vector<size_t> HostGraphs::graphPeakBytes() const {
   std::vector<size_t> bytes;
   for (const auto& [index, compiled] : compiled_) bytes.push_back(compiled.peakBytes);
+  return bytes;
+}
+
+std::vector<size_t> HostGraphs::graphConstantBytes() const {
+  std::vector<size_t> bytes;
+  for (const auto& [index, compiled] : compiled_) bytes.push_back(compiled.constantBytes);
   return bytes;
 }
 

@@ -31,11 +31,13 @@ class HostGraphs {
   size_t peakBytes() const;
   // By graph of the program.
   std::vector<size_t> graphPeakBytes() const;
+  std::vector<size_t> graphConstantBytes() const;
 
  private:
   struct Compiled {
     GraphRef ref;
     OrtSession* session;
+    size_t constantBytes = 0;
     size_t peakBytes = 0;
   };
   struct Bound {

@@ -57,7 +57,7 @@ interface Split {
   readonly tensorSplit: TensorSplit;
 }
 
-/** One Program's sums of times by place, in ms, and the most that one of the place's graphs took beside its tensors. */
+/** One Program's sums of times by place, in ms, and what its graphs took inside ONNX Runtime. */
 interface PlaceWork {
   readonly forwardMs: number;
   readonly backwardMs: number;
@@ -267,7 +267,7 @@ function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
   };
 }
 
-/** On devices ONNX Runtime's memory is not counted by graph: there every place counts all of it. */
+/** The most that one of a place's graphs takes while it runs, and the constants of all of them. On devices ONNX Runtime's memory is not counted by graph: there every place counts all of it. */
 function workspaceBytes(
   program: Program,
   steps: readonly (readonly RankStep[])[],
@@ -278,14 +278,12 @@ function workspaceBytes(
       ? [instruction.graph]
       : [],
   );
-  return Math.max(
-    0,
-    ...steps
-      .flat()
-      .flatMap((step) =>
-        step.graphBytes.length > 0 ? graphs.map((graph) => step.graphBytes[graph]!) : [step.onnxRuntimeBytes],
-      ),
-  );
+  const ofStep = ({ graphBytes, onnxRuntimeBytes }: RankStep): number => {
+    if (graphBytes.length === 0) return onnxRuntimeBytes;
+    const run = Math.max(0, ...graphs.map((graph) => graphBytes[2 * graph]!));
+    return [...new Set(graphs)].reduce((sum, graph) => sum + graphBytes[2 * graph + 1]!, run);
+  };
+  return Math.max(...steps.flat().map(ofStep));
 }
 
 /**

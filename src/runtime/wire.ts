@@ -104,9 +104,11 @@ export interface SteppedMessage {
   readonly wallMs: number;
   /** `[start0, end0, …]`, in ms from the start of the step. */
   readonly instructionsMs: Float64Array;
+  /** Bytes that each instruction handed to other ranks; empty on CUDA. */
+  readonly sentBytes: Float64Array;
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
-  /** Of them, the most that each graph took while it ran; empty on CUDA. */
+  /** `[run0, constants0, run1, …]` of each graph, see `StepTimes`. */
   readonly graphBytes: Float64Array;
   readonly memory: ProcessMemory;
   /** Made after this step, where one was due. */
@@ -184,6 +186,7 @@ const fromWorker = z.discriminatedUnion("kind", [
     stepMs: z.number(),
     wallMs: z.number(),
     instructionsMs: z.instanceof(Float64Array),
+    sentBytes: z.instanceof(Float64Array),
     arenaBytes: z.number(),
     onnxRuntimeBytes: z.number(),
     graphBytes: z.instanceof(Float64Array),

@@ -44,7 +44,10 @@ function runAll() {
       if (values.dropout) args.push("--dropout", values.dropout);
       const done = spawnSync(process.execPath, [cli, ...args.map(String)], { encoding: "utf8" });
       const last = done.stdout.trim().split("\n").at(-1);
-      if (done.status === null || !last) throw new Error(`${args.join(" ")}: ${done.stderr}`);
+      if (!last) {
+        console.error(`${args.join(" ")}: ${done.stderr.trim()}\nTo be run again.`);
+        continue;
+      }
       const result = { ...JSON.parse(last), precision: values.precision, status: done.status };
       writeFileSync(`${file}.part`, `${JSON.stringify(result)}\n`);
       renameSync(`${file}.part`, file);

@@ -231,6 +231,7 @@ async function runStep(
     stepMs: times.stepMs,
     wallMs,
     instructionsMs: times.instructionsMs,
+    sentBytes: times.sentBytes,
     arenaBytes: times.arenaBytes,
     onnxRuntimeBytes: times.onnxRuntimeBytes,
     graphBytes: times.graphBytes,
