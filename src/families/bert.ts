@@ -7,7 +7,8 @@ import { dropout } from "../graph/layers/dropout.js";
 import { geluFeedForward } from "../graph/layers/feed-forward.js";
 import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
-import { positionsOf, tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
+import { tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
 import {
   flag,
   type ModelOptions,

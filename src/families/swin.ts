@@ -6,7 +6,7 @@ import type { LayerScope } from "../graph/layer-scope.js";
 import { dropout } from "../graph/layers/dropout.js";
 import { classifierLoss } from "../graph/layers/classifier.js";
 import { layerNorm } from "../graph/layers/normalization.js";
-import { positionsOf } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
 import { windowBlock } from "../graph/layers/window-block.js";
 import { ownPadded } from "../graph/layers/windows.js";
 import {

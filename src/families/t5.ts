@@ -16,7 +16,8 @@ import {
   normal,
   type UnbiasedSizes,
 } from "../graph/layers/unbiased-sublayers.js";
-import { positionsOf, tokenTable, vocabularyLoss, vocabularyRows } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
+import { tokenTable, vocabularyLoss, vocabularyRows } from "../graph/layers/vocabulary.js";
 import {
   flag,
   type ModelOptions,

@@ -8,7 +8,7 @@ import { classifierLoss } from "../graph/layers/classifier.js";
 import { geluFeedForward } from "../graph/layers/feed-forward.js";
 import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
-import { positionsOf } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
 import {
   type ModelOptions,
   mustDivide,

@@ -2,8 +2,8 @@ import { KEY_MASK, LOW_BITS, MIX_CONSTANTS, mixKeys } from "../../base/mix.js";
 import type { GraphBuilder } from "../graph-builder.js";
 import type { Value } from "../ir.js";
 import type { LayerScope } from "../layer-scope.js";
+import { positionsOf } from "./positions.js";
 import { ownHeads } from "./relative-bias.js";
-import { positionsOf } from "./vocabulary.js";
 
 type Keys = readonly [Value, Value];
 
