@@ -31,27 +31,37 @@ const pipeline = { pipelineDegree: 4, microBatches: 8 };
 const mixed = plan({ dataParallel: "zero2" });
 const tensor = plan({ tensorDegree: 4 }).layers[0];
 
-/** Name of the picture, what its timeline is called, the plan. */
+/** Name of the picture, what its timeline is called, the plan, and the layers whose holders are shown. */
 const PICTURES = [
-  ["data-parallel", "Data parallel", plan({ dataParallel: "ddp" })],
-  ["zero1", "ZeRO-1", plan({ dataParallel: "zero1" })],
-  ["zero2", "ZeRO-2", plan({ dataParallel: "zero2" })],
-  ["zero3", "ZeRO-3", plan({ dataParallel: "zero3" })],
-  ["tensor", "Tensor parallel, weights split", plan({ tensorDegree: 4 })],
-  ["sequence", "Sequence split (Ulysses)", plan({ tensorDegree: 4, tensorSplit: "sequence", dataParallel: "zero2" })],
-  ["recompute", "Recompute", plan({ dataParallel: "ddp", recompute: true })],
-  ["gpipe", "Pipeline, GPipe", plan({ ...pipeline, schedule: "gpipe" })],
-  ["1f1b", "Pipeline, 1F1B", plan({ ...pipeline, schedule: "1f1b" })],
-  ["mixed", "Layers 2 and 3 tensor parallel", { ...mixed, layers: [mixed.layers[0], tensor, tensor, mixed.layers[3]] }],
+  ["data-parallel", "Data parallel", plan({ dataParallel: "ddp" }), [0]],
+  ["zero1", "ZeRO-1", plan({ dataParallel: "zero1" }), [0]],
+  ["zero2", "ZeRO-2", plan({ dataParallel: "zero2" }), [0]],
+  ["zero3", "ZeRO-3", plan({ dataParallel: "zero3" }), [0]],
+  ["tensor", "Tensor parallel, weights split", plan({ tensorDegree: 4 }), [0]],
+  [
+    "sequence",
+    "Sequence split (Ulysses)",
+    plan({ tensorDegree: 4, tensorSplit: "sequence", dataParallel: "zero2" }),
+    [0],
+  ],
+  ["recompute", "Recompute", plan({ dataParallel: "ddp", recompute: true }), []],
+  ["gpipe", "Pipeline, GPipe", plan({ ...pipeline, schedule: "gpipe" }), []],
+  ["1f1b", "Pipeline, 1F1B", plan({ ...pipeline, schedule: "1f1b" }), [0, 3]],
+  [
+    "mixed",
+    "Layers 1 and 2 tensor parallel",
+    { ...mixed, layers: [mixed.layers[0], tensor, tensor, mixed.layers[3]] },
+    [0, 1],
+  ],
 ];
 
 const check = process.argv.includes("--check");
 const stale = [];
-for (const [name, title, thePlan] of PICTURES) {
+for (const [name, title, thePlan, layers] of PICTURES) {
   const { programs } = compilePlan(model, thePlan);
   write(`${name}-time`, timelineFigure([simulate(programs, durations, { overlap: hardware })], title));
-  const layers = name === "mixed" ? [0, 1] : thePlan.stageLayers.length > 1 ? [0, 3] : [0];
-  for (const layer of layers) write(`${name}-holders${layers.length > 1 ? layer : ""}`, holdersFigure(programs, layer));
+  for (const layer of layers)
+    write(`${name}-holders${layers.length > 1 ? layer : ""}`, holdersFigure(programs, layer));
 }
 if (stale.length > 0) {
   console.error(`Not as the product draws them now: ${stale.join(", ")}. Run node docs/pictures/make.mjs.`);
