@@ -1,5 +1,6 @@
 // The door: NativeAddon of src/device/addon.ts.
 
+#include <malloc.h>
 #include <napi.h>
 
 #include "cuda-libraries.h"
@@ -118,6 +119,11 @@ Napi::Value roundBfloat16AtTheDoor(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value trimHeap(const Napi::CallbackInfo& info) {
+  malloc_trim(0);
+  return info.Env().Undefined();
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("abi", Napi::Number::New(env, kAddonAbi));
   exports.Set("probe", Napi::Function::New<probe>(env));
@@ -127,6 +133,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("MappedFile", MappedFile::define(env));
   exports.Set("fillNormal", Napi::Function::New<fillNormalAtTheDoor>(env));
   exports.Set("roundBfloat16", Napi::Function::New<roundBfloat16AtTheDoor>(env));
+  exports.Set("trimHeap", Napi::Function::New<trimHeap>(env));
   exports.Set("useErrorClass", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 useErrorClass(info.Env(), info[0].As<Napi::Function>());
               }));

@@ -37,6 +37,7 @@ void* BytePool::allocate(size_t bytes) {
   inUse_ += size;
   peak_ = std::max(peak_, inUse_ + reservedBytes_);
   regionPeak_ = std::max(regionPeak_, inUse_);
+  runPeak_ = std::max(runPeak_, inUse_);
   return start;
 }
 
@@ -135,6 +136,21 @@ size_t BytePool::peakBytes() const {
 void BytePool::resetPeak() {
   const std::lock_guard lock(mutex_);
   peak_ = inUse_ + reservedBytes_;
+}
+
+size_t BytePool::runPeakBytes() const {
+  const std::lock_guard lock(mutex_);
+  return runPeak_;
+}
+
+size_t BytePool::reservedBytes() const {
+  const std::lock_guard lock(mutex_);
+  return reservedBytes_;
+}
+
+void BytePool::beginRun() {
+  const std::lock_guard lock(mutex_);
+  runPeak_ = inUse_;
 }
 
 void BytePool::trim() {

@@ -32,6 +32,11 @@ class BytePool {
   // The most that was in use since the last `resetPeak`.
   size_t peakBytes() const;
   void resetPeak();
+  // The most that was in use in regions since the last `beginRun`: what one graph needs.
+  size_t runPeakBytes() const;
+  void beginRun();
+  // What sessions keep for their lives.
+  size_t reservedBytes() const;
   // Gives all regions back if nothing is in use.
   void trim();
 
@@ -56,6 +61,7 @@ class BytePool {
   size_t inUse_ = 0;
   size_t reservedBytes_ = 0;
   size_t peak_ = 0;
+  size_t runPeak_ = 0;
   size_t regionPeak_ = 0;
   // Size of the single region that replaces several.
   size_t wanted_ = 0;

@@ -79,6 +79,10 @@ struct DeviceMemory {
   size_t onnxRuntimePeakBytes = 0;
   // In use on the device by its driver's count, with everything that libraries took; 0 where that is not to be had.
   size_t deviceBytes = 0;
+  // Of ONNX Runtime's, by graph of the program, the most it took while it ran; empty where that is not counted.
+  std::vector<size_t> graphPeakBytes;
+  // The same for the constants that its session keeps.
+  std::vector<size_t> graphConstantBytes;
 };
 
 // What `times` of a step hold: ms from `beginStep`, start and end of every instruction.
@@ -86,6 +90,8 @@ struct StepTimes {
   double stepMs = 0;
   // [start0, end0, start1, end1, …]
   std::vector<double> instructionsMs;
+  // By instruction, bytes handed to other ranks; empty where that is not counted.
+  std::vector<double> sentBytes;
 };
 
 struct AdamwTensors {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "device.h"
+#include "exact-squares.h"
 #include "futex.h"
 #include "host-arena.h"
 #include "host-collectives.h"
@@ -77,6 +78,7 @@ class HostDevice final : public Device {
     milestones_.resize(program.instructions.size());
     startMs_.assign(program.instructions.size(), 0);
     endMs_.assign(program.instructions.size(), 0);
+    sentBytes_.assign(program.instructions.size(), 0);
     return reinterpret_cast<Address>(arena_->start());
   }
 
@@ -108,7 +110,8 @@ class HostDevice final : public Device {
   void download(void* to, Address from, size_t bytes) override { std::memcpy(to, pointer(from), bytes); }
 
   DeviceMemory memory() const override {
-    return {arena_ == nullptr ? 0 : arena_->bytes(), graphs_.peakBytes()};
+    return {arena_ == nullptr ? 0 : arena_->bytes(), graphs_.peakBytes(), 0, graphs_.graphPeakBytes(),
+            graphs_.graphConstantBytes()};
   }
 
   bool beginStep() override {
@@ -123,19 +126,22 @@ class HostDevice final : public Device {
       times.instructionsMs[2 * i] = startMs_[i];
       times.instructionsMs[2 * i + 1] = endMs_[i];
     }
+    times.sentBytes = sentBytes_;
   }
 
   void wait(Stream, int earlier) override {
     milestones_.await(earlier, [this] { throwIfCancelled(); });
   }
 
-  void begin(Stream, int instruction) override {
+  void begin(Stream stream, int instruction) override {
     throwIfCancelled();
+    sentBytes_[instruction] = -static_cast<double>(place_.publishedBytes(stream));
     startMs_[instruction] = elapsedMs();
   }
 
-  void end(Stream, int instruction) override {
+  void end(Stream stream, int instruction) override {
     endMs_[instruction] = elapsedMs();
+    sentBytes_[instruction] += static_cast<double>(place_.publishedBytes(stream));
     milestones_.reach(instruction);
   }
 
@@ -214,6 +220,7 @@ class HostDevice final : public Device {
   }
 
   void sumSquares(Stream, const std::vector<Tensor>& inputs, const Tensor& output) override {
+    if (output.elements() == kExactLimbs) return sumSquaresExactly(inputs, static_cast<double*>(at(output, 0)));
     double sum = 0;
     for (const Tensor& input : inputs) {
       std::vector<double> parts(blocksOf(input.elements()));
@@ -226,7 +233,8 @@ class HostDevice final : public Device {
   }
 
   void clip(Stream, const Tensor& sumSquares, const Tensor& hyper, const Tensor& output) override {
-    const double norm = std::sqrt(*static_cast<const double*>(pointer(sumSquares.address)));
+    const auto* squares = static_cast<const double*>(pointer(sumSquares.address));
+    const double norm = std::sqrt(sumSquares.elements() == kExactLimbs ? exactValue(squares) : *squares);
     const double maxNorm = static_cast<const float*>(pointer(hyper.address))[kMaxNorm];
     auto* to = static_cast<float*>(pointer(output.address));
     to[0] = maxNorm == 0 ? 1.0f : static_cast<float>(std::min(1.0, maxNorm / (norm + 1e-6)));
@@ -252,6 +260,17 @@ class HostDevice final : public Device {
   }
 
  private:
+  void sumSquaresExactly(const std::vector<Tensor>& inputs, double* output) {
+    std::fill(output, output + kExactLimbs, 0.0);
+    for (const Tensor& input : inputs) {
+      std::vector<double> parts(kExactLimbs * blocksOf(input.elements()));
+      inBlocks(input.elements(), threads_, [&](size_t block, size_t start, size_t length) {
+        exactSquares(static_cast<const float*>(at(input, start)), length, &parts[kExactLimbs * block]);
+      });
+      for (size_t i = 0; i < parts.size(); i++) output[i % kExactLimbs] += parts[i];
+    }
+  }
+
   struct OpenGroup {
     std::vector<int> group;
     int channel;
@@ -290,7 +309,7 @@ class HostDevice final : public Device {
 
   Milestones milestones_;
   // One writer each: the thread that runs the instruction.
-  std::vector<double> startMs_, endMs_;
+  std::vector<double> startMs_, endMs_, sentBytes_;
   Clock::time_point stepStart_;
 
   std::atomic<bool> cancelled_{false};

@@ -1,5 +1,7 @@
 #include "host-graphs.h"
 
+#include <algorithm>
+
 #include "failure.h"
 
 namespace galvatron {
@@ -55,6 +57,7 @@ void HostGraphs::clear() {
 
 void HostGraphs::compile(int index, const GraphRef& graph, const std::vector<uint8_t>& onnx) {
   OrtSession*& session = sessions_[graph.id];
+  const size_t before = environment_->pool().reservedBytes();
   if (session == nullptr) {
     OrtSessionOptions* options = nullptr;
     ort_.check(ort_.CreateSessionOptions(&options), "session options");
@@ -70,7 +73,7 @@ void HostGraphs::compile(int index, const GraphRef& graph, const std::vector<uin
                "graph " + graph.name);
     checkSession(graph, session);
   }
-  compiled_.insert_or_assign(index, Compiled{graph, session});
+  compiled_.insert_or_assign(index, Compiled{graph, session, environment_->pool().reservedBytes() - before, 0});
 }
 
 // Bindings go by name, so names alone must agree; ONNX Runtime checks types and shapes itself at the first run.
@@ -121,12 +124,26 @@ int HostGraphs::bind(int graph, const std::vector<Tensor>& inputs, const std::ve
 
 void HostGraphs::run(int handle) {
   const Bound& bound = bound_[handle];
-  const Compiled& compiled = compiled_.at(bound.graph);
+  Compiled& compiled = compiled_.at(bound.graph);
+  environment_->pool().beginRun();
   ort_.check(ort_.RunWithBinding(compiled.session, runOptions_, bound.binding), "graph " + compiled.ref.name);
+  compiled.peakBytes = std::max(compiled.peakBytes, environment_->pool().runPeakBytes());
 }
 
 void HostGraphs::cancel() {
   if (OrtStatus* status = ort_.RunOptionsSetTerminate(runOptions_)) ort_.ReleaseStatus(status);
+}
+
+std::vector<size_t> HostGraphs::graphPeakBytes() const {
+  std::vector<size_t> bytes;
+  for (const auto& [index, compiled] : compiled_) bytes.push_back(compiled.peakBytes);
+  return bytes;
+}
+
+std::vector<size_t> HostGraphs::graphConstantBytes() const {
+  std::vector<size_t> bytes;
+  for (const auto& [index, compiled] : compiled_) bytes.push_back(compiled.constantBytes);
+  return bytes;
 }
 
 size_t HostGraphs::peakBytes() const { return environment_->pool().peakBytes(); }

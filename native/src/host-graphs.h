@@ -29,11 +29,16 @@ class HostGraphs {
   // Runs in flight end soon, with an error. Final.
   void cancel();
   size_t peakBytes() const;
+  // By graph of the program.
+  std::vector<size_t> graphPeakBytes() const;
+  std::vector<size_t> graphConstantBytes() const;
 
  private:
   struct Compiled {
     GraphRef ref;
     OrtSession* session;
+    size_t constantBytes = 0;
+    size_t peakBytes = 0;
   };
   struct Bound {
     int graph;

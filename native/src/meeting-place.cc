@@ -333,8 +333,13 @@ void MeetingPlace::publish(int channel, int reader, const char* from, size_t byt
   message.offset = static_cast<uint64_t>(from - static_cast<const char*>(memory_));
   message.bytes = bytes;
   out.pending[out.next & 1].push_back({reader, count});
+  out.publishedBytes += bytes;
   to.ready.store(count, std::memory_order_release);
   ring(reader, channel);
+}
+
+size_t MeetingPlace::publishedBytes(Stream stream) const {
+  return outboxes_[collectiveChannel(stream)].publishedBytes + outboxes_[transferChannel(stream)].publishedBytes;
 }
 
 void MeetingPlace::closeRoom(int channel) { outboxes_[channel].next++; }

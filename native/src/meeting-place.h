@@ -72,6 +72,8 @@ class MeetingPlace : public Meeting {
   char* room(int channel);
   // Hands `bytes` of the room got last to a reader.
   void publish(int channel, int reader, const char* from, size_t bytes);
+  // Bytes handed to readers on the channels of one stream since the start, for that stream's thread.
+  size_t publishedBytes(Stream stream) const;
   // Ends the filling of a room: the next call of room gives the other one.
   void closeRoom(int channel);
 
@@ -89,6 +91,7 @@ class MeetingPlace : public Meeting {
  private:
   struct Outbox {
     uint32_t next = 0;
+    size_t publishedBytes = 0;
     // Messages in each of the two rooms: reader, and the count its lane must have taken.
     struct Pending {
       int reader;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "exact-squares.h"
 #include "failure.h"
 
 namespace galvatron {
@@ -147,6 +148,9 @@ class Checker {
         }
         requireDtype(where + ".output", tensor(where + ".output", it.output), Dtype::float64);
         requireAtLeast(where + ".output", tensor(where + ".output", it.output), 1);
+        if (tensor(where + ".output", it.output).elements == kExactLimbs) {
+          for (const int input : it.inputs) requireDtype(where + ".inputs", tensor(where, input), Dtype::float32);
+        }
         return;
       case Op::clip:
         requireDtype(where + ".sumSquares", tensor(where + ".sumSquares", it.sumSquares), Dtype::float64);

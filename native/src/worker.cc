@@ -151,6 +151,17 @@ Napi::Value Worker::step(const Napi::CallbackInfo& info) {
         result.Set("instructionsMs", instructions);
         result.Set("arenaBytes", Napi::Number::New(settling, static_cast<double>(memory.arenaBytes)));
         result.Set("onnxRuntimeBytes", Napi::Number::New(settling, static_cast<double>(memory.onnxRuntimePeakBytes)));
+        auto sent = Napi::Float64Array::New(settling, times->sentBytes.size());
+        if (!times->sentBytes.empty()) {
+          std::memcpy(sent.Data(), times->sentBytes.data(), times->sentBytes.size() * sizeof(double));
+        }
+        result.Set("sentBytes", sent);
+        auto graphs = Napi::Float64Array::New(settling, 2 * memory.graphPeakBytes.size());
+        for (size_t i = 0; i < memory.graphPeakBytes.size(); i++) {
+          graphs[2 * i] = static_cast<double>(memory.graphPeakBytes[i]);
+          graphs[2 * i + 1] = static_cast<double>(memory.graphConstantBytes[i]);
+        }
+        result.Set("graphBytes", graphs);
         result.Set("deviceBytes", Napi::Number::New(settling, static_cast<double>(memory.deviceBytes)));
         return result;
       });

@@ -1,9 +1,10 @@
 import { resolve } from "node:path";
+import { GalvatronError } from "../base/errors.js";
 import { smallModel } from "../families/registry.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { describePlan } from "../plan/describe-plan.js";
 import { drawPlan } from "../plan/draw-plan.js";
-import type { Plan } from "../plan/plan.js";
+import type { Plan, Precision } from "../plan/plan.js";
 import { openHostPool } from "../runtime/coordinator/host-pool.js";
 import { hashNumbers } from "../runtime/data/sample-order.js";
 import { coverageOf } from "../runtime/verify/coverage.js";
@@ -14,8 +15,8 @@ import { readPlanFile } from "./plan-file.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
 
 const GLOBAL_BATCH = 8;
-/** Largest difference in float32 that rounding explains. */
-const TOLERANCE = 1e-5;
+/** Largest difference that rounding explains, see docs/benchmarks/verify.md. */
+const TOLERANCE: Readonly<Record<Precision, number>> = { float32: 1e-5, bfloat16: 5e-2 };
 
 /**
  * `galvatron verify --model gpt --plans 20 --seed 1 --ranks 4`: trains a small model under random plans and on one
@@ -23,12 +24,12 @@ const TOLERANCE = 1e-5;
  */
 export const verifyCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
-    values: ["model", "plans", "seed", "ranks", "plan", "tolerance", "folder"],
+    values: ["model", "plans", "seed", "ranks", "plan", "precision", "dropout", "tolerance", "folder"],
     switches: ["json", "quiet"],
   });
   const seed = wholeFlag(flags, "seed") ?? 0;
-  const tolerance = realFlag(flags, "tolerance") ?? TOLERANCE;
   const { model, plans } = plansOf(flags, terminal, seed);
+  const tolerance = realFlag(flags, "tolerance") ?? TOLERANCE[plans[0]!.precision];
   const ranks = Math.max(...plans.map((plan) => plan.ranks));
   const bar = sessionOf(flags, terminal).reporter.progress(`Verifying ${model.name}`);
   const pool = await openHostPool(ranks, 1);
@@ -76,12 +77,19 @@ function plansOf(
     return { model, plans: [plan] };
   }
   const ranks = wholeFlag(flags, "ranks") ?? 4;
-  const model = smallModel(neededFlag(flags, "model", "gpt"));
+  const precision = textFlag(flags, "precision") ?? "float32";
+  if (precision !== "float32" && precision !== "bfloat16")
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      `--precision expects float32 or bfloat16, got "${precision}".`,
+      { precision },
+    );
+  const model = smallModel(neededFlag(flags, "model", "gpt"), realFlag(flags, "dropout") ?? 0);
   let drawn = 0;
   const pick = (count: number): number => hashNumbers(seed, drawn++) % count;
   const count = wholeFlag(flags, "plans") ?? 10;
   const plans = Array.from({ length: Math.max(1, count) }, () =>
-    drawPlan(model, { ranks, globalBatch: GLOBAL_BATCH }, pick),
+    drawPlan(model, { ranks, globalBatch: GLOBAL_BATCH, precision }, pick),
   );
   return { model, plans };
 }

@@ -21,6 +21,8 @@ export interface NativeAddon {
     readonly bytesPerRank: number;
   }): void;
   unlinkShared(name: string): void;
+  /** Gives what the process has freed back to the system. */
+  trimHeap(): void;
   /** Elements of a stream of normal numbers, as `base/random.ts` draws them, over all cores. */
   fillNormal(
     target: Float32Array,
@@ -100,9 +102,16 @@ export interface StepTimes {
   readonly stepMs: number;
   /** `[start0, end0, start1, end1, …]` */
   readonly instructionsMs: Float64Array;
+  /** Bytes that each instruction handed to other ranks; empty on CUDA. */
+  readonly sentBytes: Float64Array;
   /** The arena's bytes, plus ONNX Runtime's own at their peak. */
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
+  /**
+   * Of ONNX Runtime's, for each graph of the Program the most that it took while it ran, and the constants that its
+   * session keeps: `[run0, constants0, run1, …]`; empty on CUDA.
+   */
+  readonly graphBytes: Float64Array;
   /** In use on the device by its driver's count; 0 on the host. */
   readonly deviceBytes: number;
 }

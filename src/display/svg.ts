@@ -91,6 +91,9 @@ function leftMargin(figure: Figure): number {
   for (const trace of figure.data) {
     for (const value of trace.y) if (typeof value === "string") longest = Math.max(longest, value.length);
   }
+  for (const [name, axis] of Object.entries(figure.layout))
+    if (name.startsWith("yaxis"))
+      for (const words of (axis as Axis).ticktext ?? []) longest = Math.max(longest, words.length);
   return 26 + longest * CHARACTER_PX;
 }
 

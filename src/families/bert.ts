@@ -3,10 +3,12 @@ import type { Value } from "../graph/ir.js";
 import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { geluFeedForward } from "../graph/layers/feed-forward.js";
 import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
-import { positionsOf, tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
+import { tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
 import {
   flag,
   type ModelOptions,
@@ -108,7 +110,7 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   const segment = g.embedding(segments, g.constant([0], "int64", [1]), false);
   const places = g.add(rows, segment);
   const sum = g.add(words, g.reshape(places, [rows.shape[0]!, 1, hidden]));
-  scope.borderOutput(BORDER, layerNorm(scope, "norm", sum, Number(model.options.epsilon)));
+  scope.borderOutput(BORDER, dropout(scope, layerNorm(scope, "norm", sum, Number(model.options.epsilon))));
 }
 
 /** Post-norm block: norm(x + attention(x)), then norm(x + feedForward(x)). */

@@ -3,10 +3,12 @@ import type { Value } from "../graph/ir.js";
 import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { geluFeedForward } from "../graph/layers/feed-forward.js";
 import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
-import { positionsOf, tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
+import { tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
 import {
   flag,
   type ModelOptions,
@@ -123,7 +125,7 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   });
   const positions = positionsOf(scope, model.sequence);
   const rows = g.one("Embedding", [table, positions], { checked: false });
-  scope.borderOutput(BORDER, g.add(words, g.reshape(rows, [rows.shape[0]!, 1, hidden])));
+  scope.borderOutput(BORDER, dropout(scope, g.add(words, g.reshape(rows, [rows.shape[0]!, 1, hidden]))));
 }
 
 /** Pre-norm block: x + attention(norm(x)), then x + feedForward(norm(x)). */

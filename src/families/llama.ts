@@ -3,6 +3,7 @@ import type { Value } from "../graph/ir.js";
 import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { swiGluFeedForward } from "../graph/layers/feed-forward.js";
 import { rmsNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
@@ -174,7 +175,7 @@ function init(model: ModelSpec): Init {
 function embedding(scope: LayerScope, model: ModelSpec): void {
   const hidden = model.kinds[model.layers[0]!]!.hidden;
   const tokens = scope.data("tokens", "int64", [model.sequence, scope.request.samples]);
-  scope.borderOutput(BORDER, tokenEmbedding(scope, tokens, model, hidden, init(model)));
+  scope.borderOutput(BORDER, dropout(scope, tokenEmbedding(scope, tokens, model, hidden, init(model))));
 }
 
 /** Pre-norm block: x + attention(norm(x)), then x + feedForward(norm(x)). */

@@ -2,6 +2,7 @@ import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
 import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { attention } from "../graph/layers/attention.js";
 import { geluFeedForward } from "../graph/layers/feed-forward.js";
 import { layerNorm } from "../graph/layers/normalization.js";
@@ -116,7 +117,7 @@ function init(model: ModelSpec): Init {
 function embedding(scope: LayerScope, model: ModelSpec): void {
   const { hidden } = model.kinds.decoder!;
   const tokens = scope.data("tokens", "int64", [model.sequence, scope.request.samples]);
-  scope.borderOutput("hidden", tokenEmbedding(scope, tokens, model, hidden, init(model)));
+  scope.borderOutput("hidden", dropout(scope, tokenEmbedding(scope, tokens, model, hidden, init(model))));
 }
 
 /** Turns the first part of every head by position and leaves the rest. `[S, b, h, d]` */

@@ -28,11 +28,32 @@ export function modelNames(): readonly string[] {
 }
 
 /**
- * A model by the name of its family or preset; options override what the name stands for.
+ * A model by the name of its family or preset; options override what the name stands for. Every family knows
+ * `dropout` (hidden states: embeddings and what is added to the residual stream) and `attentionDropout`
+ * (attention probabilities), both 0 when left out.
  *
  * @throws GalvatronError `MODEL_UNKNOWN` for a name that is neither, `MODEL_INVALID` for sizes that no such model has
  */
 export function modelSpec(name: string, options: ModelOptions = {}): ModelSpec {
+  const { dropout, attentionDropout, ...sizes } = options;
+  const rates = { ...rateOf("dropout", dropout), ...rateOf("attentionDropout", attentionDropout) };
+  const spec = sizedSpec(name, sizes);
+  return { ...spec, options: { ...spec.options, ...rates } };
+}
+
+/** No rate and a rate of 0 are the same model. */
+function rateOf(name: string, rate: ModelOptions[string]): Readonly<Record<string, number>> {
+  if (rate === undefined || rate === 0) return {};
+  if (typeof rate !== "number" || !(rate > 0 && rate < 1))
+    throw new GalvatronError(
+      "MODEL_INVALID",
+      `${name}: expected a rate of at least 0 and below 1, got ${rate}`,
+      { option: name },
+    );
+  return { [name]: rate };
+}
+
+function sizedSpec(name: string, options: ModelOptions): ModelSpec {
   for (const { name: family, spec, presets } of FAMILIES) {
     if (name === family) return spec(name, options);
     const preset = Object.hasOwn(presets, name) ? presets[name] : undefined;
@@ -42,8 +63,11 @@ export function modelSpec(name: string, options: ModelOptions = {}): ModelSpec {
   throw new GalvatronError("MODEL_UNKNOWN", `no model is called "${name}"; known: ${known}`, { name });
 }
 
-/** The small instance of a family on which plans are compared: its sizes divide over up to 8 ranks. */
-export function smallModel(name: string): ModelSpec {
-  const { spec, small } = familyOf(name);
-  return spec(name, small);
+/**
+ * The small instance of a family on which plans are compared: its sizes divide over up to 8 ranks.
+ *
+ * @param dropout - rate of both dropouts
+ */
+export function smallModel(name: string, dropout: number = 0): ModelSpec {
+  return modelSpec(name, { ...familyOf(name).small, dropout, attentionDropout: dropout });
 }

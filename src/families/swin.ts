@@ -3,9 +3,10 @@ import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
 import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { classifierLoss } from "../graph/layers/classifier.js";
 import { layerNorm } from "../graph/layers/normalization.js";
-import { positionsOf } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
 import { windowBlock } from "../graph/layers/window-block.js";
 import { ownPadded } from "../graph/layers/windows.js";
 import {
@@ -232,7 +233,7 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   const inside = g.less(places, g.scalar(side * side, "int64"));
   const own = g.gather(pixels, g.where(inside, places, g.scalar(0, "int64")));
   const patches = g.linear(g.cast(own, scope.dtype), weight, bias);
-  scope.borderOutput(BORDER, layerNorm(scope, "norm", patches, PLAIN_EPSILON));
+  scope.borderOutput(BORDER, dropout(scope, layerNorm(scope, "norm", patches, PLAIN_EPSILON)));
 }
 
 /** Two blocks, the second with shifted windows, unless one window holds the whole grid. */

@@ -1,6 +1,7 @@
 import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
 import type { LayerScope } from "../graph/layer-scope.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { rmsNorm } from "../graph/layers/normalization.js";
 import {
   carriedTable,
@@ -15,7 +16,8 @@ import {
   normal,
   type UnbiasedSizes,
 } from "../graph/layers/unbiased-sublayers.js";
-import { positionsOf, tokenTable, vocabularyLoss, vocabularyRows } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
+import { tokenTable, vocabularyLoss, vocabularyRows } from "../graph/layers/vocabulary.js";
 import {
   flag,
   type ModelOptions,
@@ -182,9 +184,9 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   };
   const [encoder, encoderBias] = stream(encoderTokens, ENCODER_BIAS);
   const [decoder, decoderBias] = stream(decoderTokens, DECODER_BIAS);
-  scope.borderOutput(ENCODER, encoder);
+  scope.borderOutput(ENCODER, dropout(scope, encoder));
   scope.borderOutput(ENCODER_BIAS, encoderBias);
-  scope.borderOutput(DECODER, decoder);
+  scope.borderOutput(DECODER, dropout(scope, decoder));
   scope.borderOutput(DECODER_BIAS, decoderBias);
 }
 

@@ -3,11 +3,12 @@ import type { Value } from "../graph/ir.js";
 import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
+import { dropout } from "../graph/layers/dropout.js";
 import { classifierLoss } from "../graph/layers/classifier.js";
 import { geluFeedForward } from "../graph/layers/feed-forward.js";
 import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
-import { positionsOf } from "../graph/layers/vocabulary.js";
+import { positionsOf } from "../graph/layers/positions.js";
 import {
   type ModelOptions,
   mustDivide,
@@ -126,7 +127,7 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   const first = g.where(g.equal(column, zero), classToken, blank);
   const content = g.add(g.where(isPatch, patches, blank), first);
   const rows = g.embedding(table, places, true);
-  scope.borderOutput(BORDER, g.add(content, g.reshape(rows, [rows.shape[0]!, 1, hidden])));
+  scope.borderOutput(BORDER, dropout(scope, g.add(content, g.reshape(rows, [rows.shape[0]!, 1, hidden]))));
 }
 
 /** Pre-norm encoder block. */

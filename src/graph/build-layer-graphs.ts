@@ -35,7 +35,10 @@ export function buildLayerGraphs(
 ): LayerGraphs {
   const dtype = options.dtype ?? request.precision;
   const customOps = options.customOps ?? false;
-  const scope = new LayerScope(request, dtype, customOps === true);
+  const scope = new LayerScope(request, dtype, customOps === true, {
+    hidden: Number(model.options.dropout ?? 0),
+    attention: Number(model.options.attentionDropout ?? 0),
+  });
   writeLayer(scope, layers, model);
   return cutLayer(scope, { customOps });
 }

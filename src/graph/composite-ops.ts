@@ -2,6 +2,7 @@ import type { CompositeOp } from "./ir.js";
 import { ACTIVATION_OPS } from "./ops/activation-ops.js";
 import { ATTENTION_OPS } from "./ops/attention-ops.js";
 import { CROSS_ENTROPY_OPS } from "./ops/cross-entropy-ops.js";
+import { DROPOUT_OPS } from "./ops/dropout-ops.js";
 import { EMBEDDING_OPS } from "./ops/embedding-ops.js";
 import { LINEAR_OPS } from "./ops/linear-ops.js";
 import { NORMALIZATION_OPS } from "./ops/normalization-ops.js";
@@ -34,6 +35,7 @@ export const CUSTOM_OP_DOMAIN = "galvatron";
  * | SwiGlu | gate T[..], up T[..] | y T[..] | | y = gate · sigmoid(gate) · up |
  * | SwiGluGradient | dy T[..], gate T[..], up T[..] | dgate T[..], dup T[..] | | |
  * | Rotary | x T[S,b,h,d], cosine f32[S,d/2], sine f32[S,d/2] | y T[S,b,h,d] | inverse int | rotates (x[i], x[i+d/2]) by the angle; by its negative where inverse (the gradient) |
+ * | Dropout | x T[..,C], row0 int64[..,1], row1 int64[..,1], active int64[..,1], column0 int64[C], column1 int64[C] | y T[..,C] | rate float | where active is 1: x / (1 − rate) if ((row0 + column0) · (row1 + column1)) mod 2^46 ≥ rate · 2^46, else 0; where it is 0: x; keys are below 2^30; always decomposed |
  * | Attention | q T[Sq,b,h,d], k T[Sk,b,g,d], v T[Sk,b,g,d], bias? T[n,h,Sq,Sk] | context T[Sq,b,h,d], statistics | scale float, causal int, keep string | softmax(scale · q kᵀ + bias) v; head i reads key head ⌊i·g/h⌋, sample j reads bias j mod n |
  * | AttentionGradient | dcontext T[Sq,b,h,d], q, k, v, bias?, context, statistics | dq, dk, dv, dbias? T[n,h,Sq,Sk] | scale, causal, keep | |
  * | SoftmaxCrossEntropyStatistics | logits T[N,V], offset int64[1] | maximum f32[N], sum f32[N] | vocabulary int, padded int | of this rank's columns: largest logit, and the sum of exp(logit − maximum) |
@@ -54,6 +56,7 @@ export const COMPOSITE_OPS: Readonly<Record<CompositeOp, OpDefinition>> = {
   ...LINEAR_OPS,
   ...NORMALIZATION_OPS,
   ...ACTIVATION_OPS,
+  ...DROPOUT_OPS,
   ...ATTENTION_OPS,
   ...CROSS_ENTROPY_OPS,
   ...EMBEDDING_OPS,

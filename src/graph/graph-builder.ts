@@ -127,6 +127,9 @@ export class GraphBuilder {
   and(a: Value, b: Value): Value {
     return this.one("And", [a, b]);
   }
+  bitwiseAnd(a: Value, b: Value): Value {
+    return this.one("BitwiseAnd", [a, b]);
+  }
   where(condition: Value, a: Value, b: Value): Value {
     return this.one("Where", [condition, a, b]);
   }

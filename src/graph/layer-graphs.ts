@@ -68,13 +68,13 @@ export type Init =
   | { readonly kind: "ones" }
   | { readonly kind: "normal"; readonly standardDeviation: number };
 
-/** A small tensor whose content depends on the rank's place in its tensor group: offsets, position rows. */
+/** A small tensor whose content depends on the rank's place in its tensor group (offsets, position rows), or on the layer. */
 export interface RankConstant {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** Content for each rank of the tensor group. */
-  readonly perTensorRank: readonly (readonly number[])[];
+  /** Content for each rank of the tensor group; "layer": the layer's number in the model, 0 for the embedding. */
+  readonly perTensorRank: readonly (readonly number[])[] | "layer";
 }
 
 /** A collective-free graph, or a collective over the tensor group, in the order of execution. */

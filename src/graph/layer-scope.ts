@@ -4,6 +4,11 @@ import { GraphBuilder } from "./graph-builder.js";
 import type { Value } from "./ir.js";
 import type { Init, LayerRequest, ParameterDeclaration, RankConstant } from "./layer-graphs.js";
 
+export interface DropoutRates {
+  readonly hidden: number;
+  readonly attention: number;
+}
+
 export interface ParameterOptions {
   /** Axis that a tensor group of split "weights" cuts; whole on every rank where absent. */
   readonly cutAxis?: number;
@@ -33,11 +38,15 @@ export class LayerScope {
   lossValue: Value | null = null;
   /** What leaves as "loss": the loss, and the accuracy behind it. */
   reported: Value | null = null;
+  /** Rates of dropout on hidden states and on attention probabilities. */
+  readonly dropout: DropoutRates;
+  private dropoutPlaces = 0;
 
-  constructor(request: LayerRequest, dtype: Dtype, fusedAttention: boolean) {
+  constructor(request: LayerRequest, dtype: Dtype, fusedAttention: boolean, dropout: DropoutRates) {
     this.request = request;
     this.dtype = dtype;
     this.fusedAttention = fusedAttention;
+    this.dropout = dropout;
     this.degree = request.strategy.tensorDegree;
   }
 
@@ -114,6 +123,21 @@ export class LayerScope {
       this.degree === 1 ? this.g.constant(perTensorRank[0]!, dtype, shape) : this.g.input(dtype, shape);
     this.constants.set(name, { value, constant: { name, dtype, shape, perTensorRank } });
     return value;
+  }
+
+  /** Number of the layer in the model, int64 `[1]`: layers that share graphs differ in it. 0 is the embedding. */
+  layerNumber(): Value {
+    const known = this.constants.get("layer");
+    if (known) return known.value;
+    const value = this.g.input("int64", [1]);
+    const constant: RankConstant = { name: "layer", dtype: "int64", shape: [1], perTensorRank: "layer" };
+    this.constants.set("layer", { value, constant });
+    return value;
+  }
+
+  /** Number of a place of the layer that drops out, in the order in which they are written. */
+  dropoutPlace(): number {
+    return this.dropoutPlaces++;
   }
 
   /** An activation that leaves at the border. */

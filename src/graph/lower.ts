@@ -69,9 +69,9 @@ class Replay {
   }
 
   private compute(node: GraphNode, inputs: readonly (Value | null)[]): readonly Value[] {
-    if (!isComposite(node.op) || this.keeps(node.op))
+    const { decompose, alwaysDecomposed } = OP_DEFINITIONS[node.op];
+    if (!isComposite(node.op) || (this.keeps(node.op) && !alwaysDecomposed))
       return this.target.node(node.op, inputs, node.attributes);
-    const decompose = OP_DEFINITIONS[node.op].decompose;
     if (!decompose) throw new GraphError(`${node.op} has no decomposition`);
     return decompose(this.target, inputs, node.attributes);
   }

@@ -14,6 +14,10 @@ export interface ModelOptions {
   readonly vocabulary?: number;
   /** The head shares the embedding's table. */
   readonly tied?: boolean;
+  /** Share of hidden states that training drops (Srivastava et al. 2014); 0 when left out. */
+  readonly dropout?: number;
+  /** Share of attention probabilities that training drops; 0 when left out. */
+  readonly attentionDropout?: number;
   /** What only one family knows: "epsilon", "activation", "imageSize", … */
   readonly [option: string]: number | string | boolean | readonly number[] | undefined;
 }

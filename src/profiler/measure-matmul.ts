@@ -73,7 +73,7 @@ const RESERVE_ELEMENTS = 2 ** 20;
 const MORE_GRAPHS = 5;
 
 /** What a worker's heap and allocators are seen to grow by in hundreds of steps. */
-const GROWTH_BYTES = 8 * BYTES_PER_MB;
+const GROWTH_BYTES = 6 * BYTES_PER_MB;
 
 /**
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,

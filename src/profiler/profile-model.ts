@@ -57,10 +57,11 @@ interface Split {
   readonly tensorSplit: TensorSplit;
 }
 
-/** Sums of one Program's times by place, in ms. */
-interface PlaceTimes {
+/** One Program's sums of times by place, in ms, and what its graphs took inside ONNX Runtime. */
+interface PlaceWork {
   readonly forwardMs: number;
   readonly backwardMs: number;
+  readonly workspaceBytes: number;
 }
 
 /**
@@ -150,11 +151,12 @@ async function measureKind(
   const between = MORE_LAYERS - FEW_LAYERS;
   const body = repeats
     ? {
+        ...more.body,
         forwardMs: Math.max(0, (more.body.forwardMs - few.body.forwardMs) / between),
         backwardMs: Math.max(0, (more.body.backwardMs - few.body.backwardMs) / between),
       }
     : few.body;
-  const shape = { ...split, samples, workspaceBytes: more.workspaceBytes };
+  const shape = { ...split, samples };
   const request = (name: string): LayerGraphs =>
     layerGraphs(
       model,
@@ -175,7 +177,7 @@ async function measureKind(
     ...sizesOf(request(kind)),
   };
   if (!withEnds) return { layers: [layer], held: more.held };
-  const end = (name: string, times: PlaceTimes): LayerSample => ({
+  const end = (name: string, times: PlaceWork): LayerSample => ({
     kind: name,
     ...shape,
     sequence: model.sequence,
@@ -195,10 +197,9 @@ async function measureSlice(
   options: MeasureOptions,
   run: { readonly first: number; readonly count: number },
 ): Promise<{
-  readonly body: PlaceTimes;
-  readonly embedding: PlaceTimes;
-  readonly head: PlaceTimes;
-  readonly workspaceBytes: number;
+  readonly body: PlaceWork;
+  readonly embedding: PlaceWork;
+  readonly head: PlaceWork;
   readonly held: { readonly bytes: number; readonly graphs: number };
 }> {
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
@@ -231,7 +232,8 @@ async function measureSlice(
     steps = [...steps, ...(await pool.run(MORE_REPEATS))];
   const { places } = local[0]!;
   const count = model.layers.length;
-  const place = (inPlace: (layer: number) => boolean): PlaceTimes => ({
+  const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
+    workspaceBytes: workspaceBytes(original, steps, inPlace),
     forwardMs: phaseMs(original, places, steps, "forward", inPlace, onDevice),
     backwardMs: phaseMs(original, places, steps, "backward", inPlace, onDevice),
   });
@@ -239,7 +241,6 @@ async function measureSlice(
     body: place((layer) => layer >= run.first && layer < run.first + run.count),
     embedding: place((layer) => layer === -1),
     head: place((layer) => layer === count),
-    workspaceBytes: Math.max(...steps.flat().map((step) => step.onnxRuntimeBytes)),
     held: {
       graphs: original.graphs.length,
       bytes: Math.max(
@@ -264,6 +265,25 @@ function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
     optimizer: optimizerFrom({}, FEED_STEPS),
     steps: FEED_STEPS,
   };
+}
+
+/** The most that one of a place's graphs takes while it runs, and the constants of all of them. On devices ONNX Runtime's memory is not counted by graph: there every place counts all of it. */
+function workspaceBytes(
+  program: Program,
+  steps: readonly (readonly RankStep[])[],
+  inPlace: (layer: number) => boolean,
+): number {
+  const graphs = program.instructions.flatMap((instruction) =>
+    instruction.op === "run" && instruction.label.layer !== undefined && inPlace(instruction.label.layer)
+      ? [instruction.graph]
+      : [],
+  );
+  const ofStep = ({ graphBytes, onnxRuntimeBytes }: RankStep): number => {
+    if (graphBytes.length === 0) return onnxRuntimeBytes;
+    const run = Math.max(0, ...graphs.map((graph) => graphBytes[2 * graph]!));
+    return [...new Set(graphs)].reduce((sum, graph) => sum + graphBytes[2 * graph + 1]!, run);
+  };
+  return Math.max(...steps.flat().map(ofStep));
 }
 
 /**

@@ -21,8 +21,6 @@ interface Visit {
   readonly sink?: GradientSink;
   /** The loss goes where it counts (not when forward is only repeated). */
   readonly countLoss: boolean;
-  /** Losses of the step being emitted that are still to be added to the rank's. */
-  readonly lossScratch: number[];
 }
 
 /** Runs a site forward. Returns its border outputs, and what backward will find. */
@@ -49,7 +47,6 @@ export function emitForward(
     environment,
     label,
     countLoss: true,
-    lossScratch: [],
   };
   for (const step of graphs.forward) emitStep(visit, step);
   return { outputs: graphs.borderOutputs.map((name) => read(visit, name)), kept };
@@ -72,7 +69,7 @@ export function emitBackward(
   const environment = new Map(kept);
   if (strategy.recompute) {
     const label: InstructionLabel = { phase: "recompute", layer, microBatch };
-    const visit: Visit = { ...base, environment, label, countLoss: false, lossScratch: [] };
+    const visit: Visit = { ...base, environment, label, countLoss: false };
     for (const index of recomputeSteps) emitStep(visit, graphs.forward[index]!);
   }
   for (const [index, name] of graphs.borderOutputs.entries()) {
@@ -82,7 +79,7 @@ export function emitBackward(
   }
   const label: InstructionLabel = { phase: "backward", layer, microBatch };
   const sink = openGradientSink(state, site, microBatch);
-  const visit: Visit = { ...base, environment, label, sink, countLoss: false, lossScratch: [] };
+  const visit: Visit = { ...base, environment, label, sink, countLoss: false };
   for (const step of graphs.backward) emitStep(visit, step);
   contributeGradients(state, site, sink, microBatch);
   return graphs.borderInputs.map((name) => {
@@ -95,7 +92,6 @@ function emitStep(visit: Visit, step: LayerStep): void {
   const { state, label } = visit;
   const { builder } = state;
   const stream = "compute";
-  visit.lossScratch.length = 0;
   if (step.op === "run") {
     const inputs = step.inputs.map((name) => read(visit, name));
     const outputs = step.outputs.map((name) => write(visit, name));
@@ -105,9 +101,6 @@ function emitStep(visit: Visit, step: LayerStep): void {
     const input = read(visit, step.input);
     const output = write(visit, step.output);
     builder.emit({ op, stream, label, group: visit.site.tensorGroup, reduction, input, output });
-  }
-  for (const input of visit.lossScratch) {
-    builder.emit({ op: "accumulate", stream, label, input, output: state.loss });
   }
 }
 
@@ -149,7 +142,9 @@ function write(visit: Visit, name: string): number {
       return place;
     }
   }
-  if (value.role === "loss" && visit.countLoss && microBatch === 0) return state.loss;
+  if (value.role === "loss" && visit.countLoss) {
+    return state.builder.view(state.loss, `loss#${microBatch}`, microBatch * value.shape[0]!, value.shape);
+  }
   const backward = visit.label.phase === "backward";
   const activation = !backward && (value.role === "borderOutput" || site.saved.has(name));
   const tensor = state.builder.tensor(
@@ -158,7 +153,6 @@ function write(visit: Visit, name: string): number {
     value.dtype,
     value.shape,
   );
-  if (value.role === "loss" && visit.countLoss) visit.lossScratch.push(tensor);
   environment.set(name, tensor);
   return tensor;
 }

@@ -158,7 +158,16 @@ export interface FillInstruction extends InstructionBase {
   readonly output: number;
 }
 
-/** output (float64 scalar) = sum over the tensors of the sum of their squares, in a fixed order. */
+/**
+ * Elements of a sum of squares that does not depend on the order of what is added: limbs of 24 bits of a fixed-point
+ * number, see native/src/exact-squares.h. Host only.
+ */
+export const EXACT_LIMBS = 18;
+
+/**
+ * output (float64 `[1]`) = sum over the tensors of the sum of their squares, in a fixed order; or, float64
+ * `[EXACT_LIMBS]`, the exact sum, whose parts add up to the same bits over any ranks.
+ */
 export interface SumSquaresInstruction extends InstructionBase {
   readonly op: "sumSquares";
   readonly inputs: readonly number[];
@@ -166,7 +175,7 @@ export interface SumSquaresInstruction extends InstructionBase {
 }
 
 /**
- * Global-norm clipping: from the summed squares (float64 scalar) and the largest norm allowed (hyper) to
+ * Global-norm clipping: from the summed squares (as `sumSquares` leaves them) and the largest norm allowed (hyper) to
  * `output` = float32 `[factor, norm]`, factor = min(1, maxNorm / (norm + 1e-6)); factor 1 when maxNorm is 0.
  * Pascanu et al. 2013.
  */
@@ -225,8 +234,9 @@ export interface ProgramIo {
   /** float32 `[2]`: clip factor and global gradient norm. */
   readonly clip: number;
   /**
-   * float32 `[1]`: this rank's share of the step's mean loss; the losses of all ranks sum to it. `[2]` for heads that
-   * count right answers: then the rank's part of their share. -1 on ranks without a head.
+   * float32 `[microBatches]`: this rank's shares of the step's mean loss; those of all micro-batches and ranks sum to
+   * it. `[2 · microBatches]` for heads that count right answers: each share is followed by theirs. -1 on ranks without a
+   * head.
    */
   readonly loss: number;
   /** What the data loader writes for each micro-batch: "tokens" → tensors by micro-batch. */

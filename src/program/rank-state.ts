@@ -73,7 +73,7 @@ export function openRank(
   const hyper = builder.tensor("hyper", "io", "float32", [8], true);
   const clip = builder.tensor("clip", "io", "float32", [2], true);
   const head = sites.find((site) => site.layer === model.layers.length);
-  const loss = head ? builder.tensor("loss", "io", "float32", declaredValue(head, "loss").shape, true) : -1;
+  const loss = head ? builder.tensor("loss", "io", "float32", lossShape(head, plan), true) : -1;
   const flats: FlatState[] = [];
   const slices: ParameterSlice[] = [];
   const constants: ConstantTensor[] = [];
@@ -105,7 +105,8 @@ export function openRank(
     });
     const siteConstants = new Map<string, number>();
     for (const constant of site.graphs.constants) {
-      const values = constant.perTensorRank[place.tensorIndex]!;
+      const { perTensorRank } = constant;
+      const values = perTensorRank === "layer" ? [site.layer + 1] : perTensorRank[place.tensorIndex]!;
       let tensor = constantIndex.get(values);
       if (tensor === undefined) {
         tensor = builder.tensor(`${site.name}.${constant.name}`, "io", constant.dtype, constant.shape, true);
@@ -165,6 +166,11 @@ export function openRank(
     loss,
     lingering: [],
   };
+}
+
+/** What the head writes for each micro-batch, one after another. */
+function lossShape(head: Site, plan: Plan): readonly [number] {
+  return [plan.microBatches * declaredValue(head, "loss").shape[0]!];
 }
 
 /** The value's own name, or `name@site` where another site of this rank reads another part of the same data. */

@@ -1,5 +1,5 @@
 import type { FlatState } from "./flat-state.js";
-import type { InstructionLabel } from "./program.js";
+import { EXACT_LIMBS, type InstructionLabel } from "./program.js";
 import { type RankState, stageRanks } from "./rank-state.js";
 
 /**
@@ -43,7 +43,8 @@ function addTiedGradients(state: RankState): void {
 function emitClip(state: RankState): void {
   const { builder, plan } = state;
   const label: InstructionLabel = { phase: "optimizer" };
-  const squares = builder.tensor("sumSquares", "io", "float64", [1]);
+  const exact = state.shared.gradientOrder === "canonical";
+  const squares = builder.tensor("sumSquares", "io", "float64", [exact ? EXACT_LIMBS : 1]);
   const inputs = state.flats.flatMap((flat) => countedPieces(state, flat));
   if (inputs.length > 0) {
     builder.emit({ op: "sumSquares", stream: "compute", label, inputs, output: squares });

@@ -9,8 +9,8 @@ import { addWeights, WeightMap, type WeightRange } from "./weight-map.js";
 
 /**
  * Runs the programs on numbers that stand for "the gradient of layer l by micro-batch m on rank r" and asks, at every
- * update, whether each element is the sum of all of them that it should hold: none missing, none twice. The same for
- * the loss. The numbers are drawn at random from whole numbers, so that sums are exact and cannot agree by chance.
+ * update, whether each element is the sum of all of them that it should hold: none missing, none twice. The loss must
+ * hold each micro-batch's own. The numbers are drawn at random from whole numbers, so that sums are exact and cannot agree by chance.
  */
 export function gradientProblems(
   programs: readonly Program[],
@@ -39,9 +39,13 @@ export function gradientProblems(
   for (const [rank, content] of world.entries()) {
     const { loss } = programs[rank]!.io;
     if (loss < 0) continue;
-    const held = content.read(loss)[0]?.weight ?? 0;
-    if (held !== microBatchSum(programs[0]!.plan.microBatches, head, rank)) {
-      problems.push(`rank ${rank}: the loss is not the sum over all micro-batches`);
+    const shares = content.read(loss);
+    const { microBatches } = programs[rank]!.plan;
+    const each = product(programs[rank]!.tensors[loss]!.shape) / microBatches;
+    for (let microBatch = 0; microBatch < microBatches; microBatch++) {
+      const [share] = windowOf(shares, microBatch * each, (microBatch + 1) * each);
+      if (share?.weight !== contribution(head, rank, microBatch))
+        problems.push(`rank ${rank}: the loss of micro-batch ${microBatch} is missing or another's`);
     }
   }
   return problems;

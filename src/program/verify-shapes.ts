@@ -2,7 +2,7 @@ import { assertNever } from "../base/errors.js";
 import { DTYPE_BYTES } from "../base/units.js";
 import { product } from "./flat-layout.js";
 import { forEachRead, forEachWrite } from "./instruction-access.js";
-import type { Instruction, Program, TensorView } from "./program.js";
+import { EXACT_LIMBS, type Instruction, type Program, type TensorView } from "./program.js";
 
 /** Everything about one program that can be seen without running it: indices, places, shapes, element types. */
 export function shapeProblems(program: Program): readonly string[] {
@@ -143,6 +143,10 @@ function operandProblems(program: Program, instruction: Instruction): readonly s
     }
     case "sumSquares":
       expect(tensor(instruction.output).dtype === "float64", "output is not float64");
+      expect(
+        [1, EXACT_LIMBS].includes(elements(instruction.output)),
+        `output is not [1] or [${EXACT_LIMBS}]`,
+      );
       break;
     case "clip":
       expect(tensor(instruction.sumSquares).dtype === "float64", "sumSquares is not float64");

@@ -19,6 +19,13 @@ export interface CompileOptions extends Omit<LowerOptions, "graphsFor"> {
  */
 export function compilePlan(model: ModelSpec, plan: Plan, options: CompileOptions = {}): LoweredPlan {
   const customOps = options.device === "cuda";
+  if (customOps && options.gradientOrder === "canonical")
+    throw new GalvatronError(
+      "PLAN_INVALID",
+      "The canonical order of gradients is for the host: kernels for GPUs add up squares in an order of their own. " +
+        'Leave gradientOrder out, or say "deferred".',
+      { gradientOrder: options.gradientOrder },
+    );
   const known = new Map<string, LayerGraphs>();
   const graphsFor = (request: LayerRequest): LayerGraphs => {
     const key = JSON.stringify(request);

@@ -94,8 +94,8 @@ export interface EvaluationShare {
 export interface SteppedMessage {
   readonly kind: "stepped";
   readonly step: number;
-  /** This rank's share of the mean loss; 0 on ranks without a head. */
-  readonly loss: number;
+  /** This rank's shares of the mean loss, by micro-batch; empty on ranks without a head. */
+  readonly losses: Float32Array;
   readonly gradientNorm: number;
   readonly learningRate: number;
   /** The instruction list alone. */
@@ -104,8 +104,12 @@ export interface SteppedMessage {
   readonly wallMs: number;
   /** `[start0, end0, …]`, in ms from the start of the step. */
   readonly instructionsMs: Float64Array;
+  /** Bytes that each instruction handed to other ranks; empty on CUDA. */
+  readonly sentBytes: Float64Array;
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
+  /** `[run0, constants0, run1, …]` of each graph, see `StepTimes`. */
+  readonly graphBytes: Float64Array;
   readonly memory: ProcessMemory;
   /** Made after this step, where one was due. */
   readonly evaluation: EvaluationShare | null;
@@ -176,14 +180,16 @@ const fromWorker = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("stepped"),
     step: z.int(),
-    loss: z.number().or(z.nan()),
+    losses: z.instanceof(Float32Array),
     gradientNorm: z.number().or(z.nan()),
     learningRate: z.number(),
     stepMs: z.number(),
     wallMs: z.number(),
     instructionsMs: z.instanceof(Float64Array),
+    sentBytes: z.instanceof(Float64Array),
     arenaBytes: z.number(),
     onnxRuntimeBytes: z.number(),
+    graphBytes: z.instanceof(Float64Array),
     memory,
     evaluation: z.strictObject({ loss: z.number().or(z.nan()), accuracy: z.number().nullable() }).nullable(),
   }),

@@ -1,14 +1,19 @@
 import { GalvatronError, isGalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
+import { layerLookup } from "../cost/layer-lookup.js";
 import { predict } from "../cost/predict.js";
+import { stageWorkspaceBytes } from "../cost/stage-workspace.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
+import { stageOfRank } from "../plan/stages.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import { communicators } from "../program/communicators.js";
 import type { LoweredPlan } from "../program/lower-plan.js";
+import { processMemory } from "../program/process-memory.js";
 import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
+import { SHARED_BYTES_PER_RANK } from "../runtime/coordinator/host-pool.js";
 import { leastMemories } from "../search/least-memory.js";
 import type { BatchRange } from "../search/outer-choice.js";
 import { type SearchInputs, search } from "../search/search.js";
@@ -29,7 +34,7 @@ export interface FoundPlan {
   readonly memoryBytesByRank: readonly number[];
 }
 
-/** A session of ONNX Runtime, beside its arena (measured: 20 graphs more cost 6 to 9 MB). */
+/** On devices: a session of ONNX Runtime, beside its arena (measured: 20 graphs more cost 6 to 9 MB). */
 const BYTES_PER_GRAPH = BYTES_PER_MB / 2;
 /** An instruction, its tensors and the message it came in (measured: 1400 instructions cost 5 to 6 MB). */
 const BYTES_PER_INSTRUCTION = 4096;
@@ -190,7 +195,7 @@ export function planByHand(request: {
   });
 }
 
-/** What a rank holds beside arena and workspace. */
+/** What a rank holds on a device beside arena and workspace. */
 function heldBytes(
   program: Program,
   reservedBytes: number,
@@ -218,9 +223,15 @@ function compiled(
   report: SearchReport,
 ): FoundPlan {
   const lowered = compilePlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
-  const perStage = report.plan.ranks / report.plan.stageLayers.length;
+  const lookup = layerLookup(known.modelProfile);
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
-    const { workspaceBytes, reservedBytes } = report.prediction.stages[Math.floor(rank / perStage)]!.memory;
+    const stage = stageOfRank(report.plan, rank);
+    const { workspaceBytes, reservedBytes } = report.prediction.stages[stage]!.memory;
+    if (known.machine.machine.cluster.device === "host") {
+      const runBytes = stageWorkspaceBytes(lookup, known.model, report.plan, stage);
+      const workspace = { runBytes, constantBytes: 0 };
+      return processMemory(program, workspace, reservedBytes, SHARED_BYTES_PER_RANK).totalBytes;
+    }
     return program.arenaBytes + workspaceBytes + heldBytes(program, reservedBytes, known);
   });
   return {

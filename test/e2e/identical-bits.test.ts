@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelSpec } from "../../src/families/registry.js";
+import type { ModelSpec } from "../../src/model/model-spec.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
 import type { Plan } from "../../src/plan/plan.js";
@@ -15,7 +16,8 @@ import { optimizerFrom } from "../../src/runtime/optimizer.js";
 
 const STEPS = 6;
 const BATCH = 8;
-const model = modelSpec("gpt", { layers: 4, hidden: 32, heads: 4, sequence: 16, tied: true });
+const sizes = { layers: 4, hidden: 32, heads: 4, sequence: 16, tied: true };
+const plain = modelSpec("gpt", sizes);
 
 let pool: WorkerPool;
 beforeAll(async () => {
@@ -23,8 +25,12 @@ beforeAll(async () => {
 });
 afterAll(() => pool.close());
 
-/** Gradient norm of every step: it depends on every bit of every gradient and, after the first step, weight. */
-async function norms(plan: Plan, gradientOrder: GradientOrder): Promise<readonly number[]> {
+/** Loss and gradient norm of every step: they depend on every bit of every gradient and weight. */
+async function traces(
+  plan: Plan,
+  gradientOrder: GradientOrder,
+  model: ModelSpec = plain,
+): Promise<readonly (readonly number[])[]> {
   const { programs, graphs } = compilePlan(model, plan, { gradientOrder });
   const report = await startTraining(
     {
@@ -42,7 +48,9 @@ async function norms(plan: Plan, gradientOrder: GradientOrder): Promise<readonly
     { pool },
     () => {},
   ).done;
-  return report.records.filter(({ rank }) => rank === 0).map(({ gradientNorm }) => gradientNorm);
+  return report.records
+    .filter(({ rank }) => rank === 0)
+    .map(({ loss, gradientNorm }) => [loss, gradientNorm]);
 }
 
 /** Random plans that differ in data parallel, ZeRO, stages, recompute, schedule and placement only: one sample a graph. */
@@ -54,7 +62,7 @@ function plansAlike(tensorDegree: number, tensorSplit: TensorSplit, count: numbe
   };
   const plans: Plan[] = [];
   while (plans.length < count) {
-    const drawn = drawPlan(model, { ranks: [2, 4, 8][pick(3)]!, globalBatch: BATCH }, pick);
+    const drawn = drawPlan(plain, { ranks: [2, 4, 8][pick(3)]!, globalBatch: BATCH }, pick);
     const stageRanks = drawn.ranks / drawn.stageLayers.length;
     if (stageRanks % tensorDegree !== 0) continue;
     const dataDegree = stageRanks / tensorDegree;
@@ -83,10 +91,10 @@ describe.each([
       globalBatch: BATCH,
       microBatches: BATCH,
     };
-    const reference = await norms(uniformPlan(model, options), "canonical");
-    expect(new Set(reference).size).toBe(STEPS);
+    const reference = await traces(uniformPlan(plain, options), "canonical");
+    expect(new Set(reference.flat()).size).toBe(2 * STEPS);
     for (const plan of plansAlike(tensorDegree, tensorSplit, 5)) {
-      expect(await norms(plan, "canonical"), describePlan(plan).join("\n")).toEqual(reference);
+      expect(await traces(plan, "canonical"), describePlan(plan).join("\n")).toEqual(reference);
     }
   });
 });
@@ -94,22 +102,35 @@ describe.each([
 it("gives the same bits in bfloat16, whose masters and copies ZeRO cuts differently", async () => {
   const precision = "bfloat16" as const;
   const options = { ranks: 1, globalBatch: BATCH, microBatches: BATCH, precision };
-  const reference = await norms(uniformPlan(model, options), "canonical");
+  const reference = await traces(uniformPlan(plain, options), "canonical");
   for (const plan of plansAlike(1, "weights", 5)) {
-    const found = await norms({ ...plan, precision }, "canonical");
+    const found = await traces({ ...plan, precision }, "canonical");
     expect(found, describePlan(plan).join("\n")).toEqual(reference);
   }
 });
 
+it("gives the same bits with dropout, and other masks at every step", async () => {
+  const dropping = modelSpec("gpt", { ...sizes, dropout: 0.1, attentionDropout: 0.1 });
+  const options = { ranks: 1, globalBatch: BATCH, microBatches: BATCH };
+  const reference = await traces(uniformPlan(plain, options), "canonical", dropping);
+  expect(reference).not.toEqual(await traces(uniformPlan(plain, options), "canonical"));
+  for (const plan of plansAlike(1, "weights", 4)) {
+    expect(await traces(plan, "canonical", dropping), describePlan(plan).join("\n")).toEqual(reference);
+  }
+});
+
 it("does not in the deferred order: the property says something", async () => {
-  const one = await norms(
-    uniformPlan(model, { ranks: 1, globalBatch: BATCH, microBatches: BATCH }),
+  const one = await traces(
+    uniformPlan(plain, { ranks: 1, globalBatch: BATCH, microBatches: BATCH }),
     "deferred",
   );
-  const two = await norms(
-    uniformPlan(model, { ranks: 2, globalBatch: BATCH, microBatches: BATCH / 2 }),
+  const two = await traces(
+    uniformPlan(plain, { ranks: 2, globalBatch: BATCH, microBatches: BATCH / 2 }),
     "deferred",
   );
   expect(two).not.toEqual(one);
-  for (const [step, norm] of two.entries()) expect(Math.abs(norm / one[step]! - 1)).toBeLessThan(1e-5);
+  for (const [step, [loss, norm]] of two.entries()) {
+    expect(Math.abs(loss! / one[step]![0]! - 1)).toBeLessThan(1e-5);
+    expect(Math.abs(norm! / one[step]![1]! - 1)).toBeLessThan(1e-5);
+  }
 });

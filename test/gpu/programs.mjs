@@ -68,7 +68,9 @@ async function train(model, plan, { on, steps, seed = 1 }) {
     return {
       lowered,
       loadMs,
-      losses: ran.map((ranks) => ranks.reduce((sum, rank) => sum + rank.loss, 0)),
+      losses: ran.map((ranks) =>
+        ranks.reduce((sum, rank) => sum + rank.losses.reduce((a, b) => a + b, 0), 0),
+      ),
       norms: ran.map((ranks) => ranks[0].gradientNorm),
       stepMs: ran.map((ranks) => Math.max(...ranks.map((rank) => rank.stepMs))),
       wallMs: ran.map((ranks) => Math.max(...ranks.map((rank) => rank.wallMs))),

@@ -5,7 +5,7 @@ import type { LayerRequest } from "../../src/graph/layer-graphs.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import type { Content } from "./run-onnx.js";
 import { ONE_RANK, randomInputs, simulateLayer, type WholeTensors } from "./simulate-layer.js";
-import { layerKinds, SMALL_MODELS } from "./small-models.js";
+import { DROPOUT_MODELS, layerKinds, SMALL_MODELS } from "./small-models.js";
 
 const request = (kind: string): LayerRequest => ({
   kind,
@@ -35,7 +35,9 @@ async function objective(model: ModelSpec, kind: string, inputs: WholeTensors): 
 
 describe("gradients are those of the function computed (central differences, float64)", () => {
   it.each(
-    SMALL_MODELS.flatMap((model) => layerKinds(model).map((kind) => [model.family, kind, model] as const)),
+    [...SMALL_MODELS, ...DROPOUT_MODELS].flatMap((model) =>
+      layerKinds(model).map((kind) => [model.name, kind, model] as const),
+    ),
   )("%s %s, along a random direction of each tensor", async (_, kind, model) => {
     const inputs = randomInputs(model, request(kind), options);
     const gradients = await simulateLayer(model, request(kind), inputs, options);

@@ -1,3 +1,4 @@
+import { KEY_MASK } from "../../src/base/mix.js";
 import { fillNormal } from "../../src/base/random.js";
 import { layerGraphs } from "../../src/families/layer-graphs.js";
 import { gradientName, type LayerGraphsOptions } from "../../src/graph/build-layer-graphs.js";
@@ -94,6 +95,12 @@ export function randomInputs(
     if (role === "data") {
       const limit =
         name === "labels" && model.options.classes ? Number(model.options.classes) : model.vocabulary;
+      if (name === "dropout") {
+        const keys = fillNormal(3, name, 0, count, 2 ** 28).map((x, i) =>
+          i % 3 === 2 ? 1 : Math.abs(Math.round(x)) & KEY_MASK,
+        );
+        return [[name, { dtype, shape, data: keys }]];
+      }
       const ids = fillNormal(3, name, 0, count, 1000).map((x) => Math.abs(Math.round(x)) % limit);
       if (name === "labels" && count > 2) ids[1] = -100;
       const isFloat = dtype !== "int64";
@@ -144,7 +151,7 @@ export async function simulateLayer(
       if (graphs.values[name]) state.set(name, ownShare(graphs, name, whole, degree, rank, declared));
     }
     for (const { name, dtype, shape, perTensorRank } of graphs.constants) {
-      state.set(name, { dtype, shape, data: perTensorRank[rank]! });
+      state.set(name, { dtype, shape, data: perTensorRank === "layer" ? [1] : perTensorRank[rank]! });
     }
     return state;
   });

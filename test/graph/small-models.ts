@@ -74,3 +74,12 @@ export const SMALL_MODELS: readonly ModelSpec[] = [
 export function layerKinds(model: ModelSpec): readonly string[] {
   return ["embedding", ...Object.keys(model.kinds), "head"];
 }
+
+/** What drops out differently: plain attention, two stacks, windows. */
+export const DROPOUT_MODELS: readonly ModelSpec[] = SMALL_MODELS.filter(({ family }) =>
+  ["gpt", "t5", "swin"].includes(family),
+).map((model) => ({
+  ...model,
+  name: `${model.family} with dropout`,
+  options: { ...model.options, dropout: 0.2, attentionDropout: 0.3 },
+}));

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { layerGraphs } from "../../src/families/layer-graphs.js";
 import type { LayerRequest } from "../../src/graph/layer-graphs.js";
 import { ONE_RANK, randomInputs, relativeDifference, simulateLayer } from "./simulate-layer.js";
-import { layerKinds, SMALL_MODELS } from "./small-models.js";
+import { DROPOUT_MODELS, layerKinds, SMALL_MODELS } from "./small-models.js";
 
 const model = SMALL_MODELS[0]!;
 const request = (kind: string, tensorDegree: number, tensorSplit: "weights" | "sequence"): LayerRequest => ({
@@ -23,9 +23,9 @@ const GROUPS = [
 
 describe("a tensor group computes what one rank computes", () => {
   it.each(
-    SMALL_MODELS.flatMap((spec) =>
+    [...SMALL_MODELS, ...DROPOUT_MODELS].flatMap((spec) =>
       layerKinds(spec).flatMap((kind) =>
-        GROUPS.map(([degree, split]) => [spec.family, kind, degree, split, spec] as const),
+        GROUPS.map(([degree, split]) => [spec.name, kind, degree, split, spec] as const),
       ),
     ),
   )("%s %s over %i ranks, split %s (float64)", async (_, kind, degree, split, spec) => {

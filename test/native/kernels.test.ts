@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { NativeWorker } from "../../src/device/addon.js";
 import { loadAddon } from "../../src/device/load-addon.js";
 import { onnxRuntimePath } from "../../src/device/onnx-runtime-path.js";
+import { EXACT_LIMBS } from "../../src/program/program.js";
 import { bfloat16Bits, bfloat16Value, bytesOf, draftProgram, valuesOf } from "../support/native-program.js";
 
 let worker: NativeWorker;
@@ -152,6 +153,49 @@ test("squares are summed over all tensors in float64, and clipping follows from 
   expect(Math.abs(valuesOf("float64", await worker.read(sumSquares))[0]! / want - 1)).toBeLessThan(1e-12);
   expect(await clipped(1e6)).toEqual([1, f(norm)]);
   expect(await clipped(0)).toEqual([1, f(norm)]);
+});
+
+test("exact squares are the same bits however elements are dealt out", async () => {
+  const scales = [1e-30, 1e-12, 1, 1e3, 1e15];
+  const values = Array.from({ length: 5000 }, (_, i) => f(pseudos(1, i, scales[i % 5]!)[0]!));
+  values.push(2 ** -84, 2 ** 127, 0, -0, f(1e-45));
+  // Every float32 is a whole multiple of 2^-149.
+  const exact = values.reduce((sum, value) => sum + BigInt(value * 2 ** 149) ** 2n, 0n);
+  const norms: number[] = [];
+  for (const pieces of [
+    [values],
+    [values.slice(0, 77), values.slice(77)],
+    [values.slice(3000).reverse(), values.slice(0, 3000)],
+  ]) {
+    const draft = draftProgram(0);
+    const inputs = pieces.map((piece) => draft.tensor("float32", [piece.length]));
+    const sumSquares = draft.tensor("float64", [EXACT_LIMBS]);
+    const hyper = draft.tensor("float32", [8]);
+    const clip = draft.tensor("float32", [2]);
+    draft.add({ op: "sumSquares", inputs, output: sumSquares });
+    draft.add({ op: "clip", sumSquares, hyper, output: clip });
+    await worker.load(draft.build(), {});
+    for (const [i, piece] of pieces.entries()) await worker.write(inputs[i]!, bytesOf("float32", piece));
+    await worker.write(hyper, bytesOf("float32", Array(8).fill(0)));
+    await worker.step();
+    const limbs = valuesOf("float64", await worker.read(sumSquares));
+    const found = limbs.reduce((sum, limb, k) => sum + (BigInt(limb) << BigInt(24 * k)), 0n);
+    // Squares below 2^-168 are cut off one by one.
+    expect((exact >> 130n) - found).toBeLessThan(BigInt(values.length));
+    expect((exact >> 130n) - found).toBeGreaterThanOrEqual(0n);
+    norms.push(valuesOf("float32", await worker.read(clip))[1]!);
+  }
+  expect(new Set(norms).size).toBe(1);
+  expect(norms[0]).toBe(f(Math.sqrt(Number(exact >> 130n)) * 2 ** -84));
+
+  const draft = draftProgram(0);
+  const input = draft.tensor("float32", [3]);
+  const sumSquares = draft.tensor("float64", [EXACT_LIMBS]);
+  draft.add({ op: "sumSquares", inputs: [input], output: sumSquares });
+  await worker.load(draft.build(), {});
+  await worker.write(input, bytesOf("float32", [1, Infinity, 2]));
+  await worker.step();
+  expect(valuesOf("float64", await worker.read(sumSquares))[0]).toBeNaN();
 });
 
 test("copies convert: bfloat16 rounds to even and keeps infinities, integers and truth carry over", async () => {

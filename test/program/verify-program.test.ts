@@ -208,18 +208,29 @@ describe("what is reported", () => {
     const twice = program.instructions.flatMap((instruction, index) =>
       index === at ? [instruction, instruction] : [instruction],
     );
-    const shift = (index: number): number => (index > at ? index + 1 : index);
+    const shift = (index: number): number => (index >= at ? index + 1 : index);
     const instructions = twice.map((instruction) => ({
       ...instruction,
       waits: instruction.waits.map(shift),
     }));
     const buffers = program.buffers.map((buffer) => ({
       ...buffer,
-      first: shift(buffer.first),
-      last: buffer.last >= at ? buffer.last + 1 : buffer.last,
+      first: buffer.first > at ? buffer.first + 1 : buffer.first,
+      last: shift(buffer.last),
     }));
     const broken = programs.map((one) => (one.rank === 7 ? { ...one, instructions, buffers } : one));
-    expect(verifyProgram(broken).join("\n")).toMatch(/counted once|the loss is not the sum/);
+    expect(verifyProgram(broken).join("\n")).toMatch(/counted once/);
+  });
+
+  test("a loss in the place of another micro-batch's", () => {
+    const { programs: whole } = lower(
+      model,
+      uniformPlan(model, { ranks: 1, globalBatch: 8, microBatches: 2 }),
+    );
+    const tensors = whole[0]!.tensors.map((tensor) =>
+      tensor.name === "loss#1" ? { ...tensor, offsetBytes: 0 } : tensor,
+    );
+    expect(verifyProgram([{ ...whole[0]!, tensors }]).join("\n")).toMatch(/the loss of micro-batch 0/);
   });
 
   test("a reduction that all ranks leave out", () => {

@@ -7,6 +7,7 @@ import { readManifest } from "../../src/runtime/checkpoint/checkpoint-folder.js"
 import { type CheckpointOrigin, modelSha256 } from "../../src/runtime/checkpoint/manifest-json.js";
 import { compilePlan } from "../../src/runtime/compile-plan.js";
 import { openSaver, type SavedCheckpoint } from "../../src/runtime/coordinator/checkpoint-saver.js";
+import { stepLoss } from "../../src/runtime/coordinator/step-loss.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
 import { hyperValues, optimizerFrom } from "../../src/runtime/optimizer.js";
 import { type FullRows, fullRows, randomInputs } from "../../src/runtime/verify/random-inputs.js";
@@ -89,7 +90,7 @@ export function trainee(pool: WorkerPool, model: ModelSpec): Trainee {
           ),
         );
         const [ranks] = await pool.run(1);
-        losses.push(ranks!.reduce((sum, rank) => sum + rank.loss, 0));
+        losses.push(stepLoss(programs[0]!.plan, ranks!));
       }
       return losses;
     },

@@ -1,6 +1,8 @@
 import { GalvatronError } from "../../base/errors.js";
 import type { Value } from "../ir.js";
 import type { LayerScope } from "../layer-scope.js";
+import { attentionFrom } from "../ops/attention-ops.js";
+import { attentionDropout } from "./dropout.js";
 
 export interface AttentionShape {
   readonly heads: number;
@@ -82,10 +84,14 @@ export function attention(scope: LayerScope, q: Value, k: Value, v: Value, shape
     visible(enter(values)),
     ...(shape.bias ? [shape.bias] : []),
   ];
-  const context = scope.g.one("Attention", inputs, {
+  const attributes = {
     scale: shape.scale,
     causal: shape.causal,
     keep: scope.fusedAttention ? "logSumExp" : "probabilities",
-  });
+  };
+  const context =
+    scope.dropout.attention > 0
+      ? attentionFrom(scope.g, inputs, attributes, (p) => attentionDropout(scope, p, shape.heads))
+      : scope.g.one("Attention", inputs, attributes);
   return toSequence(scope, leave(context));
 }

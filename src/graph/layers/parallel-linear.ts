@@ -1,6 +1,7 @@
 import type { Value } from "../ir.js";
 import type { Init } from "../layer-graphs.js";
 import type { LayerScope } from "../layer-scope.js";
+import { dropout } from "./dropout.js";
 
 export interface LinearShape {
   readonly input: number;
@@ -25,7 +26,8 @@ export function columnLinear(scope: LayerScope, name: string, x: Value, shape: L
 
 /**
  * A projection whose input features are cut over a "weights" group; the partial sums of the ranks are
- * reduce-scattered along the sequence, and the bias is added to the result, once.
+ * reduce-scattered along the sequence, and the bias is added to the result, once. Ends with dropout, where a residual
+ * is about to be added.
  * x `[S, b, in / t]` to `[S / t, b, out]`; without a "weights" group `[.., in]` to `[.., out]`.
  */
 export function rowLinear(scope: LayerScope, name: string, x: Value, shape: LinearShape): Value {
@@ -35,9 +37,9 @@ export function rowLinear(scope: LayerScope, name: string, x: Value, shape: Line
     init: shape.init,
   });
   const bias = shape.bias ? scope.parameter(`${name}.bias`, [shape.output], { init: ZEROS }) : null;
-  if (!scope.cutsWeights) return g.linear(x, weight, bias);
+  if (!scope.cutsWeights) return dropout(scope, g.linear(x, weight, bias));
   const scattered = g.reduceScatter(g.linear(x, weight, null), scope.degree);
-  return bias ? g.add(scattered, bias) : scattered;
+  return dropout(scope, bias ? g.add(scattered, bias) : scattered);
 }
 
 /** Into a parallel region: the whole sequence where a "weights" group had cut it. */

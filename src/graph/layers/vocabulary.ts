@@ -3,6 +3,7 @@ import type { Value } from "../ir.js";
 import type { Init } from "../layer-graphs.js";
 import type { LayerScope } from "../layer-scope.js";
 import { enterParallel } from "./parallel-linear.js";
+import { positionsOf } from "./positions.js";
 
 /** Rows of a vocabulary table: the vocabulary, padded where a "weights" group must cut it evenly. */
 function paddedVocabulary(scope: LayerScope, vocabulary: number): number {
@@ -13,14 +14,6 @@ function paddedVocabulary(scope: LayerScope, vocabulary: number): number {
 function vocabularyOffset(scope: LayerScope, rows: number): Value {
   if (!scope.cutsWeights) return scope.g.constant([0], "int64", [1]);
   return scope.rankConstant("vocabulary.offset", "int64", [1], (rank) => [rank * (rows / scope.degree)]);
-}
-
-/** Positions of this rank's share of a sequence, int64 `[S / t]`. */
-export function positionsOf(scope: LayerScope, sequence: number): Value {
-  const share = scope.share(sequence, "sequence");
-  return scope.rankConstant(`positions.${sequence}`, "int64", [share], (rank) =>
-    Array.from({ length: share }, (_, i) => rank * share + i),
-  );
 }
 
 /** This rank's rows of loader data `[S, b]` under a cut sequence. */

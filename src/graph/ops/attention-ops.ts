@@ -66,6 +66,20 @@ function scoresOf(g: GraphBuilder, q: Value, k: Value, bias: Value | null, attri
   return scores;
 }
 
+/** Attention in ops that have gradients of their own, with something done to its probabilities `[b, h, Sq, Sk]`. */
+export function attentionFrom(
+  g: GraphBuilder,
+  inputs: readonly (Value | null)[],
+  attributes: Attributes,
+  change: (probabilities: Value) => Value,
+): Value {
+  const q = required(inputs, 0);
+  const k = repeatHeads(g, required(inputs, 1), q.shape[2]!);
+  const v = repeatHeads(g, required(inputs, 2), q.shape[2]!);
+  const probabilities = change(g.softmax(scoresOf(g, q, k, inputs[3] ?? null, attributes)));
+  return g.transpose(g.matMul(probabilities, v, { transBatchB: true }), SEQUENCE_FIRST);
+}
+
 function flops(perProduct: number): (node: GraphNode) => number {
   return (node) => {
     const offset = node.op === "Attention" ? 0 : 1;

@@ -83,6 +83,7 @@ type ElementwiseOp = Extract<
   | "GreaterOrEqual"
   | "Equal"
   | "And"
+  | "BitwiseAnd"
   | "Not"
   | "Cast"
   | "Identity"
@@ -134,6 +135,7 @@ export const ELEMENTWISE_OPS: Readonly<Record<ElementwiseOp, OpDefinition>> = {
   GreaterOrEqual: comparison,
   Equal: comparison,
   And: comparison,
+  BitwiseAnd: { infer: (inputs) => binaryType(inputs) },
   Not: { infer: ([x]) => [{ dtype: "bool", shape: x!.shape }], movesOnly: true },
   Cast: {
     infer: ([x], attributes) => [{ dtype: attributes.to as Dtype, shape: x!.shape }],

@@ -30,6 +30,8 @@ export interface OpDefinition {
     inputs: readonly (Value | null)[],
     attributes: Attributes,
   ) => readonly Value[];
+  /** Spelled out on every device: none has a kernel for it. */
+  readonly alwaysDecomposed?: boolean;
   /** Floating-point operations; 0 for what moves or scales memory only. A multiply-add counts two. */
   readonly flops?: (node: GraphNode) => number;
   /** Moves or reshapes only: backward makes it again instead of having it saved. */

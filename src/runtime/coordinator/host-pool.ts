@@ -11,7 +11,7 @@ import { openWorkerPool, type PoolOptions, type WorkerPool } from "./worker-pool
 const LEAST_DEADLINE_MS = 120_000;
 const DEADLINE_STEPS = 20;
 /** Room for the messages between ranks. */
-const SHARED_BYTES_PER_RANK = 8 * BYTES_PER_MB;
+export const SHARED_BYTES_PER_RANK: number = 8 * BYTES_PER_MB;
 
 /** Workers on what a machine trains with. */
 export function machinePoolOptions(

@@ -1,4 +1,5 @@
 import { GalvatronError, isGalvatronError } from "../../base/errors.js";
+import type { Plan } from "../../plan/plan.js";
 import type { Program } from "../../program/program.js";
 import type { Evaluation, StepRecord } from "../../program/step-record.js";
 import type { Timeline } from "../../program/timeline.js";
@@ -7,6 +8,7 @@ import type { Feed } from "../wire.js";
 import { type CheckpointJob, openSaver, type SavedCheckpoint } from "./checkpoint-saver.js";
 import { type ExportJob, exportWeights } from "./export-weights.js";
 import { measuredTimeline } from "./measured-timeline.js";
+import { stepLoss } from "./step-loss.js";
 import {
   openWorkerPool,
   type PoolOptions,
@@ -162,7 +164,7 @@ export function startTraining(
         byStep.delete(step.step);
         ended = step.step + 1;
         endedMs = performance.now();
-        const rows = stepRecords(ranks, job.tokensPerStep);
+        const rows = stepRecords(job.programs[0]!.plan, ranks, job.tokensPerStep);
         records.push(...rows);
         timeline = measuredTimeline(job.programs, ranks);
         const evaluation = evaluationOf(ranks, job.feed);
@@ -223,9 +225,9 @@ function evaluationOf(ranks: readonly RankStep[], { evaluation }: Feed): Evaluat
   };
 }
 
-/** The ranks' shares sum to the loss; the slowest rank is the step. */
-function stepRecords(ranks: readonly RankStep[], tokensPerStep: number): readonly StepRecord[] {
-  const loss = ranks.reduce((sum, rank) => sum + rank.loss, 0);
+/** The slowest rank is the step. */
+function stepRecords(plan: Plan, ranks: readonly RankStep[], tokensPerStep: number): readonly StepRecord[] {
+  const loss = stepLoss(plan, ranks);
   const wallMs = Math.max(...ranks.map((rank) => rank.wallMs));
   return ranks.map((rank) => ({
     step: rank.step,

@@ -1,4 +1,5 @@
 import type { Plan } from "../../plan/plan.js";
+import type { Strategy } from "../../plan/strategy.js";
 
 /** How often dimensions, and pairs of them, came together in plans. */
 export interface Coverage {
@@ -27,6 +28,7 @@ function dimensionsOf(plan: Plan): readonly string[] {
   const found: Readonly<Record<string, boolean>> = {
     accumulation: plan.microBatches > 1,
     "data parallel": any((s) => s.dataDegree > 1 && s.dataParallel === "ddp"),
+    "layout change": strategies.some((s) => borderLayout(s) !== borderLayout(plan.vocabulary)),
     "mixed strategies": new Set(plan.layers.map((s) => JSON.stringify(s))).size > 1,
     "pipeline 1f1b": plan.stageLayers.length > 1 && plan.schedule === "1f1b",
     "pipeline gpipe": plan.stageLayers.length > 1 && plan.schedule === "gpipe",
@@ -34,12 +36,19 @@ function dimensionsOf(plan: Plan): readonly string[] {
     "sequence split": any((s) => s.tensorDegree > 1 && s.tensorSplit === "sequence"),
     strided: any((s) => s.placement === "strided"),
     "tensor parallel": any((s) => s.tensorDegree > 1 && s.tensorSplit === "weights"),
+    "tensor parallel vocabulary":
+      plan.vocabulary.tensorDegree > 1 && plan.vocabulary.tensorSplit === "weights",
     "uneven stages": new Set(plan.stageLayers).size > 1,
     zero1: any((s) => s.dataParallel === "zero1"),
     zero2: any((s) => s.dataParallel === "zero2"),
     zero3: any((s) => s.dataParallel === "zero3"),
   };
   return Object.keys(found).filter((name) => found[name]);
+}
+
+/** What adjacent layers must have in common to need no layout change. */
+function borderLayout({ tensorDegree, placement }: Strategy): string {
+  return `${tensorDegree} ${placement}`;
 }
 
 function sorted(counts: Readonly<Record<string, number>>): Readonly<Record<string, number>> {

@@ -1,3 +1,4 @@
+import { KEY_MASK } from "../../base/mix.js";
 import type { Program } from "../../program/program.js";
 import { hashNumbers } from "../data/sample-order.js";
 import type { TensorBytes } from "./tensor-bytes.js";
@@ -17,7 +18,7 @@ export function fullRows(program: Program): FullRows {
 
 /**
  * Inputs of one step for one rank: every element a function of seed, step, value, sample and place alone, so all
- * plans see the same global batch. Whole numbers lie below `vocabulary`, others in [-1, 1).
+ * plans see the same global batch. Whole numbers lie below `vocabulary` (dropout's keys below 2^30), others in [-1, 1).
  */
 export function randomInputs(
   program: Program,
@@ -35,6 +36,7 @@ export function randomInputs(
       const { shape, dtype } = tensors[tensor]!;
       const own = shape[0]!;
       const width = shape.slice(2).reduce((product, extent) => product * extent, 1);
+      const bound = value === "dropout" ? KEY_MASK : vocabulary;
       const firstRow = own === rows.get(value) ? 0 : tensorIndex * own;
       const values =
         dtype === "int64"
@@ -46,7 +48,8 @@ export function randomInputs(
           const sample = microBatch * perMicroBatch + firstSample + column;
           for (let i = 0; i < width; i++) {
             const word = hashNumbers(seed, step, salt, sample, row, i);
-            if (values instanceof BigInt64Array) values[at] = BigInt(word % vocabulary);
+            if (value === "dropout" && i === 2) values[at] = 1n;
+            else if (values instanceof BigInt64Array) values[at] = BigInt(word % bound);
             else values[at] = word / 2 ** 31 - 1;
             at++;
           }

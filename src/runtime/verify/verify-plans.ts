@@ -4,6 +4,7 @@ import type { Plan } from "../../plan/plan.js";
 import { uniformPlan } from "../../plan/uniform.js";
 import type { LoweredPlan } from "../../program/lower-plan.js";
 import { compilePlan } from "../compile-plan.js";
+import { stepLoss } from "../coordinator/step-loss.js";
 import type { WorkerPool } from "../coordinator/worker-pool.js";
 import { hyperValues, type Optimizer } from "../optimizer.js";
 import { type FullRows, fullRows, randomInputs } from "./random-inputs.js";
@@ -70,8 +71,8 @@ export async function verifyPlans(
   onProgress: OnProgress,
   tamper: Tamper = (lowered) => lowered,
 ): Promise<VerifyReport> {
-  const globalBatch = plans[0]?.globalBatch ?? 8;
-  const alone = compilePlan(model, uniformPlan(model, { ranks: 1, globalBatch }));
+  const { globalBatch = 8, precision = "float32" } = plans[0] ?? {};
+  const alone = compilePlan(model, uniformPlan(model, { ranks: 1, globalBatch, precision }));
   const rows = fullRows(alone.programs[0]!);
   const reference = await train(pool, model, alone, rows, seed);
   const differences: PlanDifference[] = [];
@@ -106,7 +107,7 @@ async function train(
       ),
     );
     const [ranks] = await pool.run(1);
-    losses.push(ranks!.reduce((sum, rank) => sum + rank.loss, 0));
+    losses.push(stepLoss(programs[0]!.plan, ranks!));
     if (step === 0) gradients = await wholeParameters(pool, programs, "gradient");
   }
   return { losses, gradients, before, after: await wholeParameters(pool, programs, "parameter") };

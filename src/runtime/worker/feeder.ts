@@ -2,6 +2,7 @@ import { GalvatronError } from "../../base/errors.js";
 import type { Program } from "../../program/program.js";
 import { layOut, readExamples } from "../data/batch.js";
 import type { Dataset } from "../data/dataset.js";
+import { dropoutKeys } from "../data/dropout-keys.js";
 import { type Example, type ExampleReader, openExamples } from "../data/example-reader.js";
 import { valueShapes } from "../data/objectives/objective.js";
 import { hyperValues, KEEP_EVERYTHING } from "../optimizer.js";
@@ -22,7 +23,8 @@ export interface Feeder {
   close(): void;
 }
 
-export function openFeeder(program: Program, feed: Feed): Feeder {
+/** @param seed - of the run: dropout's */
+export function openFeeder(program: Program, feed: Feed, seed: number): Feeder {
   const { evaluation } = feed;
   const training = openBatches(program, feed.dataset);
   const own = evaluation && evaluation.dataset !== feed.dataset;
@@ -33,7 +35,7 @@ export function openFeeder(program: Program, feed: Feed): Feeder {
     batches: Batches,
     heldOut: boolean,
   ): Promise<StepInputs> => {
-    const writes = await batches.writes(step, heldOut);
+    const writes = [...dropoutWrites(program, seed, step, !heldOut), ...(await batches.writes(step, heldOut))];
     const { hyper: tensor } = program.io;
     return {
       step,
@@ -51,6 +53,20 @@ export function openFeeder(program: Program, feed: Feed): Feeder {
   };
 }
 
+/** The keys by which dropout draws its masks, see `dropoutKeys`. */
+function dropoutWrites(program: Program, seed: number, step: number, active: boolean): StepInputs["writes"] {
+  const { plan, io } = program;
+  const perMicroBatch = plan.globalBatch / plan.microBatches;
+  return Object.entries(io.inputs).flatMap(([key, tensors]) => {
+    const { value, firstSample, samples } = io.inputPlaces[key]!;
+    if (value !== "dropout") return [];
+    return tensors.map((tensor, microBatch) => {
+      const first = step * plan.globalBatch + microBatch * perMicroBatch + firstSample;
+      return { tensor, bytes: bytesOf(dropoutKeys(seed, first, samples, active)) };
+    });
+  });
+}
+
 /** This rank's parts of batches. */
 interface Batches {
   writes(step: number, heldOut: boolean): Promise<StepInputs["writes"]>;
@@ -60,7 +76,9 @@ interface Batches {
 function openBatches(program: Program, dataset: Dataset): Batches {
   const { plan, io } = program;
   const { globalBatch, microBatches } = plan;
-  const keys = Object.keys(io.inputs).sort();
+  const keys = Object.keys(io.inputs)
+    .filter((key) => io.inputPlaces[key]!.value !== "dropout")
+    .sort();
   // Ranks that hold neither embedding nor head read no data at all.
   const reader: ExampleReader | null = keys.length > 0 ? openExamples(dataset) : null;
   const shapes = valueShapes(dataset.objective);

@@ -80,10 +80,17 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         for await (const write of initialWrites(message.program, source, options))
           await native.write(write.tensor, write.bytes);
         // The list itself lives in the addon now; what loading needed goes before the first step comes.
-        setImmediate(() => globalThis.gc?.());
+        setImmediate(() => {
+          // The second collection waits for what the first still frees.
+          globalThis.gc?.();
+          globalThis.gc?.();
+          addon.trimHeap();
+        });
         loaded = {
           program: withoutList(message.program),
-          feeder: message.feed ? openFeeder(withoutList(message.program), message.feed) : null,
+          feeder: message.feed
+            ? openFeeder(withoutList(message.program), message.feed, message.seed ?? 0)
+            : null,
           lastStep: message.feed?.steps ?? Number.POSITIVE_INFINITY,
           evaluation: message.feed?.evaluation ?? null,
           nextStep: message.firstStep,
@@ -207,8 +214,8 @@ async function runStep(
     loaded.prepared.catch(() => {}); // told when the step that needs it asks for it
   }
   const times = await running;
-  const [loss, clip] = await Promise.all([
-    readFloats(native, program.io.loss),
+  const [shares, clip] = await Promise.all([
+    readShares(native, program),
     readFloats(native, program.io.clip),
   ]);
   loaded.nextStep = step + 1;
@@ -218,14 +225,16 @@ async function runStep(
   send({
     kind: "stepped",
     step,
-    loss: loss?.[0] ?? 0,
+    losses: shares.losses,
     gradientNorm: clip?.[1] ?? 0,
     learningRate: inputs?.learningRate ?? 0,
     stepMs: times.stepMs,
     wallMs,
     instructionsMs: times.instructionsMs,
+    sentBytes: times.sentBytes,
     arenaBytes: times.arenaBytes,
     onnxRuntimeBytes: times.onnxRuntimeBytes,
+    graphBytes: times.graphBytes,
     memory: times.deviceBytes > 0 ? deviceMemory(times.deviceBytes) : processMemory(),
     evaluation,
   });
@@ -246,10 +255,10 @@ async function evaluate(native: NativeWorker, loaded: Loaded): Promise<Evaluatio
     const { writes } = await feeder!.prepareEvaluation(batch);
     await Promise.all(writes.map((write) => native.write(write.tensor, write.bytes)));
     await native.step();
-    const [loss, accuracy] = (await readFloats(native, program.io.loss)) ?? [];
-    sum.loss += loss ?? 0;
-    sum.accuracy += accuracy ?? 0;
-    counted ||= accuracy !== undefined;
+    const { losses, right } = await readShares(native, program);
+    for (const loss of losses) sum.loss += loss;
+    for (const share of right) sum.accuracy += share;
+    counted ||= right.length > 0;
   }
   // A step's shares are means over a whole batch; the last one may be filled up with samples that do not count.
   const mean = (total: number): number => (total * globalBatch) / samples;
@@ -267,6 +276,17 @@ function nativeFill(addon: NativeAddon): FillNormal {
     const [key0, key1] = streamKey(seed, name);
     addon.fillNormal(target, { key0, key1, start, standardDeviation });
   };
+}
+
+/** What the head left for each micro-batch: its share of the loss, and of the right answers where it counts them. */
+async function readShares(
+  native: NativeWorker,
+  { io, plan }: Program,
+): Promise<{ readonly losses: Float32Array; readonly right: Float32Array }> {
+  const all = (await readFloats(native, io.loss)) ?? new Float32Array(0);
+  const each = all.length / plan.microBatches;
+  const ofPlace = (place: number): Float32Array => all.filter((_, i) => i % each === place);
+  return { losses: ofPlace(0), right: ofPlace(1) };
 }
 
 async function readFloats(native: NativeWorker, tensor: number): Promise<Float32Array | null> {

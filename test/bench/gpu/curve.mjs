@@ -59,7 +59,7 @@ const rates = [];
 const norms = [];
 for (let step = 0; step < steps; step++) {
   const [[rank]] = await pool.run(1);
-  losses.push(rank.loss);
+  losses.push(rank.losses.reduce((a, b) => a + b, 0));
   rates.push(rank.learningRate);
   norms.push(rank.gradientNorm);
   const read = await pool.read(0, [inputs.tokens[0], inputs.labels[0]]);

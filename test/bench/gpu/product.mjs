@@ -92,7 +92,7 @@ export async function train(model, plan, steps, { seed = 1, ranks = gpus, lowere
     programs: compiled.programs,
     loadMs,
     last: ran.at(-1),
-    losses: ran.map((all) => all.reduce((sum, rank) => sum + rank.loss, 0)),
+    losses: ran.map((all) => all.reduce((sum, rank) => sum + rank.losses.reduce((a, b) => a + b, 0), 0)),
     norms: ran.map((all) => all[0].gradientNorm),
     stepMs: own("stepMs"),
     wallMs: own("wallMs"),

@@ -12,7 +12,7 @@ import { verifyPlans } from "../../../src/runtime/verify/verify-plans.js";
 
 let pool: WorkerPool;
 beforeAll(async () => {
-  pool = await openHostPool(4, 1);
+  pool = await openHostPool(8, 1);
 });
 afterAll(() => pool.close());
 
@@ -23,10 +23,45 @@ describe("random plans", { timeout: 240_000 }, () => {
     const model = smallModel(family);
     let drawn = 0;
     const pick = (count: number): number => hashNumbers(7, drawn++) % count;
-    const plans = Array.from({ length: 3 }, () => drawPlan(model, { ranks: 4, globalBatch: 8 }, pick));
+    const plans = Array.from({ length: 10 }, (_, i) =>
+      drawPlan(model, { ranks: [2, 4, 8][i % 3]!, globalBatch: 8 }, pick),
+    );
     const report = await verifyPlans(pool, model, plans, 7, silent);
     expect(report.referenceMoved).toBeGreaterThan(1e-2);
     for (const { largest } of report.differences) expect(largest).toBeLessThanOrEqual(1e-5);
+  });
+});
+
+describe("dropout", { timeout: 240_000 }, () => {
+  it.each(["gpt", "t5", "swin"])("%s drops the same elements under every plan", async (family) => {
+    const model = smallModel(family, 0.1);
+    let drawn = 0;
+    const pick = (count: number): number => hashNumbers(8, drawn++) % count;
+    const plans = Array.from({ length: 2 }, () => drawPlan(model, { ranks: 4, globalBatch: 8 }, pick));
+    const report = await verifyPlans(pool, model, plans, 7, silent);
+    for (const { largest } of report.differences) expect(largest).toBeLessThanOrEqual(1e-5);
+  });
+
+  it("by the rank instead of the sample is found", async () => {
+    const model = smallModel("gpt", 0.1);
+    const byRank = (lowered: LoweredPlan): LoweredPlan => ({
+      ...lowered,
+      programs: lowered.programs.map((program) => ({
+        ...program,
+        io: {
+          ...program.io,
+          inputPlaces: Object.fromEntries(
+            Object.entries(program.io.inputPlaces).map(([key, place]) => [
+              key,
+              place.value === "dropout" ? { ...place, firstSample: 0 } : place,
+            ]),
+          ),
+        },
+      })),
+    });
+    const plan = uniformPlan(model, { ranks: 2, globalBatch: 8 });
+    const report = await verifyPlans(pool, model, [plan], 1, silent, byRank);
+    expect(report.differences[0]!.largest).toBeGreaterThan(1e-3);
   });
 });
 
@@ -82,7 +117,17 @@ describe("coverage", () => {
       uniformPlan(model, { ranks: 2, globalBatch: 8, tensorDegree: 2, recompute: true }),
       uniformPlan(model, { ranks: 2, globalBatch: 8, dataParallel: "zero3", recompute: true }),
     ]);
-    expect(dimensions).toEqual({ recompute: 2, "tensor parallel": 1, zero3: 1 });
-    expect(pairs).toEqual({ "recompute × tensor parallel": 1, "recompute × zero3": 1 });
+    expect(dimensions).toEqual({
+      recompute: 2,
+      "tensor parallel": 1,
+      "tensor parallel vocabulary": 1,
+      zero3: 1,
+    });
+    expect(pairs).toEqual({
+      "recompute × tensor parallel": 1,
+      "recompute × tensor parallel vocabulary": 1,
+      "recompute × zero3": 1,
+      "tensor parallel × tensor parallel vocabulary": 1,
+    });
   });
 });
