@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 
 const root = process.env.GALVATRON_ROOT ?? join(dirname(fileURLToPath(import.meta.url)), "../..");
 const require = createRequire(join(root, "dist/src/index.js"));
-const { modelSpec } = require("./model/model-spec-from.js");
+const { modelSpec } = require("./families/registry.js");
 const { describePlan } = require("./plan/describe-plan.js");
 const { drawPlan } = require("./plan/draw-plan.js");
 const { processMemory } = require("./program/process-memory.js");
