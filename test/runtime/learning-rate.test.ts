@@ -16,6 +16,36 @@ describe("learning rate", () => {
     expect(at({ kind: "warmupStableDecay", decaySteps: 20, floor: 0 }, 109)).toBeCloseTo(0, 12);
   });
 
+  const [peak, warmup, steps] = [2, 10, 110];
+  /** After the warm-up, step by step, as the sources write them; t counts from the end of the warm-up. */
+  it.each<[LearningRateSchedule, (t: number, before: number) => number]>([
+    [{ kind: "constant" }, () => peak],
+    // torch.optim.lr_scheduler.LinearLR(start_factor=1, end_factor=0.1, total_iters=99): one equal step down each time.
+    [{ kind: "linear", floor: 0.1 }, (t, before) => (t === 0 ? peak : before - (0.9 * peak) / 99)],
+    // torch.optim.lr_scheduler.CosineAnnealingLR(T_max=99, eta_min=0.2), in its chained form.
+    [
+      { kind: "cosine", floor: 0.1 },
+      (t, before) =>
+        t === 0
+          ? peak
+          : ((1 + Math.cos((Math.PI * t) / 99)) / (1 + Math.cos((Math.PI * (t - 1)) / 99))) * (before - 0.2) +
+            0.2,
+    ],
+    // Vaswani et al. 2017, section 5.3, up to a constant: min(s^-0.5, s · w^-1.5) with s the steps done.
+    [{ kind: "inverseSquareRoot" }, (t) => peak * Math.sqrt(warmup) * (t + warmup) ** -0.5],
+    // Hu et al. 2024, section 4: stable, then down in a line of as many steps as the decay has.
+    [
+      { kind: "warmupStableDecay", decaySteps: 20, floor: 0.1 },
+      (t, before) => (t + warmup < steps - 20 ? peak : before - (0.9 * peak) / 20),
+    ],
+  ])("%o is its formula at every step", (schedule, formula) => {
+    let before = Number.NaN;
+    for (let t = 0; t < steps - warmup; t++) {
+      before = formula(t, before);
+      expect(at(schedule, warmup + t), `step ${warmup + t}`).toBeCloseTo(before, 9);
+    }
+  });
+
   it("is in the middle where the middle is", () => {
     expect(at({ kind: "linear", floor: 0 }, 10 + 99 / 2)).toBeCloseTo(1, 12);
     expect(at({ kind: "cosine", floor: 0 }, 10 + 99 / 2)).toBeCloseTo(1, 12);
