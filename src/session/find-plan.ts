@@ -55,16 +55,19 @@ const MAX_SEARCHES = 8;
  */
 export function searchPlan(request: SearchRequest): FoundPlan {
   const { budgetBytes } = request;
-  const leanest = leanestPlan(request);
-  const smallestBudgetBytes = fullest(leanest);
+  const lean = leanPlans(request);
+  const smallestBudgetBytes = Math.min(...lean.map(fullest));
   if (smallestBudgetBytes > budgetBytes)
     throw new GalvatronError(
       "NO_FEASIBLE_PLAN",
       `No plan fits ${Math.floor(budgetBytes / BYTES_PER_MB)} MB a rank. The smallest budget that would do is ${Math.ceil(smallestBudgetBytes / BYTES_PER_MB)} MB.`,
       { smallestBudgetBytes, budgetBytes },
     );
-  let found = leanest;
-  let bound: SearchReport = leanest.report;
+  const speed = ({ report }: FoundPlan): number => report.prediction.samplesPerSecond;
+  let found = lean
+    .filter((plan) => fullest(plan) <= budgetBytes)
+    .reduce((a, b) => (speed(b) > speed(a) ? b : a));
+  let bound: SearchReport = found.report;
   // Taken off the budget: so much was too little, and so much left no plan.
   let tooLittle = 0;
   let tooMuch = Number.POSITIVE_INFINITY;
@@ -108,15 +111,16 @@ const MOST_COMPILED = 32;
 const LEAST_SHARE = 0.75;
 
 /**
- * The plan whose Programs need least. The equations order the outer choices; Programs are compiled from the leanest
- * on, until the equations are so far above the leanest Program that none behind can be below it.
+ * The leanest plan of every outer choice, compiled; among them the one whose Programs need least. The equations order
+ * the choices, leanest first, and none is compiled that they put too far above the leanest Program.
  */
-function leanestPlan(request: SearchRequest): FoundPlan {
+function leanPlans(request: SearchRequest): FoundPlan[] {
   const needs = leastMemories(searchInputs(request));
   const { reservedBytes } = request.machine.hardware;
-  let leanest: FoundPlan | null = null;
+  const plans: FoundPlan[] = [];
   for (const { outer, bytes } of needs.slice(0, MOST_COMPILED)) {
-    if (leanest && reservedBytes + (bytes - reservedBytes) * LEAST_SHARE > fullest(leanest)) break;
+    const least = Math.min(...plans.map(fullest));
+    if (reservedBytes + (bytes - reservedBytes) * LEAST_SHARE > least) break;
     const { globalBatch, microBatches, stages, schedule } = outer;
     const space = {
       ...request.options.space,
@@ -124,11 +128,10 @@ function leanestPlan(request: SearchRequest): FoundPlan {
       pipelineDegrees: [stages],
       schedules: [schedule],
     };
-    const found = compiled(request, runSearch({ ...request, options: { globalBatch, space } }, bytes));
-    if (!leanest || fullest(found) < fullest(leanest)) leanest = found;
+    plans.push(compiled(request, runSearch({ ...request, options: { globalBatch, space } }, bytes)));
   }
   // Without any plan at all the search says why.
-  return leanest ?? compiled(request, runSearch(request, request.budgetBytes));
+  return plans.length > 0 ? plans : [compiled(request, runSearch(request, request.budgetBytes))];
 }
 
 /** Null where the equations know of no plan. */
