@@ -42,12 +42,12 @@ interface SearchRequest {
   readonly options: { readonly globalBatch?: number | BatchRange; readonly space?: SpaceOptions };
 }
 
-/** Searches again with a smaller budget when the compiled Program turns out larger than its price; at most so often. */
-const MAX_SEARCHES = 8;
+/** Budgets for the equations are tried from the largest down, each so many times the next. */
+const BUDGET_STEP = 1.03;
 
 /**
  * The fastest plan whose compiled Programs stay within the budget. The search prices memory by equations; the
- * Programs know it exactly, so a plan that was priced too low is searched again with the difference taken off.
+ * Programs know it exactly, so plans for ever smaller budgets are compiled until one fits.
  * `report.smallestBudgetBytes` is what the leanest Programs need, of the leanest plan of every outer choice; `report.lowerBoundMs` is that of the first
  * search, which had the whole budget.
  *
@@ -67,29 +67,21 @@ export function searchPlan(request: SearchRequest): FoundPlan {
   let found = lean
     .filter((plan) => fullest(plan) <= budgetBytes)
     .reduce((a, b) => (speed(b) > speed(a) ? b : a));
-  let bound: SearchReport = found.report;
-  // Taken off the budget: so much was too little, and so much left no plan.
-  let tooLittle = 0;
-  let tooMuch = Number.POSITIVE_INFINITY;
-  let allowance = 0;
-  for (let attempt = 1; attempt <= MAX_SEARCHES; attempt++) {
-    const report = searchWithin(request, budgetBytes - allowance);
-    let next = Number.POSITIVE_INFINITY;
-    if (report) {
-      if (attempt === 1) bound = report;
-      const candidate = compiled(request, report);
-      const over = fullest(candidate) - budgetBytes;
-      if (over <= 0) {
-        if (report.prediction.samplesPerSecond > found.report.prediction.samplesPerSecond) found = candidate;
-        break;
-      }
-      tooLittle = allowance;
-      next = allowance + over;
-    } else {
-      if (attempt === 1) break;
-      tooMuch = allowance;
-    }
-    allowance = next < tooMuch ? next : (tooLittle + tooMuch) / 2;
+  const bound = searchWithin(request, budgetBytes) ?? found.report;
+  // The same budgets whatever the given one is, down to the first whose Programs fit: more memory is never slower.
+  const { reservedBytes } = request.machine.hardware;
+  const most = (budgetBytes - reservedBytes) / LEAST_SHARE;
+  let last = "";
+  for (let step = Math.ceil(Math.log(Math.max(1, most)) / Math.log(BUDGET_STEP)); step >= 0; step--) {
+    const report = searchWithin(request, reservedBytes + BUDGET_STEP ** step);
+    if (!report || report.prediction.samplesPerSecond <= speed(found)) break;
+    const text = JSON.stringify(report.plan);
+    if (text === last) continue;
+    last = text;
+    const candidate = compiled(request, report);
+    if (fullest(candidate) > budgetBytes) continue;
+    found = candidate;
+    break;
   }
   const { plan, prediction } = found.report;
   const smallest = Math.min(smallestBudgetBytes, fullest(found));
