@@ -16,7 +16,7 @@ export interface RelaxedDivision {
   readonly beforeMs: Float64Array;
   /** … and the least step time that they alone allow. */
   readonly fullestMs: Float64Array;
-  /** … and one micro-batch through and back, while the slowest of them works off all the others: 1F1B. */
+  /** … and one micro-batch through and back, while the slowest of them works off all the others. */
   readonly busyMs: Float64Array;
   /** Least time over the border in front of a layer, both ways, by that layer. */
   readonly linkMs: Float64Array;
@@ -84,7 +84,7 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
         let through: number;
         if (schedule === "gpipe") {
           // The slowest machine may be another one forward than backward, so both get their part of the pass.
-          through = Math.max(round + (m - 1) * pass, led + link + throughMs[next]!);
+          through = Math.max(round + (m - 1) * pass, led + link + throughMs[next]!, criticalMs + below);
         } else {
           const rest = m - 1 - (trips - 1) * w;
           const more = Math.max(0, m - trips * w);
@@ -118,9 +118,7 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
         const before = beforeMs[here]!;
         beforeMs[next] = Math.min(beforeMs[next]!, before + led + link);
         fullestMs[next] = Math.min(fullestMs[next]!, Math.max(fullestMs[here]!, rankMs, before + m * pass));
-        if (schedule === "1f1b")
-          busyMs[next] = Math.min(busyMs[next]!, Math.max(busyMs[here]! + led, before + criticalMs) + link);
-        else busyMs[next] = beforeMs[next]!;
+        busyMs[next] = Math.min(busyMs[next]!, Math.max(busyMs[here]! + led, before + criticalMs) + link);
       }
     }
   }

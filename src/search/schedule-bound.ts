@@ -190,13 +190,19 @@ export function scheduleBound(
 }
 
 /**
- * 1F1B by two costs of a stage alone, its critical time and one micro-batch, and by paths that were learnt. The paths are those that visit the stages below once, while some stage works off all the others.
+ * A schedule by two costs of a stage alone, its critical time and one micro-batch, and by paths that were learnt. The paths are those that visit the stages below once, while some stage works off all the others.
  */
-export function criticalBound(stages: number, m: number, paths: readonly SchedulePath[]): StepBound {
+export function criticalBound(
+  schedule: Schedule,
+  stages: number,
+  m: number,
+  paths: readonly SchedulePath[],
+): StepBound {
   return {
     fold: (stage, option, send, gradient, next) => {
       const out = new Float64Array(AFTER + paths.length);
-      const weights = criticalWeights(m, inFlight("1f1b", stage, stages, m));
+      const held = schedule === "gpipe" ? 1 : inFlight(schedule, stage, stages, m);
+      const weights = criticalWeights(m, held);
       const link = next ? send + gradient : 0;
       const pass = option.forwardMs + option.backwardMs;
       const led = pass - (next ? option.leadMs : 0);

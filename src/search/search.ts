@@ -35,7 +35,7 @@ const WIDENINGS: readonly number[] = [0.002, 0.006, 0.012, 0.02, 0.03, 0.05, 0.1
 /** Labels on one layer of a pipeline's table, by how often a sub-search had too many and waited for its next turn. */
 const MOST_LABELS: readonly number[] = [800, 3000];
 /** How far above its bound a first plan of a sub-search is looked for, while none is known at all. */
-const SAMPLED_WITHIN = 0.4;
+const SAMPLED_WITHIN = 0.15;
 
 function planOf(found: Found, cost: CostModel): Plan {
   const { outer, shape } = found.problem;
@@ -61,11 +61,12 @@ function planOf(found: Found, cost: CostModel): Plan {
 function consecutiveIfEqual(
   cost: CostModel,
   plan: Plan,
-  budgetBytes: number,
+  { budgetBytes, space = {} }: SearchInputs,
 ): { readonly plan: Plan; readonly prediction: Prediction } {
   const prediction = predictWith(cost, plan);
   const consecutive = (strategy: Strategy): Strategy => ({ ...strategy, placement: "consecutive" });
-  if ([...plan.layers, plan.vocabulary].every(({ placement }) => placement === "consecutive"))
+  const allowed = !space.strategies && (space.placements ?? ["consecutive"]).includes("consecutive");
+  if (!allowed || [...plan.layers, plan.vocabulary].every(({ placement }) => placement === "consecutive"))
     return { plan, prediction };
   const other = {
     ...plan,
@@ -228,7 +229,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       },
   );
   if (!best) throw nothingFits(inputs, smallest + reserved, told);
-  const { plan, prediction } = consecutiveIfEqual(cost, planOf(best, cost), inputs.budgetBytes);
+  const { plan, prediction } = consecutiveIfEqual(cost, planOf(best, cost), inputs);
   const bound = Math.min(lowerBound * plan.globalBatch, best.stepMs);
   const gap = (best.stepMs - bound) / best.stepMs;
   return {

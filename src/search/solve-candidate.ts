@@ -84,10 +84,6 @@ export function solveWithin(
   const floors = stageFloors(problem, peakClasses(problem.shape), { ...relaxation, limitMs });
   const nearer = { floors, relaxed: relaxDivision(problem, floors) };
   if (nearer.relaxed.boundMs > limitMs) return { best: null, lowerBoundMs: limitMs };
-  if (problem.outer.schedule === "gpipe") {
-    const solved = solveByEveryTime(problem, nearer, limitMs, mostLabels);
-    return { ...solved, lowerBoundMs: Math.max(solved.lowerBoundMs, nearer.relaxed.boundMs) };
-  }
   const first = solveByCriticalTime(problem, nearer, limitMs, mostLabels);
   const known = first.lowerBoundMs * (1 + SAME);
   if (first.overgrown || !first.best || first.best.stepMs <= known || limitMs <= known) return first;
@@ -99,8 +95,7 @@ export function solveWithin(
 
 /** Some good plan within a limit, soon: tables keep a sample of their labels. */
 export function sampleWithin(problem: Problem, relaxation: Relaxation | null, limitMs: number): Found | null {
-  if (!relaxation || problem.outer.schedule === "gpipe")
-    return solveByEveryTime(problem, relaxation, limitMs, "sample").best;
+  if (!relaxation) return solveByEveryTime(problem, relaxation, limitMs, "sample").best;
   return criticalRound(problem, relaxation, limitMs, [], "sample")?.best ?? null;
 }
 
@@ -178,7 +173,7 @@ function criticalRound(
 ): (Solved & { readonly nearest: Suffix | null }) | null {
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
-  const step = criticalBound(stages, m, paths);
+  const step = criticalBound(schedule, stages, m, paths);
   const orders = Array.from({ length: stages }, (_, stage) => criticalTime(problem, stage, paths));
   const { divideWith, overgrown } = divider(
     problem,

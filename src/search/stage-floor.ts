@@ -19,7 +19,7 @@ export interface Floor {
   readonly ledMs: number;
   /** The stage alone for a whole step, within the budget. */
   readonly rankMs: number;
-  /** 1F1B: the stage for a whole step while its first micro-batch is gone, what is behind it not counted. */
+  /** The stage for a whole step while one micro-batch is gone, what is behind it not counted. */
   readonly criticalMs: number;
 }
 
@@ -249,6 +249,5 @@ function exactStage(
     };
     return { cost: whole(cost), led: whole(led) };
   };
-  const pass = floor("pass");
-  return { alone: floor("alone"), pass, critical: schedule === "gpipe" ? pass : floor("critical") };
+  return { alone: floor("alone"), pass: floor("pass"), critical: floor("critical") };
 }

@@ -77,7 +77,7 @@ function proportional(a: Weights, b: Weights): boolean {
 }
 
 /** Labels kept on one layer of a sample. */
-const SAMPLED_LABELS = 60;
+const SAMPLED_LABELS = 24;
 
 interface SignedTable {
   /** `null` where it would have grown too large. */

@@ -26,8 +26,8 @@ export const AFTER_WEIGHTS: Weights = { forward: 0, backward: 0, reduce: 0, afte
 export const PASS_WEIGHTS: Weights = { forward: 1, backward: 1, reduce: 0, after: 0 };
 
 /**
- * 1F1B: the first micro-batch goes on and comes back, then the stage is busy to its end. With `held` micro-batches in
- * flight their forwards but the first are done while it waits.
+ * One micro-batch goes on and comes back while the stage works off the others. 1F1B: with `held` micro-batches in
+ * flight their forwards but the first are done while it waits. GPipe: all forwards before, all backwards after, 1.
  */
 export const criticalWeights = (microBatches: number, held: number): Weights => ({
   forward: microBatches - held + 1,

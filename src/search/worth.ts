@@ -106,7 +106,7 @@ export function stageWeights(problem: Problem, stage: number): Readonly<Record<S
   return {
     alone: aloneWeights(m),
     pass: PASS_WEIGHTS,
-    critical: criticalWeights(m, schedule === "gpipe" ? m : inFlight(schedule, stage, stages, m)),
+    critical: criticalWeights(m, schedule === "gpipe" ? 1 : inFlight(schedule, stage, stages, m)),
   };
 }
 
@@ -150,7 +150,7 @@ export function stageRoom(
       const alone = (slack - before) / m;
       let led = Math.min(slack - before - through, slack - busy - round);
       if (schedule === "gpipe") led = Math.min(led, (slack - before - round) / m);
-      const critical = schedule === "gpipe" ? Number.POSITIVE_INFINITY : slack - before - round;
+      const critical = slack - before - round;
       if (floor.passMs > alone || floor.ledMs > led || floor.criticalMs > critical) continue;
       const pass = Math.min(alone, led + lead);
       most.alone[l] = slack;

@@ -47,12 +47,12 @@ interface SearchRequest {
   readonly options: { readonly globalBatch?: number | BatchRange; readonly space?: SpaceOptions };
 }
 
-/** Searches again with a smaller budget when the compiled Program turns out larger than its price; at most so often. */
-const MAX_SEARCHES = 8;
+/** Budgets for the equations are tried from the largest down, each so many times the next. */
+const BUDGET_STEP = 1.03;
 
 /**
  * The fastest plan whose compiled Programs stay within the budget. The search prices memory by equations; the
- * Programs know it exactly, so a plan that was priced too low is searched again with the difference taken off.
+ * Programs know it exactly, so plans for ever smaller budgets are compiled until one fits.
  * `report.smallestBudgetBytes` is what the leanest Programs need, of the leanest plan of every outer choice; `report.lowerBoundMs` is that of the first
  * search, which had the whole budget.
  *
@@ -60,38 +60,33 @@ const MAX_SEARCHES = 8;
  */
 export function searchPlan(request: SearchRequest): FoundPlan {
   const { budgetBytes } = request;
-  const leanest = leanestPlan(request);
-  const smallestBudgetBytes = fullest(leanest);
+  const lean = leanPlans(request);
+  const smallestBudgetBytes = Math.min(...lean.map(fullest));
   if (smallestBudgetBytes > budgetBytes)
     throw new GalvatronError(
       "NO_FEASIBLE_PLAN",
       `No plan fits ${Math.floor(budgetBytes / BYTES_PER_MB)} MB a rank. The smallest budget that would do is ${Math.ceil(smallestBudgetBytes / BYTES_PER_MB)} MB.`,
       { smallestBudgetBytes, budgetBytes },
     );
-  let found = leanest;
-  let bound: SearchReport = leanest.report;
-  // Taken off the budget: so much was too little, and so much left no plan.
-  let tooLittle = 0;
-  let tooMuch = Number.POSITIVE_INFINITY;
-  let allowance = 0;
-  for (let attempt = 1; attempt <= MAX_SEARCHES; attempt++) {
-    const report = searchWithin(request, budgetBytes - allowance);
-    let next = Number.POSITIVE_INFINITY;
-    if (report) {
-      if (attempt === 1) bound = report;
-      const candidate = compiled(request, report);
-      const over = fullest(candidate) - budgetBytes;
-      if (over <= 0) {
-        if (report.prediction.samplesPerSecond > found.report.prediction.samplesPerSecond) found = candidate;
-        break;
-      }
-      tooLittle = allowance;
-      next = allowance + over;
-    } else {
-      if (attempt === 1) break;
-      tooMuch = allowance;
-    }
-    allowance = next < tooMuch ? next : (tooLittle + tooMuch) / 2;
+  const speed = ({ report }: FoundPlan): number => report.prediction.samplesPerSecond;
+  let found = lean
+    .filter((plan) => fullest(plan) <= budgetBytes)
+    .reduce((a, b) => (speed(b) > speed(a) ? b : a));
+  const bound = searchWithin(request, budgetBytes) ?? found.report;
+  // The same budgets whatever the given one is, down to the first whose Programs fit: more memory is never slower.
+  const { reservedBytes } = request.machine.hardware;
+  const most = (budgetBytes - reservedBytes) / LEAST_SHARE;
+  let last = "";
+  for (let step = Math.ceil(Math.log(Math.max(1, most)) / Math.log(BUDGET_STEP)); step >= 0; step--) {
+    const report = searchWithin(request, reservedBytes + BUDGET_STEP ** step);
+    if (!report || report.prediction.samplesPerSecond <= speed(found)) break;
+    const text = JSON.stringify(report.plan);
+    if (text === last) continue;
+    last = text;
+    const candidate = compiled(request, report);
+    if (fullest(candidate) > budgetBytes) continue;
+    found = candidate;
+    break;
   }
   const { plan, prediction } = found.report;
   const smallest = Math.min(smallestBudgetBytes, fullest(found));
@@ -113,15 +108,16 @@ const MOST_COMPILED = 32;
 const LEAST_SHARE = 0.75;
 
 /**
- * The plan whose Programs need least. The equations order the outer choices; Programs are compiled from the leanest
- * on, until the equations are so far above the leanest Program that none behind can be below it.
+ * The leanest plan of every outer choice, compiled; among them the one whose Programs need least. The equations order
+ * the choices, leanest first, and none is compiled that they put too far above the leanest Program.
  */
-function leanestPlan(request: SearchRequest): FoundPlan {
+function leanPlans(request: SearchRequest): FoundPlan[] {
   const needs = leastMemories(searchInputs(request));
   const { reservedBytes } = request.machine.hardware;
-  let leanest: FoundPlan | null = null;
+  const plans: FoundPlan[] = [];
   for (const { outer, bytes } of needs.slice(0, MOST_COMPILED)) {
-    if (leanest && reservedBytes + (bytes - reservedBytes) * LEAST_SHARE > fullest(leanest)) break;
+    const least = Math.min(...plans.map(fullest));
+    if (reservedBytes + (bytes - reservedBytes) * LEAST_SHARE > least) break;
     const { globalBatch, microBatches, stages, schedule } = outer;
     const space = {
       ...request.options.space,
@@ -129,11 +125,10 @@ function leanestPlan(request: SearchRequest): FoundPlan {
       pipelineDegrees: [stages],
       schedules: [schedule],
     };
-    const found = compiled(request, runSearch({ ...request, options: { globalBatch, space } }, bytes));
-    if (!leanest || fullest(found) < fullest(leanest)) leanest = found;
+    plans.push(compiled(request, runSearch({ ...request, options: { globalBatch, space } }, bytes)));
   }
   // Without any plan at all the search says why.
-  return leanest ?? compiled(request, runSearch(request, request.budgetBytes));
+  return plans.length > 0 ? plans : [compiled(request, runSearch(request, request.budgetBytes))];
 }
 
 /** Null where the equations know of no plan. */

@@ -24,6 +24,7 @@ await build({
     contents: [
       'export { bruteForce, randomInstance } from "./test/search/brute-force.ts";',
       'export { simulatedAndClosed } from "./test/cost/random-pipeline.ts";',
+      'export { overlappedAndClosed } from "./test/cost/random-overlap.ts";',
       'export { search } from "./src/search/search.ts";',
     ].join("\n"),
     resolveDir: root,
@@ -35,7 +36,8 @@ await build({
   logLevel: "error",
 });
 writeFileSync(join(folder, "package.json"), "{}");
-const { bruteForce, randomInstance, simulatedAndClosed, search } = createRequire(bundle)(bundle);
+const { bruteForce, overlappedAndClosed, randomInstance, simulatedAndClosed, search } =
+  createRequire(bundle)(bundle);
 rmSync(folder, { recursive: true });
 
 const first = Number(values.first);
@@ -77,4 +79,14 @@ for (let seed = first; seed < first + Number(values.plans); seed++) {
 console.log(
   `${values.plans} plans simulated, ${deep} with a pipeline: largest relative difference ${worst.toExponential(2)}`,
 );
-if (wrong > 0 || worst > 1e-9) process.exit(1);
+const ratios = [];
+for (let seed = first; seed < first + Number(values.plans); seed++) {
+  const { simulatedMs, closedMs } = overlappedAndClosed(seed);
+  ratios.push(simulatedMs / closedMs);
+}
+ratios.sort((a, b) => a - b);
+const [least = 1, most = 1] = [ratios[0], ratios.at(-1)];
+console.log(
+  `${values.plans} plans with overlap: simulated over predicted ${least.toFixed(3)} to ${most.toFixed(3)}, median ${(ratios[ratios.length >> 1] ?? 1).toFixed(3)}`,
+);
+if (wrong > 0 || worst > 1e-9 || least < 0.8 || most > 1.25) process.exit(1);
