@@ -54,7 +54,7 @@ export type { ModelHandle, SearchOptions } from "./session/model-handle.js";
 export type { PlanHandle } from "./session/plan-handle.js";
 export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
-export { type ClusterOptions, cluster, type ModelSource, model } from "./session/sdk.js";
+export { type ClusterOptions, cluster, type ModelSource, model, type PresetOptions } from "./session/sdk.js";
 export type { Picture } from "./session/show.js";
 export type { CheckpointOptions, TrainOptions } from "./session/training-job.js";
 export type { ExportSource, WeightsOptions } from "./session/weights.js";

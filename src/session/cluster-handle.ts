@@ -11,19 +11,20 @@ import { hardwareProfile } from "./profiles.js";
 import type { ProfiledMachine, Session } from "./session.js";
 import { figuresBundle, Shown } from "./show.js";
 
-/** The machine that trains. `profile()` measures it; searches then use what was measured. */
+/** The machine that trains, or is planned for. `profile()` measures it; searches then use what was measured. */
 export class ClusterHandle extends Shown {
   /** The machine with its cores and threads per rank, as plain data. */
   readonly machine: Machine;
   private readonly session: Session;
-  private measured: HardwareProfile | null = null;
+  private measured: HardwareProfile | null;
   private path = "";
 
   /** @internal */
-  constructor(session: Session, machine: Machine) {
+  constructor(session: Session, machine: Machine, hardware: HardwareProfile | null = null) {
     super();
     this.session = session;
     this.machine = machine;
+    this.measured = hardware;
   }
 
   /** The machine as plain data. */
@@ -38,11 +39,12 @@ export class ClusterHandle extends Shown {
 
   /**
    * Measures matrix products, collectives, overlap and the optimizer, or takes what was measured before on this
-   * machine with these versions. Resolves to this handle.
+   * machine with these versions. A preset machine has its estimates already. Resolves to this handle.
    *
    * @param options - `again` measures in any case
    */
   async profile(options: { readonly again?: boolean } = {}): Promise<ClusterHandle> {
+    if (this.measured?.source === "estimated") return this;
     const stored = await hardwareProfile(this.session, this.machine, options.again ?? false);
     if (!stored.fresh) this.session.reporter.notice(`Using the profile of this machine in ${stored.path}.`);
     this.measured = stored.profile;
@@ -77,6 +79,8 @@ export class ClusterHandle extends Shown {
   override toString(): string {
     const { deviceName, ranksPerNode, memoryBytesPerRank } = this.data;
     const { cores, threadsPerRank } = this.machine;
+    if (this.measured?.source === "estimated")
+      return `${this.data.name}: ${this.data.nodes * ranksPerNode} ranks of ${deviceName}, ${memoryText(memoryBytesPerRank)} each (estimated from published figures)`;
     const profiled = this.measured ? "profiled" : "not profiled yet";
     return `${deviceName}, ${cores} cores: ${ranksPerNode} ranks of ${threadsPerRank} thread(s), ${memoryText(memoryBytesPerRank)} each (${profiled})`;
   }

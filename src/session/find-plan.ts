@@ -21,6 +21,7 @@ export interface FoundPlan {
   readonly modelProfile: ModelProfile;
   readonly machine: ProfiledMachine;
   readonly report: SearchReport;
+  /** Made when first asked for where the machine is an estimate. */
   readonly lowered: LoweredPlan;
   /** Bytes of each rank's process: the Program's arena, ONNX Runtime's, sessions and instructions, the reserve. */
   readonly memoryBytesByRank: readonly number[];
@@ -52,6 +53,7 @@ const MAX_SEARCHES = 8;
  */
 export function searchPlan(request: SearchRequest): FoundPlan {
   const { budgetBytes } = request;
+  if (isEstimated(request)) return compiled(request, runSearch(request, budgetBytes));
   const leanest = leanestPlan(request);
   const smallestBudgetBytes = fullest(leanest);
   if (smallestBudgetBytes > budgetBytes)
@@ -93,6 +95,10 @@ export function searchPlan(request: SearchRequest): FoundPlan {
   );
   const gap = 1 - lowerBoundMs / prediction.stepMs;
   return { ...found, report: { ...found.report, budgetBytes, smallestBudgetBytes, lowerBoundMs, gap } };
+}
+
+function isEstimated({ machine }: Pick<FoundPlan, "machine">): boolean {
+  return machine.hardware.source === "estimated";
 }
 
 function leanestPlan(request: SearchRequest): FoundPlan {
@@ -193,6 +199,7 @@ function compiled(
   known: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
   report: SearchReport,
 ): FoundPlan {
+  if (isEstimated(known)) return priced(known, report);
   const lowered = compilePlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
   const perStage = report.plan.ranks / report.plan.stageLayers.length;
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
@@ -206,5 +213,29 @@ function compiled(
     report,
     lowered,
     memoryBytesByRank,
+  };
+}
+
+/** A plan for a machine that is not here: its memory is what the equations say, its Programs are made when asked for. */
+function priced(
+  { model, modelProfile, machine }: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
+  report: SearchReport,
+): FoundPlan {
+  const { plan, prediction } = report;
+  const perStage = plan.ranks / plan.stageLayers.length;
+  let lowered: LoweredPlan | null = null;
+  return {
+    model,
+    modelProfile,
+    machine,
+    report,
+    get lowered() {
+      lowered ??= compilePlan(model, plan, { device: machine.machine.cluster.device });
+      return lowered;
+    },
+    memoryBytesByRank: Array.from(
+      { length: plan.ranks },
+      (_, rank) => prediction.stages[Math.floor(rank / perStage)]!.memory.totalBytes,
+    ),
   };
 }

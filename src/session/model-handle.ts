@@ -3,6 +3,7 @@ import { GalvatronError } from "../base/errors.js";
 import { type MemorySize, memoryBytes } from "../base/memory-size.js";
 import type { MimeBundle } from "../display/mime.js";
 import { modelProfileFigure } from "../display/model-figure.js";
+import { analyticProfile } from "../model/analytic-profile.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { parameterCount } from "../model/parameter-count.js";
@@ -49,13 +50,19 @@ export class ModelHandle extends Shown {
 
   /**
    * Measures forward and backward time and memory of each kind of layer, or takes what was measured before for this
-   * model, machine and versions. Resolves to this handle.
+   * model, machine and versions; on a preset machine works them out from shapes. Resolves to this handle.
    */
   async profile(
     options: { readonly on?: ClusterHandle; readonly again?: boolean; readonly precision?: Precision } = {},
   ): Promise<ModelHandle> {
     const machine = options.on?.machine ?? this.session.lastProfiled?.machine ?? ownMachine();
     const precision = options.precision ?? defaultPrecision(machine);
+    const estimated = options.on?.hardware;
+    if (estimated?.source === "estimated") {
+      this.shown = analyticProfile(this.spec, estimated, { precision });
+      this.measured.set(measuredKey(machine, precision), this.shown);
+      return this;
+    }
     const stored = await modelProfile(this.session, machine, this.spec, options.again ?? false, precision);
     if (!stored.fresh)
       this.session.reporter.notice(`Using the profile of ${this.spec.name} in ${stored.path}.`);
@@ -132,7 +139,7 @@ export class ModelHandle extends Shown {
     const key = measuredKey(machine.machine, precision);
     const known = this.measured.get(key);
     if (known) return { machine, profile: known };
-    await this.profile({ on: new ClusterHandle(this.session, machine.machine), precision });
+    await this.profile({ on: new ClusterHandle(this.session, machine.machine, machine.hardware), precision });
     return { machine, profile: this.measured.get(key)! };
   }
 
