@@ -52,6 +52,7 @@ export type { ClusterHandle } from "./session/cluster-handle.js";
 export { compare } from "./session/compare.js";
 export type { ModelHandle, SearchOptions } from "./session/model-handle.js";
 export type { PlanHandle } from "./session/plan-handle.js";
+export type { Sweep } from "./session/plan-pictures.js";
 export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
 export { type ClusterOptions, cluster, type ModelSource, model, type PresetOptions } from "./session/sdk.js";

@@ -11,26 +11,46 @@ const NAMES: Readonly<Record<string, string>> = {
   sendReceive: "send/receive",
 };
 
-/** What the machine can do: bandwidth of every collective over message size (left), matrix products (right). */
+/**
+ * What the machine can do. Left: bandwidth of every collective over message size, points as measured and lines as
+ * fitted by a latency and a bandwidth, which the hover tells. Right: matrix products.
+ */
 export function hardwareFigure(profile: HardwareProfile): Figure {
   const groups = groupBy(
     profile.collectives,
     (s) =>
       `${NAMES[s.collective]}, ${s.ranks} ranks${s.nodes > 1 ? `, ${s.nodes} nodes` : ""}${s.stride > 1 ? ", strided" : ""}`,
   );
-  const collectives = [...groups].map(([name, samples], index): ScatterTrace => {
+  const collectives = [...groups].flatMap(([name, samples], index): ScatterTrace[] => {
     const sorted = [...samples].sort((a, b) => a.sizeBytes - b.sizeBytes);
     const { color } = strategyColor(index);
-    return {
-      type: "scatter",
-      mode: "lines+markers",
-      name,
-      x: sorted.map((s) => s.sizeBytes),
-      y: sorted.map(bandwidthGBps),
-      line: { color, width: 1.5 },
-      marker: { color, size: 6, symbol: index % 2 === 0 ? "circle" : "square" },
-      hovertemplate: `${name}: %{y} GB/s at %{x} bytes<extra></extra>`,
-    };
+    const fit = fitLine(sorted);
+    const words = `${name}: ${Number((fit.latencyMs * 1000).toPrecision(3))} µs + ${Number(fit.gbps.toPrecision(3))} GB/s`;
+    return [
+      {
+        type: "scatter",
+        mode: "markers",
+        name,
+        legendgroup: name,
+        x: sorted.map((s) => s.sizeBytes),
+        y: sorted.map(bandwidthGBps),
+        marker: { color, size: 7, symbol: SYMBOLS[index % SYMBOLS.length]! },
+        hovertemplate: `${name}: %{y} GB/s at %{x} bytes<extra></extra>`,
+      },
+      {
+        type: "scatter",
+        mode: "lines",
+        name: words,
+        legendgroup: name,
+        showlegend: false,
+        x: sorted.map((s) => s.sizeBytes),
+        y: sorted.map((s) =>
+          Number((s.sizeBytes / (fit.latencyMs * 1e6 + s.sizeBytes / fit.gbps)).toPrecision(4)),
+        ),
+        line: { color, width: 1.5 },
+        hovertemplate: `${words}<extra></extra>`,
+      },
+    ];
   });
   const products = [...groupBy(profile.matmuls, (s) => `matrix product, ${s.dtype}`)].map(
     ([name, samples], index): ScatterTrace => {
@@ -63,6 +83,27 @@ export function hardwareFigure(profile: HardwareProfile): Figure {
       yaxis2: axis("GFLOP/s", { rangemode: "tozero", anchor: "x2" }),
     },
   };
+}
+
+const SYMBOLS = ["circle", "square", "diamond", "x"] as const;
+
+/** Latency and bandwidth that come nearest to the samples, each weighed by its own time: relative errors count. */
+function fitLine(samples: readonly CollectiveSample[]): { latencyMs: number; gbps: number } {
+  let [n, sx, sy, sxx, sxy] = [0, 0, 0, 0, 0];
+  for (const { sizeBytes, timeMs } of samples) {
+    const weight = 1 / (timeMs * timeMs);
+    n += weight;
+    sx += weight * sizeBytes;
+    sy += weight * timeMs;
+    sxx += weight * sizeBytes * sizeBytes;
+    sxy += weight * sizeBytes * timeMs;
+  }
+  const determinant = n * sxx - sx * sx;
+  const slope = determinant > 0 ? (n * sxy - sx * sy) / determinant : 0;
+  const latencyMs = Math.max(0, (sy - slope * sx) / n);
+  // A line through the origin where latency would come out negative, or one message size alone was measured.
+  const msPerByte = latencyMs > 0 && slope > 0 ? slope : sy / sx;
+  return { latencyMs: slope > 0 ? latencyMs : 0, gbps: 1 / msPerByte / 1e6 };
 }
 
 /** Bytes of the whole tensor over time, in 10^9 bytes per second. */

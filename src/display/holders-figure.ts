@@ -1,6 +1,6 @@
 import type { Program } from "../program/program.js";
 import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
-import { MEMORY_COLORS } from "./palette.js";
+import { memoryMarker } from "./palette.js";
 
 const STATES = ["parameters", "gradients", "optimizer state"] as const;
 type State = (typeof STATES)[number];
@@ -30,7 +30,7 @@ export function holdersFigure(programs: readonly Program[], layer: number): Figu
       y: own.map((h) => `rank ${h.rank} ${state}`),
       hovertext: own.map((h) => `rank ${h.rank}: ${state} ${percent(h.start)} to ${percent(h.end)}`),
       hoverinfo: "text",
-      marker: { color: MEMORY_COLORS[state]! },
+      marker: memoryMarker(state),
     };
   });
   const ranks = new Set(held.map((h) => h.rank)).size;

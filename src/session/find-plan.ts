@@ -21,6 +21,8 @@ export interface FoundPlan {
   readonly modelProfile: ModelProfile;
   readonly machine: ProfiledMachine;
   readonly report: SearchReport;
+  /** What was searched; nothing for a plan made by hand. */
+  readonly options: SearchRequest["options"];
   /** Made when first asked for where the machine is an estimate. */
   readonly lowered: LoweredPlan;
   /** Bytes of each rank's process: the Program's arena, ONNX Runtime's, sessions and instructions, the reserve. */
@@ -199,6 +201,9 @@ function compiled(
   known: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
   report: SearchReport,
 ): FoundPlan {
+type Known = Pick<FoundPlan, "model" | "modelProfile" | "machine"> & Partial<Pick<FoundPlan, "options">>;
+
+function compiled(known: Known, report: SearchReport): FoundPlan {
   if (isEstimated(known)) return priced(known, report);
   const lowered = compilePlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
   const perStage = report.plan.ranks / report.plan.stageLayers.length;
@@ -211,16 +216,14 @@ function compiled(
     modelProfile: known.modelProfile,
     machine: known.machine,
     report,
+    options: known.options ?? {},
     lowered,
     memoryBytesByRank,
   };
 }
 
 /** A plan for a machine that is not here: its memory is what the equations say, its Programs are made when asked for. */
-function priced(
-  { model, modelProfile, machine }: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
-  report: SearchReport,
-): FoundPlan {
+function priced({ model, modelProfile, machine, options = {} }: Known, report: SearchReport): FoundPlan {
   const { plan, prediction } = report;
   const perStage = plan.ranks / plan.stageLayers.length;
   let lowered: LoweredPlan | null = null;
@@ -229,6 +232,7 @@ function priced(
     modelProfile,
     machine,
     report,
+    options,
     get lowered() {
       lowered ??= compilePlan(model, plan, { device: machine.machine.cluster.device });
       return lowered;

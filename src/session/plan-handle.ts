@@ -4,11 +4,13 @@ import { memoryText } from "../base/memory-size.js";
 import { costModel } from "../cost/cost-model.js";
 import type { Prediction } from "../cost/prediction.js";
 import { costFigure } from "../display/cost-figure.js";
+import type { Figure } from "../display/figure.js";
 import { memoryFigure } from "../display/memory-figure.js";
 import type { MimeBundle } from "../display/mime.js";
 import { searchFigure } from "../display/search-figure.js";
 import { strategyFigure } from "../display/strategy-figure.js";
 import { timelineFigure } from "../display/timeline-figure.js";
+import type { TrainingExpectation } from "../display/training-figure.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { planJsonText } from "../model/plan-json.js";
 import { describePlan } from "../plan/describe-plan.js";
@@ -22,11 +24,23 @@ import { startTraining } from "../runtime/coordinator/train.js";
 import type { SearchReport } from "../search/search-report.js";
 import type { FoundPlan } from "./find-plan.js";
 import { planProvenance } from "./notes.js";
+import {
+  holdersPicture,
+  landscapePicture,
+  layerNotes,
+  type Sweep,
+  sweepPicture,
+  trainingExpectation,
+} from "./plan-pictures.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
 import { type TrainOptions, trainingJob } from "./training-job.js";
 import { type ExportSource, exportJob, exportStates, type WeightsOptions } from "./weights.js";
+import { writeTrace } from "./write-trace.js";
+
+/** An explanation of a plan for more ranks than this leaves the timeline out: nobody could read it. */
+const MOST_RANKS_SIMULATED = 16;
 
 /** A plan with its prediction: explain it, look at it, train under it. */
 export class PlanHandle extends Shown {
@@ -87,6 +101,46 @@ export class PlanHandle extends Shown {
     return new Picture("", [timelineFigure([this.predictedTimeline()], "One step (predicted)")]);
   }
 
+  /**
+   * Writes the predicted step for Perfetto (ui.perfetto.dev) or chrome://tracing: a process per rank, a thread per stream.
+   * @throws GalvatronError FILE_UNWRITABLE
+   */
+  saveTrace(path: string): void {
+    writeTrace(path, [this.predictedTimeline()]);
+  }
+
+  /**
+   * Who holds what of a layer: which share of its parameters, gradients and optimizer state every rank keeps.
+   * @throws GalvatronError ARGUMENT_INVALID for a layer that is not there
+   */
+  holders(layer = 0): Picture {
+    return holdersPicture(this.found, layer);
+  }
+
+  /**
+   * The search landscape: the Pareto front of memory against throughput, and why the other choices lost.
+   *
+   * @param points - of the front, at most about so many
+   */
+  landscape(points = 12): Picture {
+    return landscapePicture(this.found, points);
+  }
+
+  /**
+   * What the best plan would reach if one quantity were different, over several values of it: `plan.sweep({ memory:
+   * ["8GB", "16GB", "24GB"] })`. Memory is priced by the equations; no Programs are made.
+   *
+   * @throws GalvatronError ARGUMENT_INVALID
+   */
+  sweep(values: Sweep): Picture {
+    return sweepPicture(this.found, values);
+  }
+
+  /** @internal */
+  expectation(steps: number): TrainingExpectation {
+    return trainingExpectation(this.found, steps);
+  }
+
   /** The plan in a few lines: strategies in short, by runs of equal layers. */
   text(): string {
     return describePlan(this.data).join("\n");
@@ -109,10 +163,10 @@ export class PlanHandle extends Shown {
         `The smallest budget with any plan is ${memoryText(report.smallestBudgetBytes)} a rank.`,
       );
     return new Picture(lines.join("\n"), [
-      strategyFigure(this.model, this.data),
-      costFigure(prediction),
-      memoryFigure(prediction, report.budgetBytes),
-      timelineFigure([this.predictedTimeline()], "One step (predicted)"),
+      ...this.figures(),
+      ...(this.data.ranks <= MOST_RANKS_SIMULATED
+        ? [timelineFigure([this.predictedTimeline()], "One step (predicted)")]
+        : []),
       ...(report.candidates.length > 0 ? [searchFigure(report)] : []),
     ]);
   }
@@ -120,9 +174,15 @@ export class PlanHandle extends Shown {
   /**
    * Trains under this plan in one worker process per rank. Returns at once.
    *
-   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID before anything starts
+   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID, DEVICE_UNAVAILABLE
+   * before anything starts
    */
   train(options: TrainOptions): Run {
+    if (this.found.machine.hardware.source === "estimated")
+      throw new GalvatronError(
+        "DEVICE_UNAVAILABLE",
+        `This plan is for ${this.found.machine.hardware.cluster.name}, which is planned for by published figures only. To train here, search on cluster().`,
+      );
     const job = trainingJob(this.found, options, this.session);
     return new Run(this, options.steps, job.checkpoints !== undefined, (onStep) =>
       startTraining(
@@ -181,10 +241,14 @@ export class PlanHandle extends Shown {
   }
 
   override bundle(): MimeBundle {
-    return figuresBundle(this.toString(), [
-      strategyFigure(this.model, this.data),
-      costFigure(this.prediction),
+    return figuresBundle(this.toString(), this.figures());
+  }
+
+  private figures(): readonly Figure[] {
+    return [
+      strategyFigure(this.model, this.data, layerNotes(this.found)),
+      costFigure(this.prediction, this.report.lowerBoundMs),
       memoryFigure(this.prediction, this.report.budgetBytes),
-    ]);
+    ];
   }
 }

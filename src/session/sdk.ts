@@ -48,10 +48,7 @@ export function cluster(options?: ClusterOptions): ClusterHandle;
  * @throws GalvatronError ARGUMENT_INVALID, naming the presets there are
  */
 export function cluster(preset: string, options?: PresetOptions): ClusterHandle;
-export function cluster(
-  first: ClusterOptions | string = {},
-  options: PresetOptions = {},
-): ClusterHandle {
+export function cluster(first: ClusterOptions | string = {}, options: PresetOptions = {}): ClusterHandle {
   if (typeof first !== "string") return clusterIn(currentSession(), first);
   return presetCluster(currentSession(), first, options);
 }
@@ -84,7 +81,11 @@ export function clusterIn(session: Session, options: ClusterOptions = {}): Clust
   return new ClusterHandle(session, ownMachine(options.device, ranks));
 }
 
-function presetCluster(session: Session, name: string, { nodes, ranksPerNode }: PresetOptions): ClusterHandle {
+function presetCluster(
+  session: Session,
+  name: string,
+  { nodes, ranksPerNode }: PresetOptions,
+): ClusterHandle {
   const hardware = presetHardware(name, nodes, ranksPerNode);
   return new ClusterHandle(session, { cluster: hardware.cluster, cores: 1, threadsPerRank: 1 }, hardware);
 }
