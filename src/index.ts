@@ -48,6 +48,12 @@ export type { Optimizer, OptimizerOptions } from "./runtime/optimizer.js";
 export type { BatchRange } from "./search/outer-choice.js";
 export type { Candidate, SearchReport } from "./search/search-report.js";
 export type { SpaceOptions } from "./search/space.js";
+export {
+  type AncestorHandle,
+  type AncestorResult,
+  readGalvatronPlan,
+  writeGalvatronPlan,
+} from "./session/ancestor-handle.js";
 export type { ClusterHandle } from "./session/cluster-handle.js";
 export { compare } from "./session/compare.js";
 export type { ModelHandle, SearchOptions } from "./session/model-handle.js";
@@ -55,7 +61,7 @@ export type { PlanHandle } from "./session/plan-handle.js";
 export type { Sweep } from "./session/plan-pictures.js";
 export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
-export { type ClusterOptions, cluster, type ModelSource, model, type PresetOptions } from "./session/sdk.js";
+export { type ClusterOptions, cluster, galvatron3, type ModelSource, model, type PresetOptions } from "./session/sdk.js";
 export type { Picture } from "./session/show.js";
 export type { CheckpointOptions, TrainOptions } from "./session/training-job.js";
 export type { ExportSource, WeightsOptions } from "./session/weights.js";

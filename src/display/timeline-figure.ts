@@ -45,7 +45,7 @@ export function timelineFigure(timelines: readonly Timeline[], title: string = "
     const suffix = index === 0 ? "" : String(index + 1);
     for (const kind of Object.keys(TIME_LABELS) as (SpanKind | "bubble")[]) {
       const own = drawn.filter((span) => span.kind === kind);
-      if (own.length === 0) continue;
+      if (own.length === 0 && kind !== "bubble") continue;
       data.push(barsOf(kind, own, suffix, !seen.has(kind)));
       seen.add(kind);
     }

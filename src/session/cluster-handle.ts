@@ -1,3 +1,4 @@
+import { relative } from "node:path";
 import type { Table } from "apache-arrow";
 import { GalvatronError } from "../base/errors.js";
 import { memoryText } from "../base/memory-size.js";
@@ -18,6 +19,8 @@ export class ClusterHandle extends Shown {
   private readonly session: Session;
   private measured: HardwareProfile | null;
   private path = "";
+  /** @internal The profile of a machine that is not this one. */
+  readonly elsewhere: HardwareProfile | null;
 
   /** @internal */
   constructor(session: Session, machine: Machine, hardware: HardwareProfile | null = null) {
@@ -25,6 +28,7 @@ export class ClusterHandle extends Shown {
     this.session = session;
     this.machine = machine;
     this.measured = hardware;
+    this.elsewhere = hardware;
   }
 
   /** The machine as plain data. */
@@ -39,17 +43,20 @@ export class ClusterHandle extends Shown {
 
   /**
    * Measures matrix products, collectives, overlap and the optimizer, or takes what was measured before on this
-   * machine with these versions. A preset machine has its estimates already. Resolves to this handle.
+   * machine with these versions. A machine that is planned for has its profile already. Resolves to this handle.
    *
    * @param options - `again` measures in any case
    */
   async profile(options: { readonly again?: boolean } = {}): Promise<ClusterHandle> {
-    if (this.measured?.source === "estimated") return this;
+    if (this.elsewhere) return this;
     const stored = await hardwareProfile(this.session, this.machine, options.again ?? false);
-    if (!stored.fresh) this.session.reporter.notice(`Using the profile of this machine in ${stored.path}.`);
+    if (!stored.fresh)
+      this.session.reporter.notice(
+        `Using the profile of this machine in ${relative(this.session.projectFolder, stored.path)}.`,
+      );
     this.measured = stored.profile;
     this.path = stored.path;
-    this.session.lastProfiled = { machine: this.machine, hardware: stored.profile };
+    this.session.lastProfiled = { machine: this.machine, hardware: stored.profile, elsewhere: false };
     return this;
   }
 
@@ -73,14 +80,17 @@ export class ClusterHandle extends Shown {
         "PROFILE_INCOMPLETE",
         "This cluster is not profiled yet. Call: await cluster().profile()",
       );
-    return { machine: this.machine, hardware: this.measured };
+    return { machine: this.machine, hardware: this.measured, elsewhere: this.elsewhere !== null };
   }
 
   override toString(): string {
     const { deviceName, ranksPerNode, memoryBytesPerRank } = this.data;
     const { cores, threadsPerRank } = this.machine;
-    if (this.measured?.source === "estimated")
-      return `${this.data.name}: ${this.data.nodes * ranksPerNode} ranks of ${deviceName}, ${memoryText(memoryBytesPerRank)} each (estimated from published figures)`;
+    if (this.elsewhere) {
+      const origin =
+        this.elsewhere.source === "estimated" ? "estimated from published figures" : "measured elsewhere";
+      return `${this.data.name}: ${this.data.nodes * ranksPerNode} ranks of ${deviceName}, ${memoryText(memoryBytesPerRank)} each (${origin})`;
+    }
     const profiled = this.measured ? "profiled" : "not profiled yet";
     return `${deviceName}, ${cores} cores: ${ranksPerNode} ranks of ${threadsPerRank} thread(s), ${memoryText(memoryBytesPerRank)} each (${profiled})`;
   }

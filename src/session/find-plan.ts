@@ -23,7 +23,7 @@ export interface FoundPlan {
   readonly report: SearchReport;
   /** What was searched; nothing for a plan made by hand. */
   readonly options: SearchRequest["options"];
-  /** Made when first asked for where the machine is an estimate. */
+  /** Made when first asked for where the machine is elsewhere. */
   readonly lowered: LoweredPlan;
   /** Bytes of each rank's process: the Program's arena, ONNX Runtime's, sessions and instructions, the reserve. */
   readonly memoryBytesByRank: readonly number[];
@@ -54,8 +54,8 @@ const MAX_SEARCHES = 8;
  * @throws GalvatronError NO_FEASIBLE_PLAN
  */
 export function searchPlan(request: SearchRequest): FoundPlan {
-  const { budgetBytes } = request;
-  if (isEstimated(request)) return compiled(request, runSearch(request, budgetBytes));
+  const { budgetBytes, machine } = request;
+  if (machine.elsewhere) return compiled(request, runSearch(request, budgetBytes));
   const leanest = leanestPlan(request);
   const smallestBudgetBytes = fullest(leanest);
   if (smallestBudgetBytes > budgetBytes)
@@ -97,10 +97,6 @@ export function searchPlan(request: SearchRequest): FoundPlan {
   );
   const gap = 1 - lowerBoundMs / prediction.stepMs;
   return { ...found, report: { ...found.report, budgetBytes, smallestBudgetBytes, lowerBoundMs, gap } };
-}
-
-function isEstimated({ machine }: Pick<FoundPlan, "machine">): boolean {
-  return machine.hardware.source === "estimated";
 }
 
 function leanestPlan(request: SearchRequest): FoundPlan {
@@ -204,7 +200,7 @@ function compiled(
 type Known = Pick<FoundPlan, "model" | "modelProfile" | "machine"> & Partial<Pick<FoundPlan, "options">>;
 
 function compiled(known: Known, report: SearchReport): FoundPlan {
-  if (isEstimated(known)) return priced(known, report);
+  if (known.machine.elsewhere) return priced(known, report);
   const lowered = compilePlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
   const perStage = report.plan.ranks / report.plan.stageLayers.length;
   const memoryBytesByRank = lowered.programs.map((program, rank) => {

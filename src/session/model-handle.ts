@@ -1,3 +1,4 @@
+import { relative } from "node:path";
 import type { Table } from "apache-arrow";
 import { GalvatronError } from "../base/errors.js";
 import { type MemorySize, memoryBytes } from "../base/memory-size.js";
@@ -38,14 +39,18 @@ export class ModelHandle extends Shown {
   readonly spec: ModelSpec;
   private readonly session: Session;
   private readonly measured = new Map<string, ModelProfile>();
-  private shown: ModelProfile | null = null;
+  /** Of a machine elsewhere: brought along, never measured here. */
+  private readonly imported: ModelProfile | null;
+  private shown: ModelProfile | null;
   private path = "";
 
   /** @internal */
-  constructor(session: Session, spec: ModelSpec) {
+  constructor(session: Session, spec: ModelSpec, imported: ModelProfile | null = null) {
     super();
     this.session = session;
     this.spec = spec;
+    this.imported = imported;
+    this.shown = imported;
   }
 
   /**
@@ -57,15 +62,16 @@ export class ModelHandle extends Shown {
   ): Promise<ModelHandle> {
     const machine = options.on?.machine ?? this.session.lastProfiled?.machine ?? ownMachine();
     const precision = options.precision ?? defaultPrecision(machine);
-    const estimated = options.on?.hardware;
-    if (estimated?.source === "estimated") {
-      this.shown = analyticProfile(this.spec, estimated, { precision });
+    if (options.on?.elsewhere) {
+      this.shown = this.imported ?? analyticProfile(this.spec, options.on.elsewhere, { precision });
       this.measured.set(measuredKey(machine, precision), this.shown);
       return this;
     }
     const stored = await modelProfile(this.session, machine, this.spec, options.again ?? false, precision);
     if (!stored.fresh)
-      this.session.reporter.notice(`Using the profile of ${this.spec.name} in ${stored.path}.`);
+      this.session.reporter.notice(
+        `Using the profile of ${this.spec.name} in ${relative(this.session.projectFolder, stored.path)}.`,
+      );
     this.measured.set(measuredKey(machine, precision), stored.profile);
     this.shown = stored.profile;
     this.path = stored.path;
@@ -139,7 +145,11 @@ export class ModelHandle extends Shown {
     const key = measuredKey(machine.machine, precision);
     const known = this.measured.get(key);
     if (known) return { machine, profile: known };
-    await this.profile({ on: new ClusterHandle(this.session, machine.machine, machine.hardware), precision });
+    const { elsewhere } = machine;
+    await this.profile({
+      on: new ClusterHandle(this.session, machine.machine, elsewhere ? machine.hardware : null),
+      precision,
+    });
     return { machine, profile: this.measured.get(key)! };
   }
 

@@ -159,7 +159,7 @@ export class PlanHandle extends Shown {
     ];
     if (report.candidates.length > 0)
       lines.push(
-        `${report.candidates.length} outer choices in ${report.searchMs.toFixed(0)} ms: ${many("ok")} searched, ${many("pruned")} proven slower, ${many("no-plan-fits")} that fit no plan, ${many("invalid")} that divide nothing; no plan of the space is faster than ${report.lowerBoundMs.toFixed(1)} ms (gap ${(100 * report.gap).toFixed(1)} %).`,
+        `${report.candidates.length} outer choices: ${many("ok")} searched, ${many("pruned")} proven slower, ${many("no-plan-fits")} that fit no plan, ${many("invalid")} that divide nothing; no plan of the space is faster than ${report.lowerBoundMs.toFixed(1)} ms (gap ${(100 * report.gap).toFixed(1)} %).`,
         `The smallest budget with any plan is ${memoryText(report.smallestBudgetBytes)} a rank.`,
       );
     return new Picture(lines.join("\n"), [
@@ -178,10 +178,10 @@ export class PlanHandle extends Shown {
    * before anything starts
    */
   train(options: TrainOptions): Run {
-    if (this.found.machine.hardware.source === "estimated")
+    if (this.found.machine.elsewhere)
       throw new GalvatronError(
         "DEVICE_UNAVAILABLE",
-        `This plan is for ${this.found.machine.hardware.cluster.name}, which is planned for by published figures only. To train here, search on cluster().`,
+        `This plan is for ${this.found.machine.hardware.cluster.name}, a machine that is not here. To train here, search on cluster().`,
       );
     const job = trainingJob(this.found, options, this.session);
     return new Run(this, options.steps, job.checkpoints !== undefined, (onStep) =>

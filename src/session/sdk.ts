@@ -5,6 +5,8 @@ import type { Cluster } from "../cluster/cluster.js";
 import { modelNames, modelSpec } from "../families/registry.js";
 import { presetHardware } from "../cluster/presets.js";
 import type { ModelOptions } from "../model/model-options.js";
+import { modelSpec } from "../model/model-spec-from.js";
+import { AncestorHandle, ancestorFiles } from "./ancestor-handle.js";
 import { ClusterHandle } from "./cluster-handle.js";
 import { ModelHandle } from "./model-handle.js";
 import { ownMachine } from "./own-machine.js";
@@ -69,6 +71,21 @@ export interface ModelSource {
  */
 export function model(name: string | ModelSource, options: ModelOptions = {}): ModelHandle {
   return modelIn(currentSession(), name, options);
+}
+
+/**
+ * A case of Galvatron 3, to be searched as Galvatron would, or to bring its profiles over.
+ *
+ * @param caseJson - its options nested as in its YAML, layer types, names of its profile files (docs/ancestor.md)
+ * @param files - folder of those files, or the files by name
+ * @throws GalvatronError ARGUMENT_INVALID, PROFILE_INVALID, FILE_UNREADABLE with the path of the wrong field
+ */
+export function galvatron3(
+  caseJson: unknown,
+  files: string | Readonly<Record<string, unknown>>,
+): AncestorHandle {
+  const session = currentSession();
+  return new AncestorHandle(session, caseJson, ancestorFiles(files, session.folder));
 }
 
 /** {@link cluster} within a session of one's own. */

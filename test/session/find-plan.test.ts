@@ -15,7 +15,7 @@ const within = (budgetBytes: number): FoundPlan =>
   searchPlan({
     model,
     modelProfile,
-    machine: { machine: hostMachine(4), hardware },
+    machine: { machine: hostMachine(4), hardware, elsewhere: false },
     budgetBytes,
     options: { globalBatch: 8 },
   });
