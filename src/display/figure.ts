@@ -36,7 +36,13 @@ export interface BarTrace extends TraceBase {
   readonly marker: {
     readonly color: string;
     readonly line?: { readonly color: string; readonly width: number };
-    readonly pattern?: { readonly shape: string; readonly fgcolor?: string; readonly size?: number };
+    /** Lines over the colour. */
+    readonly pattern?: {
+      readonly shape: string;
+      readonly fgcolor: string;
+      readonly size: number;
+      readonly fillmode: "overlay";
+    };
   };
 }
 

@@ -65,14 +65,20 @@ export function strategyColor(index: number): { color: string; pattern: string }
 }
 
 /** Grey lines on a light bar: what is no work, such as waiting. */
-const IDLE = { shape: "/", fgcolor: "#8a8a8a", size: 6 } as const;
+const IDLE: BarPattern = { shape: "/", fgcolor: "#8a8a8a", size: 6, fillmode: "overlay" };
+
+/** A hatch over a colour. */
+export function hatch(shape: string): BarPattern {
+  return { shape, fgcolor: HATCH_INK, size: 6, fillmode: "overlay" };
+}
 
 /** Hatches of the kinds of time: waiting, and those whose lightness is near a neighbour's. */
 export const TIME_HATCHES: Readonly<Partial<Record<SpanKind | "bubble", BarPattern>>> = {
   bubble: IDLE,
-  recompute: { shape: "\\", fgcolor: HATCH_INK, size: 6 },
-  data: { shape: "/", fgcolor: HATCH_INK, size: 6 },
-  pipeline: { shape: "x", fgcolor: HATCH_INK, size: 6 },
+  recompute: hatch("\\"),
+  data: hatch("/"),
+  pipeline: hatch("x"),
+  optimizer: hatch("."),
 };
 
 /** Colour of a kind of time, hatched where a grey print needs it. */
@@ -83,8 +89,9 @@ export function timeMarker(kind: SpanKind | "bubble"): BarTrace["marker"] {
 
 const MEMORY_HATCHES: Readonly<Record<string, BarPattern>> = {
   "fixed reserve": IDLE,
-  gradients: { shape: "\\", fgcolor: HATCH_INK, size: 6 },
-  transient: { shape: "x", fgcolor: HATCH_INK, size: 6 },
+  gradients: hatch("\\"),
+  transient: hatch("x"),
+  "optimizer state": hatch("."),
 };
 
 /** Colour of a category of memory, hatched where a grey print needs it. */

@@ -1,8 +1,8 @@
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { strategyText } from "../plan/strategy-text.js";
-import { axis, type BarTrace, baseLayout, type Figure, HATCH_INK, rowsPx } from "./figure.js";
-import { strategyColor } from "./palette.js";
+import { axis, type BarTrace, baseLayout, type Figure, rowsPx } from "./figure.js";
+import { hatch, strategyColor } from "./palette.js";
 
 /** What hovering over a layer adds: "12.3 ms, 40 MB". The embedding is layer −1, the head follows the last. */
 export type LayerNote = (layer: number) => string;
@@ -45,12 +45,13 @@ export function strategyFigure(model: ModelSpec, plan: Plan, note: LayerNote = (
       base: cells.base,
       x: cells.base.map(() => 1),
       y: cells.stage,
+      width: 0.75,
       hovertext: cells.hover,
       hoverinfo: "text",
       marker: {
         color,
         line: { color: "rgba(255,255,255,0.8)", width: 1 },
-        ...(pattern && { pattern: { shape: pattern, fgcolor: HATCH_INK, size: 6 } }),
+        ...(pattern && { pattern: hatch(pattern) }),
       },
     };
   });

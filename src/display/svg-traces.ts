@@ -32,8 +32,8 @@ function drawBars(
   const along = horizontal ? pane.xScale : pane.yScale;
   const across = horizontal ? pane.yScale : pane.xScale;
   const grouped = !pane.stacked && trace.base === undefined && bars.length > 1;
-  const slot = across.kind === "category" ? across.unitPx : (trace.width ?? 1) * across.unitPx;
-  const thickness = Math.max(1, (slot * (1 - pane.barGap)) / (grouped ? bars.length : 1));
+  const share = trace.width ?? (1 - pane.barGap) / (grouped ? bars.length : 1);
+  const thickness = Math.max(1, share * across.unitPx);
   const shift = grouped ? (bars.indexOf(trace) - (bars.length - 1) / 2) * thickness : 0;
   const lengths = horizontal ? trace.x : trace.y;
   const places = horizontal ? trace.y : trace.x;
@@ -59,7 +59,7 @@ interface Rect {
 }
 
 /** More bars than this are drawn as one path: a rectangle each would be most of the picture's bytes. */
-const MOST_RECTANGLES = 40;
+const MOST_RECTANGLES = 8;
 
 function drawRects(rects: readonly Rect[], { marker }: BarTrace): string[] {
   const stroke = marker.line ? ` stroke="${marker.line.color}" stroke-width="${marker.line.width}"` : "";

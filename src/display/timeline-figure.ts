@@ -30,7 +30,7 @@ interface Drawn {
  * One step per rank and stream over time; the first timeline on top. Give the predicted and the measured one to see
  * where they part. Both axes of time move together when one is zoomed.
  */
-export function timelineFigure(timelines: readonly Timeline[], title: string = "One training step"): Figure {
+export function timelineFigure(timelines: readonly Timeline[], title: string = "One step"): Figure {
   const longestMs = Math.max(...timelines.map((t) => t.stepMs));
   const panes = timelines.map((timeline) => {
     const rows = [...new Set([...timeline.spans].sort(byRank).map(rowName))];
@@ -71,7 +71,6 @@ export function timelineFigure(timelines: readonly Timeline[], title: string = "
     layout: {
       ...baseLayout(`${title}: ${steps}`, MARGINS_PX + plotPx),
       barmode: "overlay",
-      bargap: 0.2,
       showlegend: true,
       ...axes,
     },
@@ -96,6 +95,7 @@ function barsOf(
     base: spans.map((span) => digits(span.startMs)),
     x: spans.map((span) => digits(span.endMs - span.startMs)),
     y: spans.map(({ row }) => row),
+    width: 0.8,
     ...(kind !== "bubble" && { text: words, textposition: "none" }),
     hovertemplate: `${kind === "bubble" ? "waiting" : "%{text}"}: %{x} ms from %{base}<extra></extra>`,
     marker: timeMarker(kind),

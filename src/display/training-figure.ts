@@ -21,6 +21,10 @@ export interface TrainingExpectation {
   readonly title?: string;
 }
 
+/** A budget that is hardly used is not drawn: it would press the curve to the ground. */
+const NEAR_BUDGET = 0.2;
+
+const BUDGET = { color: "#D55E00", width: 2, dash: "dot" } as const;
 const BLUE = "#0072B2";
 const EXPECTED = { color: "#767676", width: 1.5, dash: "dash" } as const;
 
@@ -91,7 +95,9 @@ export function trainingFigure(records: readonly StepRecord[], expected: Trainin
       own.map((r) => (peaks.get(r.step) ?? r.memoryBytes) / BYTES_PER_MB),
     ),
     level("4", "predicted", expected.predictedMemoryBytes / BYTES_PER_MB),
-    level("4", "budget", expected.budgetBytes / BYTES_PER_MB, { color: "#D55E00", width: 2, dash: "dot" }),
+    ...(expected.predictedMemoryBytes > NEAR_BUDGET * expected.budgetBytes
+      ? [level("4", "budget", expected.budgetBytes / BYTES_PER_MB, BUDGET)]
+      : []),
   ];
   const last = own.at(-1);
   const state = last

@@ -156,12 +156,19 @@ export class ModelHandle extends Shown {
   override toString(): string {
     const { name, layers, sequence, vocabulary } = this.spec;
     const parameters = parameterCount(this.spec);
-    return `${name}: ${layers.length} layers, sequence ${sequence}, vocabulary ${vocabulary}, ${(parameters / 1e6).toPrecision(3)} million parameters (${this.shown ? "profiled" : "not profiled yet"})`;
+    return `${name}: ${layers.length} layers, sequence ${sequence}, vocabulary ${vocabulary}, ${countText(parameters)} parameters (${this.shown ? "profiled" : "not profiled yet"})`;
   }
 
   override bundle(): MimeBundle {
     return figuresBundle(this.toString(), this.shown ? [modelProfileFigure(this.shown)] : []);
   }
+}
+
+/** 1557611200 → "1.56 billion". */
+function countText(count: number): string {
+  const units = ["", "thousand", "million", "billion", "trillion"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, count)) / 3));
+  return `${(count / 1000 ** power).toPrecision(3)} ${units[power]}`.trim();
 }
 
 function defaultPrecision(machine: Machine): Precision {

@@ -15,6 +15,7 @@ import type { ModelSpec } from "../model/model-spec.js";
 import { planJsonText } from "../model/plan-json.js";
 import { describePlan } from "../plan/describe-plan.js";
 import type { Plan } from "../plan/plan.js";
+import { type Messages, messagesOf } from "../program/messages.js";
 import type { Program } from "../program/program.js";
 import { programDurations } from "../program/program-durations.js";
 import { simulate } from "../program/simulate.js";
@@ -28,6 +29,7 @@ import {
   holdersPicture,
   landscapePicture,
   layerNotes,
+  planSummary,
   type Sweep,
   sweepPicture,
   trainingExpectation,
@@ -98,7 +100,7 @@ export class PlanHandle extends Shown {
 
   /** One step as the simulator sees it, drawn. */
   timeline(): Picture {
-    return new Picture("", [timelineFigure([this.predictedTimeline()], "One step (predicted)")]);
+    return new Picture("", [timelineFigure([this.predictedTimeline()])]);
   }
 
   /**
@@ -115,6 +117,18 @@ export class PlanHandle extends Shown {
    */
   holders(layer = 0): Picture {
     return holdersPicture(this.found, layer);
+  }
+
+  /** What a rank sends in one step, by kind: shows itself as a table. */
+  messages(rank = 0): readonly Messages[] {
+    const program = this.programs()[rank];
+    if (!program)
+      throw new GalvatronError(
+        "ARGUMENT_INVALID",
+        `Expected a rank from 0 to ${this.data.ranks - 1}, got ${rank}.`,
+        { rank },
+      );
+    return messagesOf(program);
   }
 
   /**
@@ -146,6 +160,26 @@ export class PlanHandle extends Shown {
     return describePlan(this.data).join("\n");
   }
 
+  /** Strategy map: which strategy every layer has, on which stage, and what it costs. */
+  strategies(): Picture {
+    return new Picture("", [strategyFigure(this.model, this.data, layerNotes(this.found))]);
+  }
+
+  /** Where the time of a step goes, by stage, against the bound. */
+  cost(): Picture {
+    return new Picture("", [costFigure(this.prediction, this.report.lowerBoundMs)]);
+  }
+
+  /** What fills the memory of every stage, against the budget. */
+  memory(): Picture {
+    return new Picture("", [memoryFigure(this.prediction, this.report.budgetBytes)]);
+  }
+
+  /** The plan in one line: "2 stages: 6 × dp2·zero3, 2 × tp2". */
+  summary(): string {
+    return planSummary(this.data);
+  }
+
   /** Why this plan: where its time and memory go, and what the other candidates came to. */
   explain(): Picture {
     const { report, prediction } = this;
@@ -164,9 +198,7 @@ export class PlanHandle extends Shown {
       );
     return new Picture(lines.join("\n"), [
       ...this.figures(),
-      ...(this.data.ranks <= MOST_RANKS_SIMULATED
-        ? [timelineFigure([this.predictedTimeline()], "One step (predicted)")]
-        : []),
+      ...(this.data.ranks <= MOST_RANKS_SIMULATED ? [timelineFigure([this.predictedTimeline()])] : []),
       ...(report.candidates.length > 0 ? [searchFigure(report)] : []),
     ]);
   }
@@ -245,10 +277,6 @@ export class PlanHandle extends Shown {
   }
 
   private figures(): readonly Figure[] {
-    return [
-      strategyFigure(this.model, this.data, layerNotes(this.found)),
-      costFigure(this.prediction, this.report.lowerBoundMs),
-      memoryFigure(this.prediction, this.report.budgetBytes),
-    ];
+    return [this.strategies(), this.cost(), this.memory()].flatMap(({ figures }) => figures);
   }
 }

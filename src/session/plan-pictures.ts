@@ -118,15 +118,23 @@ export function sweepPicture(found: FoundPlan, sweep: Sweep): Picture {
     return {
       value: Number((number / scale).toPrecision(6)),
       samplesPerSecond: report ? report.prediction.samplesPerSecond : null,
-      plan: report ? shortPlan(report.plan) : "no plan fits",
+      plan: report ? planStrategies(report.plan) : "no plan fits",
     };
   });
   return new Picture("", [whatIfFigure(label, unit, points)]);
 }
 
-/** "4 stages: tp2·dp1, dp2": what tells two plans of a sweep apart. */
-function shortPlan({ stageLayers, layers }: Plan): string {
-  const strategies = [...new Set(layers.map(strategyText))];
+/** "2 stages: 6 × dp2·zero3, 2 × tp2", strategies in order of first appearance. */
+export function planSummary({ stageLayers, layers }: Plan): string {
+  const counts = new Map<string, number>();
+  for (const text of layers.map(strategyText)) counts.set(text, (counts.get(text) ?? 0) + 1);
+  const strategies = [...counts].map(([text, count]) => (counts.size === 1 ? text : `${count} × ${text}`));
+  return `${stageLayers.length} ${stageLayers.length === 1 ? "stage" : "stages"}: ${strategies.join(", ")}`;
+}
+
+/** The strategies alone: plans of a sweep that differ in how many layers have each count as one. */
+function planStrategies({ stageLayers, layers }: Plan): string {
+  const strategies = [...new Set(layers.map(strategyText))].sort();
   const stages = `${stageLayers.length} ${stageLayers.length === 1 ? "stage" : "stages"}`;
   return `${stages}: ${strategies.slice(0, 3).join(", ")}${strategies.length > 3 ? ", …" : ""}`;
 }

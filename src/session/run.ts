@@ -147,7 +147,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
 
   /** A measured step under the predicted one: the same instructions, span by span. */
   timeline(): Picture {
-    return new Picture("", [timelineFigure(this.timelines(), "One step")]);
+    return new Picture("", [timelineFigure(this.timelines())]);
   }
 
   private timelines(): readonly Timeline[] {
@@ -188,6 +188,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
     ]);
   }
 
+  /** One record per step, rank 0's, from the first step on; ends with the run, or throws what ended it. */
   async *[Symbol.asyncIterator](): AsyncIterator<StepRecord> {
     // Records come step by step, rank 0 first.
     const { ranks } = this.plan.data;
