@@ -62,7 +62,14 @@ export type { PlanHandle } from "./session/plan-handle.js";
 export type { Sweep } from "./session/plan-pictures.js";
 export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
-export { type ClusterOptions, cluster, galvatron3, type ModelSource, model, type PresetOptions } from "./session/sdk.js";
+export {
+  type ClusterOptions,
+  cluster,
+  galvatron3,
+  type ModelSource,
+  model,
+  type PresetOptions,
+} from "./session/sdk.js";
 export type { Picture } from "./session/show.js";
 export type { CheckpointOptions, TrainOptions } from "./session/training-job.js";
 export type { ExportSource, WeightsOptions } from "./session/weights.js";

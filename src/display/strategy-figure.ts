@@ -56,7 +56,9 @@ export function strategyFigure(model: ModelSpec, plan: Plan, note: LayerNote = (
     };
   });
   const every = Math.max(1, Math.ceil(layer / 16));
-  const shown = Array.from({ length: layer }, (_, i) => i).filter((i) => i % every === 0);
+  const shown = Array.from({ length: layer }, (_, i) => i).filter(
+    (i) => i % every === 0 && (i > 0 || every < 3),
+  );
   return {
     data: traces,
     layout: {

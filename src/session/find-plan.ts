@@ -193,10 +193,6 @@ function heldBytes(
   );
 }
 
-function compiled(
-  known: Pick<FoundPlan, "model" | "modelProfile" | "machine">,
-  report: SearchReport,
-): FoundPlan {
 type Known = Pick<FoundPlan, "model" | "modelProfile" | "machine"> & Partial<Pick<FoundPlan, "options">>;
 
 function compiled(known: Known, report: SearchReport): FoundPlan {

@@ -203,7 +203,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
 
   override bundle(): MimeBundle {
     // Under our kernel the run already draws itself where it was made.
-    if (this.picture) return { "text/plain": this.line() };
+    if (this.picture) return this.all.length === 0 ? {} : { "text/plain": this.line() };
     return this.figure();
   }
 
