@@ -120,6 +120,7 @@ describe("figures", () => {
     expect(figure.data.filter((t) => t.showlegend).map((t) => t.name)).toEqual([
       "compute",
       "tensor communication",
+      "bubble (waiting)",
     ]);
     const [upper, lower] = [figure.layout.yaxis!.domain!, figure.layout.yaxis2!.domain!];
     expect(upper[0]).toBeGreaterThan(lower[1]);
