@@ -60,7 +60,7 @@ it("a worker that dies is told in the picture and by the run, and the kernel goe
   process.kill(pids[1]!, "SIGKILL");
   const told = await client.run("await run.done");
   expect(told.error?.ename).toBe("GalvatronError");
-  expect(told.error?.evalue).toMatch(/rank 1/);
+  expect(told.error?.evalue).toMatch(/Rank 1/);
   await until(() => !pids.some(isAlive), 20_000);
   const after = await client.run("`${run.status}, ${run.records.length > 4} steps kept`");
   expect(after.result?.["text/plain"]).toBe("'failed, true steps kept'");
