@@ -25,7 +25,8 @@ export function gallery(root, require) {
   const { partPlots } = require("./display/plot-bundle.js");
   const pictures = [];
   const sections = FIGURES.map(([name, title, question, code, notebook, begins]) => {
-    const figure = figuresOf(join(root, "notebooks", `${notebook}.ipynb`), partPlots).find((one) =>
+    // The last of its kind: notebooks begin with the simple ones.
+    const figure = figuresOf(join(root, "notebooks", `${notebook}.ipynb`), partPlots).findLast((one) =>
       one.layout.title?.text.startsWith(begins),
     );
     if (!figure) throw new Error(`${notebook}.ipynb shows no figure whose title begins with "${begins}": run it in place.`);

@@ -49,11 +49,11 @@ export function searchFigure(report: SearchReport, front: readonly ParetoPoint[]
         400,
       ),
       showlegend: true,
-      xaxis: axis("memory of the fullest rank, MB", { range: [0, widestMB * 1.05], domain: [0, 0.5] }),
+      xaxis: axis("memory of the fullest rank, MB", { range: [0, widestMB * 1.05], domain: [0, 0.47] }),
       yaxis: axis("samples per second", { rangemode: "tozero" }),
       xaxis2: axis(`micro-batches (batch ${report.plan.globalBatch})`, {
         type: "category",
-        domain: [0.64, 1],
+        domain: [0.66, 1],
         anchor: "y2",
         showgrid: false,
       }),

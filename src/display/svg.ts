@@ -103,7 +103,12 @@ function layoutLegend(
 function leftMargin(figure: Figure): number {
   let longest = 0;
   for (const trace of figure.data) {
-    for (const value of trace.y) if (typeof value === "string") longest = Math.max(longest, value.length);
+    // Axes further right have their own room.
+    const [start] = axisOf(figure, "xaxis", trace.xaxis ?? "x").domain ?? [0];
+    if (start > 0) continue;
+    const { ticktext = [] } = axisOf(figure, "yaxis", trace.yaxis ?? "y");
+    for (const value of [...trace.y, ...ticktext])
+      if (typeof value === "string") longest = Math.max(longest, value.length);
   }
   return 26 + longest * CHARACTER_PX;
 }
