@@ -33,22 +33,35 @@ export type { DataParallel, Placement, Strategy, TensorSplit } from "./plan/stra
 export { type UniformPlanOptions, uniformPlan } from "./plan/uniform.js";
 export type { Messages } from "./program/messages.js";
 export type { Program } from "./program/program.js";
-export type { StepRecord } from "./program/step-record.js";
+export type { Evaluation, StepRecord } from "./program/step-record.js";
 export type { SpanKind, Timeline, TimelineSpan } from "./program/timeline.js";
 export type { SavedCheckpoint } from "./runtime/coordinator/checkpoint-saver.js";
 export {
+  type ArrayData,
+  arrays,
+  columns,
   type DataDescription,
+  type ImageFolderData,
+  type ImageOptions,
+  type IndexedData,
+  images,
+  indexed,
+  jsonl,
+  type SampleOptions,
   type SyntheticData,
   synthetic,
   type TextData,
+  type TextOptions,
   text,
 } from "./runtime/data/data-description.js";
 export type { LearningRate, LearningRateSchedule } from "./runtime/learning-rate.js";
 export type { Machine } from "./runtime/machine.js";
 export type { Optimizer, OptimizerOptions } from "./runtime/optimizer.js";
+export type { Explanation } from "./search/explain.js";
 export type { BatchRange } from "./search/outer-choice.js";
 export type { Candidate, SearchReport } from "./search/search-report.js";
-export type { SpaceOptions } from "./search/space.js";
+export { BASELINES, type Baseline, baselineSpace, type SpaceOptions } from "./search/space.js";
+export type { Change, WhatIf } from "./search/what-if.js";
 export {
   type AncestorHandle,
   type AncestorResult,
@@ -71,5 +84,5 @@ export {
   type PresetOptions,
 } from "./session/sdk.js";
 export type { Picture } from "./session/show.js";
-export type { CheckpointOptions, TrainOptions } from "./session/training-job.js";
+export type { CheckpointOptions, EvaluateOptions, TrainOptions } from "./session/training-job.js";
 export type { ExportSource, WeightsOptions } from "./session/weights.js";

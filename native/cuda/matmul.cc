@@ -67,7 +67,7 @@ int fastest(const Lt& lt, cublasLtHandle_t handle, gv_stream stream, Plan& plan,
                                reinterpret_cast<cudaStream_t>(stream));
     };
     if (once() != CUBLAS_STATUS_SUCCESS) continue;
-    constexpr int kRounds = 5;
+    constexpr int kRounds = 3;
     cudaEventRecord(begin, stream);
     for (int round = 0; round < kRounds; round++) (void)once();
     cudaEventRecord(end, stream);

@@ -57,9 +57,16 @@ namespace {
 // A transfer waits on its multiprocessors for the other side. With NCCL's own choice of blocks the computing beside it
 // is a fifth slower (two H100, 1F1B of four micro-batches: 119.6 ms a step, 114.7 with four).
 constexpr int kTransferBlocks = 4;
-int transferBlocks() {
-  const char* value = getenv("GALVATRON_NCCL_TRANSFER_BLOCKS");
-  return value && *value ? atoi(value) : kTransferBlocks;
+// Blocks of a conversation, or 0 where NCCL chooses.
+int blocksOf(int channel) {
+  const auto setting = [](const char* name, int otherwise) {
+    const char* value = getenv(name);
+    return value && *value ? atoi(value) : otherwise;
+  };
+  if (channel >= kStreams) return setting("GALVATRON_NCCL_TRANSFER_BLOCKS", kTransferBlocks);
+  if (channel == static_cast<int>(Stream::reduce)) return setting("GALVATRON_NCCL_REDUCE_BLOCKS", 0);
+  if (channel == static_cast<int>(Stream::gather)) return setting("GALVATRON_NCCL_GATHER_BLOCKS", 0);
+  return 0;
 }
 }  // namespace
 
@@ -79,7 +86,7 @@ void NcclGroups::openAll(const std::function<void(const std::string&)>& opened) 
     meeting_.broadcast(c.ranks, &id, sizeof id);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 1;
-    if (c.channel >= kStreams && transferBlocks() > 0) config.minCTAs = config.maxCTAs = transferBlocks();
+    if (const int blocks = blocksOf(c.channel); blocks > 0) config.minCTAs = config.maxCTAs = blocks;
     nccl().check(nccl().ncclCommInitRankConfig(&c.communicator, static_cast<int>(c.ranks.size()), id,
                                                placeOf(static_cast<int>(index), rank_), &config),
                  "communicator of " + std::to_string(c.ranks.size()) + " ranks");

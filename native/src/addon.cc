@@ -7,6 +7,7 @@
 #include "fill-normal.h"
 #include "js-error.h"
 #include "js-field.h"
+#include "mapped-file.h"
 #include "meeting-place.h"
 #include "ort-environment.h"
 #include "round-bfloat16.h"
@@ -17,7 +18,7 @@ namespace galvatron {
 namespace {
 
 // Compared with the SDK's (src/device/load-addon.ts); counts changes of what crosses to JavaScript.
-constexpr int kAddonAbi = 1;
+constexpr int kAddonAbi = 2;
 
 Napi::Array textsToJs(Napi::Env env, const std::vector<std::string>& texts) {
   Napi::Array array = Napi::Array::New(env, texts.size());
@@ -123,6 +124,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("openWorker", Napi::Function::New<Worker::open>(env));
   exports.Set("createShared", Napi::Function::New<createSharedAtTheDoor>(env));
   exports.Set("unlinkShared", Napi::Function::New<unlinkSharedAtTheDoor>(env));
+  exports.Set("MappedFile", MappedFile::define(env));
   exports.Set("fillNormal", Napi::Function::New<fillNormalAtTheDoor>(env));
   exports.Set("roundBfloat16", Napi::Function::New<roundBfloat16AtTheDoor>(env));
   exports.Set("useErrorClass", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { GalvatronError } from "../base/errors.js";
+import { familyOf } from "../families/registry.js";
 import { type PlanDocument, parsePlanJson } from "../model/plan-json.js";
 
-/** @throws GalvatronError FILE_UNREADABLE, PLAN_INVALID */
+/** @throws GalvatronError FILE_UNREADABLE, PLAN_INVALID, MODEL_UNKNOWN */
 export function readPlanFile(path: string): PlanDocument {
   let text: string;
   try {
@@ -15,5 +16,7 @@ export function readPlanFile(path: string): PlanDocument {
       { cause },
     );
   }
-  return parsePlanJson(text);
+  const document = parsePlanJson(text);
+  familyOf(document.model.family);
+  return document;
 }

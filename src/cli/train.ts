@@ -1,11 +1,11 @@
 import { dirname, resolve } from "node:path";
 import { GalvatronError } from "../base/errors.js";
-import { synthetic, text } from "../runtime/data/data-description.js";
 import { ModelHandle } from "../session/model-handle.js";
 import type { PlanHandle } from "../session/plan-handle.js";
 import type { Session } from "../session/session.js";
 import type { CheckpointOptions } from "../session/training-job.js";
 import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
+import { DATA_FLAGS, dataOf } from "./data-flags.js";
 import { clusterOf, MODEL_FLAGS, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
 import { readPlanFile } from "./plan-file.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
@@ -21,7 +21,7 @@ export const trainCommand: Command = async (args, terminal) => {
       "plan",
       "memory",
       "global-batch",
-      "data",
+      ...DATA_FLAGS,
       "steps",
       "seed",
       "learning-rate",
@@ -36,7 +36,7 @@ export const trainCommand: Command = async (args, terminal) => {
   });
   const session = sessionOf(flags, terminal);
   const steps = wholeFlag(flags, "steps") ?? 100;
-  const data = flags["synthetic"] === true ? synthetic() : text(neededFlag(flags, "data", "'docs/**/*.md'"));
+  const data = dataOf(flags, session.folder);
   const plan = await planOf(flags, session, terminal);
   const learningRate = realFlag(flags, "learning-rate");
   const seed = wholeFlag(flags, "seed");

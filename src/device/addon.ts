@@ -33,6 +33,21 @@ export interface NativeAddon {
   ): void;
   /** Rounds to bfloat16, to nearest and ties to even, over all cores; values are finite. */
   roundBfloat16(source: Float32Array, target: Uint16Array): void;
+  /** Maps a file for reading. @throws GalvatronError FILE_UNREADABLE */
+  readonly MappedFile: new (
+    path: string,
+  ) => NativeMappedFile;
+}
+
+/** A file mapped into memory. Bytes come out as copies: nothing points into the mapping when it is closed. */
+export interface NativeMappedFile {
+  /** When it was mapped. */
+  readonly sizeBytes: number;
+  /** Copies `target.length` bytes from `start` on. @throws GalvatronError DATA_INVALID when the file became shorter */
+  read(start: number, target: Uint8Array): void;
+  /** Lets go of the pages read so far; they are mapped again when they are read again. */
+  release(): void;
+  close(): void;
 }
 
 export interface NativeProbe {

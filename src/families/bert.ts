@@ -206,6 +206,7 @@ export const BERT: Family = {
   spec: bertSpec,
   presets: BERT_PRESETS,
   small: { layers: 4, hidden: 32, heads: 4, sequence: 16, vocabulary: 61 },
+  objective: "masked",
   layers: BERT_LAYERS,
   huggingFace: {
     classes: { bert: "BertForMaskedLM" },

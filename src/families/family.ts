@@ -14,6 +14,8 @@ export interface Family {
   readonly presets: Readonly<Record<string, ModelOptions>>;
   /** Sizes of a small instance that has all that is odd about the family, for `galvatron verify`. */
   readonly small: ModelOptions;
+  /** What the model learns, and so which loader data its graphs read: see docs/data.md. */
+  readonly objective: "causal" | "masked" | "spanCorruption" | "classification";
   /** How the layers compute. */
   readonly layers: FamilyLayers;
   /** How Hugging Face's configurations and files speak of the family. */

@@ -216,6 +216,7 @@ export const GPT: Family = {
   spec: gptSpec,
   presets: GPT_PRESETS,
   small: { layers: 4, hidden: 32, heads: 4, sequence: 16, vocabulary: 61 },
+  objective: "causal",
   layers: GPT_LAYERS,
   huggingFace: {
     classes: { gpt2: "GPT2LMHeadModel" },

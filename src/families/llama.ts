@@ -330,6 +330,7 @@ export const LLAMA: Family = {
   spec: llamaSpec,
   presets: LLAMA_PRESETS,
   small: { layers: 4, hidden: 32, heads: 8, keyValueHeads: 4, sequence: 16, vocabulary: 61 },
+  objective: "causal",
   layers: LLAMA_LAYERS,
   huggingFace: {
     classes: { llama: "LlamaForCausalLM", qwen2: "Qwen2ForCausalLM" },

@@ -219,6 +219,7 @@ export const NEOX: Family = {
   spec,
   presets: PRESETS,
   small: { layers: 4, hidden: 32, heads: 4, rotaryShare: 0.5, sequence: 16, vocabulary: 61 },
+  objective: "causal",
   layers: LAYERS,
   huggingFace: {
     classes: { gpt_neox: "GPTNeoXForCausalLM" },

@@ -294,7 +294,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
   const sum = g.reduceSum(g.mul(normed, share), [0], true);
   // Every rank gets the mean, but only the first counts the loss: the others' way back leads through its gradient.
   const mean = g.copyToGroup(g.allReduce(sum, scope.degree, "sum"), scope.degree);
-  scope.loss(classifierLoss(scope, mean, { hidden, classes: model.vocabulary, init: init(model) }));
+  classifierLoss(scope, mean, { hidden, classes: model.vocabulary, init: init(model) });
 }
 
 /** Swin (Liu et al. 2021): windows and shifted windows in stages of falling resolution. */
@@ -366,6 +366,7 @@ export const SWIN: Family = {
   spec: swinSpec,
   presets: SWIN_PRESETS,
   small: { depths: [2, 2], hidden: 16, heads: 2, image: 16, patch: 2, window: 4 },
+  objective: "classification",
   layers: SWIN_LAYERS,
   huggingFace: {
     classes: { swin: "SwinForImageClassification" },

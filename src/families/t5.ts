@@ -344,6 +344,7 @@ export const T5: Family = {
   spec: t5Spec,
   presets: T5_PRESETS,
   small: { layers: 2, hidden: 32, heads: 4, sequence: 8, encoderSequence: 16, vocabulary: 61 },
+  objective: "spanCorruption",
   layers: T5_LAYERS,
   huggingFace: {
     classes: { t5: "T5ForConditionalGeneration" },

@@ -164,7 +164,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
   const hidden = model.kinds[model.layers[model.layers.length - 1]!]!.hidden;
   const x = scope.borderInput("input", model.sequence, hidden);
   const normed = layerNorm(scope, "norm", scope.g.slice(x, 0, 0, 1), Number(model.options.epsilon));
-  scope.loss(classifierLoss(scope, normed, { hidden, classes: model.vocabulary, init: init(model) }));
+  classifierLoss(scope, normed, { hidden, classes: model.vocabulary, init: init(model) });
 }
 
 /** ViT (Dosovitskiy et al. 2021): pre-norm encoder over patches and a class token. */
@@ -211,6 +211,7 @@ export const VIT: Family = {
   spec: vitSpec,
   presets: VIT_PRESETS,
   small: { layers: 4, hidden: 32, heads: 4, image: 16, patch: 4 },
+  objective: "classification",
   layers: VIT_LAYERS,
   huggingFace: {
     classes: { vit: "ViTForImageClassification" },

@@ -99,9 +99,9 @@ function cutLayer(scope: LayerScope, lowering: Lowering): LayerGraphs {
     forwardOutputs.push([name, value]);
     values.set(name, value, "borderOutput");
   }
-  if (scope.lossValue) {
-    forwardOutputs.push(["loss", scope.lossValue]);
-    values.set("loss", scope.lossValue, "loss");
+  if (scope.reported) {
+    forwardOutputs.push(["loss", scope.reported]);
+    values.set("loss", scope.reported, "loss");
   }
   const forwardNodes = g.nodes.length;
 

@@ -38,7 +38,7 @@ export interface LayerValue {
     /** From the data loader: tokens, labels, masks. */
     | "data"
     | "constant"
-    /** float32 [1]: this rank's share of the micro-batch's loss. */
+    /** float32 [1]: this rank's share of the micro-batch's loss; [2]: then of the share of right answers. */
     | "loss"
     /** Between steps of one pass; saved or not. */
     | "intermediate";

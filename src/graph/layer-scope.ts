@@ -31,6 +31,8 @@ export class LayerScope {
   readonly constants: Map<string, { readonly value: Value; readonly constant: RankConstant }> = new Map();
   readonly outputs: Map<string, Value> = new Map();
   lossValue: Value | null = null;
+  /** What leaves as "loss": the loss, and the accuracy behind it. */
+  reported: Value | null = null;
 
   constructor(request: LayerRequest, dtype: Dtype, fusedAttention: boolean) {
     this.request = request;
@@ -119,8 +121,12 @@ export class LayerScope {
     this.outputs.set(name, value);
   }
 
-  /** float32 `[1]`: this rank's share of the micro-batch's loss. */
-  loss(value: Value): void {
+  /**
+   * float32 `[1]`: this rank's share of the micro-batch's loss.
+   * @param accuracy - float32 `[1]`: likewise of the share of right answers, where the layer counts them
+   */
+  loss(value: Value, accuracy?: Value): void {
     this.lossValue = value;
+    this.reported = accuracy ? this.g.concat([value, accuracy], 0) : value;
   }
 }

@@ -11,7 +11,7 @@ import { verifyPlan } from "../plan/verify-plan.js";
 import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
-import { resolveDataset } from "../runtime/data/resolve-dataset.js";
+import { syntheticDataset } from "../runtime/data/find-data.js";
 import { optimizerFrom } from "../runtime/optimizer.js";
 import type { Feed } from "../runtime/wire.js";
 import { localProgram } from "./local-program.js";
@@ -260,7 +260,7 @@ function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
   const values = Object.values(program.io.inputPlaces).map(({ value }) => value);
   if (values.some((value) => value !== "tokens" && value !== "labels")) return null;
   return {
-    dataset: resolveDataset({ format: "synthetic" }, model, 1, "."),
+    dataset: syntheticDataset(model, 1),
     optimizer: optimizerFrom({}, FEED_STEPS),
     steps: FEED_STEPS,
   };

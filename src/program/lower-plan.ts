@@ -41,7 +41,7 @@ export function lowerPlan(model: ModelSpec, plan: Plan, options: LowerOptions): 
       first: problems[0]!,
     });
   }
-  const sites = planSites(model, plan, options.graphsFor, options.lossTokens ?? lossTokens(model, plan));
+  const sites = planSites(model, plan, options.graphsFor, options.lossTokens ?? lossTokensOf(model, plan));
   const shared: Shared = {
     gradientOrder: options.gradientOrder ?? "deferred",
     arenas: new ArenaCache(),
@@ -53,8 +53,8 @@ export function lowerPlan(model: ModelSpec, plan: Plan, options: LowerOptions): 
   return { programs, graphs: storeOf(sites) };
 }
 
-/** Classifiers have one label per sample, all others one per position. */
-function lossTokens(model: ModelSpec, plan: Plan): number {
+/** Labels of a global batch, as a model has them by itself: classifiers one per sample, all others one per position. */
+export function lossTokensOf(model: ModelSpec, plan: Plan): number {
   const perSample = model.family === "vit" || model.family === "swin" ? 1 : model.sequence;
   return plan.globalBatch * perSample;
 }

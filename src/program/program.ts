@@ -224,7 +224,10 @@ export interface ProgramIo {
   readonly hyper: number;
   /** float32 `[2]`: clip factor and global gradient norm. */
   readonly clip: number;
-  /** float32 `[1]`: this rank's share of the step's mean loss; the losses of all ranks sum to it. -1 on ranks without a head. */
+  /**
+   * float32 `[1]`: this rank's share of the step's mean loss; the losses of all ranks sum to it. `[2]` for heads that
+   * count right answers: then the rank's part of their share. -1 on ranks without a head.
+   */
   readonly loss: number;
   /** What the data loader writes for each micro-batch: "tokens" → tensors by micro-batch. */
   readonly inputs: Readonly<Record<string, readonly number[]>>;

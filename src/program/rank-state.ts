@@ -7,7 +7,7 @@ import { type FlatState, flatSlices, type GradientOrder, openFlat, openGradient 
 import type { ConstantTensor, InputPlace, ParameterSlice } from "./program.js";
 import { ProgramBuilder } from "./program-builder.js";
 import type { RelayoutCache } from "./relayout-cache.js";
-import type { Site } from "./sites.js";
+import { declaredValue, type Site } from "./sites.js";
 
 /** A site on one rank. */
 export interface SiteState {
@@ -72,8 +72,8 @@ export function openRank(
   const builder = new ProgramBuilder();
   const hyper = builder.tensor("hyper", "io", "float32", [8], true);
   const clip = builder.tensor("clip", "io", "float32", [2], true);
-  const hasHead = sites.some((site) => site.layer === model.layers.length);
-  const loss = hasHead ? builder.tensor("loss", "io", "float32", [1], true) : -1;
+  const head = sites.find((site) => site.layer === model.layers.length);
+  const loss = head ? builder.tensor("loss", "io", "float32", declaredValue(head, "loss").shape, true) : -1;
   const flats: FlatState[] = [];
   const slices: ParameterSlice[] = [];
   const constants: ConstantTensor[] = [];

@@ -13,3 +13,14 @@ export interface StepRecord {
   readonly memoryBytes: number;
   readonly peakMemoryBytes: number;
 }
+
+/** What a model made of samples that training never saw. */
+export interface Evaluation {
+  /** Training steps done before it. */
+  readonly steps: number;
+  readonly samples: number;
+  /** Mean loss over the samples' labels. */
+  readonly loss: number;
+  /** Share of right answers; null for models whose answers are not counted. */
+  readonly accuracy: number | null;
+}

@@ -67,3 +67,9 @@ export function hyperValues(optimizer: Optimizer, step: number, steps: number): 
     maxNorm,
   );
 }
+
+/**
+ * Values of the `hyper` tensor under which a step changes nothing but its loss: no rate, no decay, moments kept whole.
+ * AdamW then computes p − 0 · m / d, 1 · m + 0 · g and 1 · v + 0 · g², which are p, m and v to the bit.
+ */
+export const KEEP_EVERYTHING: Float32Array = Float32Array.of(0, 1, 1, 1e-8, 0, 1, 1, 0);

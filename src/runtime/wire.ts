@@ -19,6 +19,17 @@ export interface Feed {
   readonly optimizer: Optimizer;
   /** Length of the whole training, which learning-rate schedules look at. */
   readonly steps: number;
+  /** When and on what to evaluate; absent: never. */
+  readonly evaluation?: EvaluationFeed;
+}
+
+/** Evaluation on held-out samples, by the same Program, between training steps. */
+export interface EvaluationFeed {
+  /** Its held-out samples are read. */
+  readonly dataset: Dataset;
+  /** After every so many training steps, and after the last. */
+  readonly every: number;
+  readonly samples: number;
 }
 
 /** A checkpoint to load instead of fresh parameters. */
@@ -71,6 +82,14 @@ export interface ProcessMemory {
   readonly sharedBytes: number;
 }
 
+/** One rank's share of an evaluation; the shares of all ranks sum up. */
+export interface EvaluationShare {
+  /** Of the mean loss over the held-out labels. */
+  readonly loss: number;
+  /** Of the share of right answers; null where the model counts none. */
+  readonly accuracy: number | null;
+}
+
 /** One step of one rank. */
 export interface SteppedMessage {
   readonly kind: "stepped";
@@ -88,6 +107,8 @@ export interface SteppedMessage {
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
   readonly memory: ProcessMemory;
+  /** Made after this step, where one was due. */
+  readonly evaluation: EvaluationShare | null;
 }
 
 export type FromWorker =
@@ -164,6 +185,7 @@ const fromWorker = z.discriminatedUnion("kind", [
     arenaBytes: z.number(),
     onnxRuntimeBytes: z.number(),
     memory,
+    evaluation: z.strictObject({ loss: z.number().or(z.nan()), accuracy: z.number().nullable() }).nullable(),
   }),
   z.strictObject({ kind: z.literal("tensors"), id, tensors: z.array(bytes) }),
   z.strictObject({ kind: z.literal("written"), id }),

@@ -75,17 +75,24 @@ export function costFrontier(labels: Label[], costs: readonly Weights[]): Label[
   const width = 3 + costs.length;
   const rows = new Float64Array(labels.length * width);
   const row = new Float64Array(width);
+  const order = new Int32Array(labels.length);
   next: for (const label of labels) {
     row[0] = label.sumBytes;
     row[1] = label.peakBytes;
     row[2] = -label.leadMs;
     for (let c = 0; c < costs.length; c++) row[3 + c] = weighted(costs[c]!, label);
-    const end = kept.length * width;
-    search: for (let at = 0; at < end; at += width) {
+    search: for (let i = 0; i < kept.length; i++) {
+      const at = order[i]! * width;
       for (let c = 0; c < width; c++) if (rows[at + c]! > row[c]!) continue search;
+      // What beats one often beats the next: it is asked sooner.
+      const sooner = i >> 1;
+      const moved = order[sooner]!;
+      order[sooner] = order[i]!;
+      order[i] = moved;
       continue next;
     }
-    rows.set(row, end);
+    rows.set(row, kept.length * width);
+    order[kept.length] = kept.length;
     kept.push(label);
   }
   return kept;

@@ -3,26 +3,20 @@ import { BYTES_PER_MB } from "../base/units.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import { type CostModel, costModel } from "../cost/cost-model.js";
 import { predictWith } from "../cost/predict.js";
+import type { Prediction } from "../cost/prediction.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import type { Strategy } from "../plan/strategy.js";
-import { candidateBound, peakedBound } from "./candidate-bound.js";
+import { candidateBound } from "./candidate-bound.js";
 import { suffixStages } from "./division.js";
+import { EntryQueue, REFINEMENTS, refine } from "./entry-queue.js";
 import { labelStrategies } from "./label.js";
-import { fitsWithin, hasStrategies, leastBudget, memoryKey } from "./memory-floor.js";
-import { type BatchRange, type OuterChoice, outerChoices } from "./outer-choice.js";
-import { peakClasses, wholeClass } from "./peak-class.js";
+import { fitsWithin, hasStrategies, memoryKey } from "./memory-floor.js";
+import { type BatchRange, outerChoices } from "./outer-choice.js";
+import { memoryNeed, outerShapes, uniformShapes } from "./outer-shapes.js";
 import type { Candidate, SearchReport } from "./search-report.js";
-import { type ShapeTable, shapeTable } from "./shape-table.js";
-import {
-  type Found,
-  hullRelaxation,
-  type Problem,
-  type Relaxation,
-  type Solved,
-  solveWithin,
-} from "./solve-candidate.js";
+import { type Found, type Solved, sampleWithin, solveWithin } from "./solve-candidate.js";
 import type { SpaceOptions } from "./space.js";
 
 export interface SearchInputs {
@@ -36,109 +30,12 @@ export interface SearchInputs {
   readonly space?: SpaceOptions;
 }
 
-/** A sub-search with what is known before it is solved. */
-interface Entry {
-  readonly problem: Problem;
-  readonly order: number;
-  /** Per sample, so that batches compare. */
-  readonly bound: number;
-  /** Nearer bounds that were asked for. */
-  readonly refined: number;
-  /** Of a pipeline that was refined. */
-  readonly relaxation: Relaxation | null;
-  /** How often it was searched for a plan. */
-  readonly attempts: number;
-}
-
-/** Entries by their bound, best first: a binary heap, ties by order. */
-class EntryQueue {
-  readonly #heap: Entry[] = [];
-
-  push(entry: Entry): void {
-    const heap = this.#heap;
-    let at = heap.push(entry) - 1;
-    while (at > 0) {
-      const up = (at - 1) >> 1;
-      if (!before(entry, heap[up]!)) break;
-      heap[at] = heap[up]!;
-      at = up;
-    }
-    heap[at] = entry;
-  }
-
-  pop(): Entry | undefined {
-    const heap = this.#heap;
-    const top = heap[0];
-    const last = heap.pop();
-    if (!last || heap.length === 0) return top;
-    let at = 0;
-    for (;;) {
-      let down = 2 * at + 1;
-      if (down >= heap.length) break;
-      if (down + 1 < heap.length && before(heap[down + 1]!, heap[down]!)) down++;
-      if (!before(heap[down]!, last)) break;
-      heap[at] = heap[down]!;
-      at = down;
-    }
-    heap[at] = last;
-    return top;
-  }
-}
-
-/** First all peaks of a stage are one, then they are told apart by classes. */
-const REFINEMENTS = 2;
-
-function refine(entry: Entry): Entry {
-  const { problem, bound, refined } = entry;
-  const { shape, outer, kinds, budgetBytes } = problem;
-  const classes = refined > 0 ? peakClasses(shape) : [wholeClass(shape)];
-  const relaxation = outer.stages > 1 ? hullRelaxation(problem, classes) : null;
-  const boundMs = relaxation?.relaxed.boundMs ?? peakedBound(shape, outer, kinds, budgetBytes);
-  return {
-    ...entry,
-    refined: outer.stages > 1 ? refined + 1 : REFINEMENTS,
-    relaxation,
-    bound: Math.max(bound, boundMs / outer.globalBatch),
-  };
-}
-
 /** How far above its bound a sub-search is looked for a plan, attempt by attempt: a near limit keeps tables small. */
-const WIDENINGS: readonly number[] = [0.002, 0.008, 0.025, 0.08, 0.25, 0.8, 3];
-
-const before = (a: Entry, b: Entry): boolean =>
-  a.bound < b.bound || (a.bound === b.bound && a.order < b.order);
-
-/** Prices made so far, shared by all sub-searches. */
-function shapes(cost: CostModel, space: SpaceOptions): (outer: OuterChoice) => ShapeTable {
-  const made = new Map<string, ShapeTable>();
-  const ranks = cost.cluster.nodes * cost.cluster.ranksPerNode;
-  return (outer) => {
-    const stageRanks = ranks / outer.stages;
-    const samples = outer.globalBatch / outer.microBatches;
-    const accumulates = outer.microBatches > 1;
-    const key = `${stageRanks} ${samples} ${accumulates}`;
-    let shape = made.get(key);
-    if (!shape) {
-      shape = shapeTable(cost, stageRanks, samples, accumulates, space);
-      made.set(key, shape);
-    }
-    return shape;
-  };
-}
-
-/** The shape with one strategy only, for every strategy that all kinds can have. */
-function uniformShapes(shape: ShapeTable): ShapeTable[] {
-  const [first, ...others] = [...shape.choices.values()];
-  const key = (strategy: Strategy): string => JSON.stringify(strategy);
-  return (first ?? []).flatMap(({ strategy }) => {
-    const wanted = key(strategy);
-    if (!others.every((list) => list.some((one) => key(one.strategy) === wanted))) return [];
-    const choices = new Map(
-      [...shape.choices].map(([kind, list]) => [kind, list.filter((one) => key(one.strategy) === wanted)]),
-    );
-    return [{ ...shape, choices }];
-  });
-}
+const WIDENINGS: readonly number[] = [0.002, 0.006, 0.012, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 2];
+/** Labels on one layer of a pipeline's table, by how often a sub-search had too many and waited for its next turn. */
+const MOST_LABELS: readonly number[] = [800, 3000];
+/** How far above its bound a first plan of a sub-search is looked for, while none is known at all. */
+const SAMPLED_WITHIN = 0.4;
 
 function planOf(found: Found, cost: CostModel): Plan {
   const { outer, shape } = found.problem;
@@ -160,23 +57,26 @@ function planOf(found: Found, cost: CostModel): Plan {
   };
 }
 
-/** Bytes to which the need of an outer choice is told, unless it is the least of all. */
-const NEED_PRECISION = 2 ** 16;
-
-/**
- * Bytes that an outer choice needs: to the byte where that is less than `smallest`, else roughly, rounded up; and where
- * `budgetBytes` are enough, no more is told than that.
- */
-function memoryNeed(fits: (bytes: number) => boolean, budgetBytes: number, smallest: number): number {
-  if (smallest < Number.POSITIVE_INFINITY && !fits(smallest - 1)) {
-    if (fits(budgetBytes)) return budgetBytes;
-    let known = Math.max(1, smallest, budgetBytes);
-    while (!fits(known)) known *= 2;
-    return leastBudget(fits, Math.max(0, budgetBytes), known, NEED_PRECISION);
-  }
-  let known = Math.max(1, Math.min(smallest, Math.max(1, budgetBytes)));
-  while (!fits(known)) known *= 2;
-  return leastBudget(fits, 0, known, 1);
+/** The plan with all its groups consecutive where that is as fast: people and other tools expect them so. */
+function consecutiveIfEqual(
+  cost: CostModel,
+  plan: Plan,
+  budgetBytes: number,
+): { readonly plan: Plan; readonly prediction: Prediction } {
+  const prediction = predictWith(cost, plan);
+  const consecutive = (strategy: Strategy): Strategy => ({ ...strategy, placement: "consecutive" });
+  if ([...plan.layers, plan.vocabulary].every(({ placement }) => placement === "consecutive"))
+    return { plan, prediction };
+  const other = {
+    ...plan,
+    layers: plan.layers.map(consecutive),
+    vocabulary: consecutive(plan.vocabulary),
+  };
+  const priced = predictWith(cost, other);
+  const fits = priced.stages.every(({ memory }) => memory.totalBytes <= budgetBytes);
+  return fits && priced.stepMs <= prediction.stepMs
+    ? { plan: other, prediction: priced }
+    : { plan, prediction };
 }
 
 const megabytes = (bytes: number): number => Math.ceil(bytes / BYTES_PER_MB);
@@ -200,7 +100,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
   const ranks = cost.cluster.nodes * cost.cluster.ranksPerNode;
   const reserved = inputs.hardware.reservedBytes;
   const budgetBytes = inputs.budgetBytes - reserved;
-  const shapeOf = shapes(cost, space);
+  const shapeOf = outerShapes(cost, space);
   const outers = outerChoices(ranks, kinds.length, inputs.globalBatch, space);
   const candidates: (Candidate | null)[] = outers.map(() => null);
   const queue = new EntryQueue();
@@ -241,13 +141,16 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
           refined: 0,
           relaxation: null,
           attempts: 0,
+          overgrown: 0,
         });
     }
   }
   let best: Found | null = null;
   let lowerBound = Number.POSITIVE_INFINITY;
-  for (let entry = queue.pop(); entry; entry = queue.pop()) {
-    const { problem, order, bound, relaxation, attempts } = entry;
+  // Those whose tables grew too large wait for a better plan, which keeps tables small.
+  const late = new EntryQueue();
+  for (let entry = queue.pop(); entry; entry = queue.pop() ?? late.pop()) {
+    const { problem, order, bound, relaxation } = entry;
     const { outer } = problem;
     const bestPerSample: number = best
       ? best.stepMs / best.problem.outer.globalBatch
@@ -263,16 +166,28 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
     let solved: Solved = { best: null, lowerBoundMs: boundMs };
     let again = false;
     if (bound < bestPerSample) {
-      const widening = WIDENINGS[attempts] ?? Number.POSITIVE_INFINITY;
+      const widening = WIDENINGS[entry.attempts] ?? Number.POSITIVE_INFINITY;
       const limitMs = Math.min(capMs, boundMs * (1 + widening));
-      solved = solveWithin(problem, relaxation, limitMs);
-      // Nothing is known beyond the limit, and what was found lies there, if anything.
-      again =
-        limitMs < capMs && solved.lowerBoundMs >= limitMs && !(solved.best && solved.best.stepMs <= limitMs);
-    }
-    if (again) {
-      queue.push({ ...entry, attempts: attempts + 1, bound: solved.lowerBoundMs / outer.globalBatch });
-      if (!solved.best) continue;
+      solved = solveWithin(problem, relaxation, limitMs, MOST_LABELS[entry.overgrown]!);
+      let { attempts: turn, overgrown } = entry;
+      if (solved.overgrown && overgrown + 1 < MOST_LABELS.length) {
+        again = true;
+        overgrown++;
+      } else if (!solved.overgrown) {
+        // Nothing is known beyond the limit, and what was found lies there, if anything.
+        again =
+          limitMs < capMs &&
+          solved.lowerBoundMs >= limitMs &&
+          !(solved.best && solved.best.stepMs <= limitMs);
+        turn++;
+      }
+      if (again) {
+        const nearer = Math.max(bound, solved.lowerBoundMs / outer.globalBatch);
+        (solved.overgrown ? late : queue).push({ ...entry, attempts: turn, overgrown, bound: nearer });
+        if (!best && !solved.best && solved.overgrown)
+          solved = { ...solved, best: sampleWithin(problem, relaxation, boundMs * (1 + SAMPLED_WITHIN)) };
+        if (!solved.best) continue;
+      }
     }
     if (!again) lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
     const found = solved.best;
@@ -313,8 +228,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       },
   );
   if (!best) throw nothingFits(inputs, smallest + reserved, told);
-  const plan = planOf(best, cost);
-  const prediction = predictWith(cost, plan);
+  const { plan, prediction } = consecutiveIfEqual(cost, planOf(best, cost), inputs.budgetBytes);
   const bound = Math.min(lowerBound * plan.globalBatch, best.stepMs);
   const gap = (best.stepMs - bound) / best.stepMs;
   return {

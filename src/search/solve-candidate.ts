@@ -34,6 +34,8 @@ export interface Solved {
   readonly best: Found | null;
   /** No plan of this sub-search is faster. */
   readonly lowerBoundMs: number;
+  /** A table grew beyond the labels it may have, so that the bound says no more than before. */
+  readonly overgrown?: boolean;
 }
 
 /** What is known of a pipeline before any stage is filled: floors by hulls, and the division by them. */
@@ -72,21 +74,34 @@ export function suffixWorks(suffix: Suffix): StageWork[] {
  * A pipeline is solved twice. First its stages are told apart by two costs only, which gives a bound, nearly always
  * tight, and a plan; only if the plan is above the bound, by every time up to what that plan takes.
  */
-export function solveWithin(problem: Problem, relaxation: Relaxation | null, limitMs: number): Solved {
-  if (!relaxation) return solveByEveryTime(problem, null, limitMs);
+export function solveWithin(
+  problem: Problem,
+  relaxation: Relaxation | null,
+  limitMs: number,
+  mostLabels: number,
+): Solved {
+  if (!relaxation) return solveByEveryTime(problem, null, limitMs, mostLabels);
   const floors = stageFloors(problem, peakClasses(problem.shape), { ...relaxation, limitMs });
   const nearer = { floors, relaxed: relaxDivision(problem, floors) };
   if (nearer.relaxed.boundMs > limitMs) return { best: null, lowerBoundMs: limitMs };
   if (problem.outer.schedule === "gpipe") {
-    const solved = solveByEveryTime(problem, nearer, limitMs);
+    const solved = solveByEveryTime(problem, nearer, limitMs, mostLabels);
     return { ...solved, lowerBoundMs: Math.max(solved.lowerBoundMs, nearer.relaxed.boundMs) };
   }
-  const first = solveByCriticalTime(problem, nearer, limitMs);
+  const first = solveByCriticalTime(problem, nearer, limitMs, mostLabels);
   const known = first.lowerBoundMs * (1 + SAME);
-  if (!first.best || first.best.stepMs <= known || limitMs <= known) return first;
-  const second = solveByEveryTime(problem, nearer, Math.min(limitMs, first.best.stepMs));
+  if (first.overgrown || !first.best || first.best.stepMs <= known || limitMs <= known) return first;
+  const second = solveByEveryTime(problem, nearer, Math.min(limitMs, first.best.stepMs), mostLabels);
   const best = second.best && second.best.stepMs < first.best.stepMs ? second.best : first.best;
-  return { best, lowerBoundMs: Math.max(first.lowerBoundMs, Math.min(second.lowerBoundMs, best.stepMs)) };
+  const lowerBoundMs = Math.max(first.lowerBoundMs, Math.min(second.lowerBoundMs, best.stepMs));
+  return { best, lowerBoundMs, overgrown: second.overgrown ?? false };
+}
+
+/** Some good plan within a limit, soon: tables keep a sample of their labels. */
+export function sampleWithin(problem: Problem, relaxation: Relaxation | null, limitMs: number): Found | null {
+  if (!relaxation || problem.outer.schedule === "gpipe")
+    return solveByEveryTime(problem, relaxation, limitMs, "sample").best;
+  return criticalRound(problem, relaxation, limitMs, [], "sample")?.best ?? null;
 }
 
 type Divide = (step: StepBound, limitMs: number) => Suffix[];
@@ -97,7 +112,7 @@ function divider(
   relaxation: Relaxation | null,
   limitMs: number,
   orderOf: (stage: number) => StageOrder,
-  thins: boolean,
+  mostLabels: number | "sample",
 ): { readonly divideWith: (vocabulary: VocabularyChoice) => Divide; readonly overgrown: () => boolean } {
   const { shape, outer, kinds } = problem;
   const { stages, microBatches } = outer;
@@ -105,7 +120,7 @@ function divider(
     prefix(kinds, (kind) => leastValue(shape.choices.get(kind)!, value));
   const forwardSums = least((one) => one.forwardMs);
   const backwardSums = least((one) => one.backwardMs - one.leadMs);
-  const { optionsWith, overgrown } = stageOptions(problem, relaxation, limitMs, orderOf, thins);
+  const { optionsWith, overgrown } = stageOptions(problem, relaxation, limitMs, orderOf, mostLabels);
   return {
     overgrown,
     divideWith: (vocabulary) => {
@@ -127,15 +142,20 @@ function divider(
   };
 }
 
-function solveByCriticalTime(problem: Problem, relaxation: Relaxation, limitMs: number): Solved {
+function solveByCriticalTime(
+  problem: Problem,
+  relaxation: Relaxation,
+  limitMs: number,
+  mostLabels: number,
+): Solved {
   const { microBatches: m, schedule } = problem.outer;
   const paths: SchedulePath[] = [];
   let boundMs = relaxation.relaxed.boundMs;
   let best: Found | null = null;
   for (;;) {
     const within: number = best ? Math.min(limitMs, best.stepMs) : limitMs;
-    const round = criticalRound(problem, relaxation, within, paths, false);
-    if (round === null) break;
+    const round = criticalRound(problem, relaxation, within, paths, mostLabels);
+    if (round === null) return { best, lowerBoundMs: boundMs, overgrown: true };
     boundMs = Math.max(boundMs, round.lowerBoundMs);
     if (round.best && (!best || round.best.stepMs < best.stepMs * (1 - SAME))) best = round.best;
     const { nearest } = round;
@@ -146,8 +166,6 @@ function solveByCriticalTime(problem: Problem, relaxation: Relaxation, limitMs: 
     for (const [stage, { afterMs }] of works.entries()) if (afterMs > works[after]!.afterMs) after = stage;
     paths.push({ ...criticalPath(schedule, m, works), after });
   }
-  if (!best) best = criticalRound(problem, relaxation, limitMs, [], true)?.best ?? null;
-  return { best, lowerBoundMs: boundMs };
 }
 
 /** `null` where a table grew too large; `nearest` is what the bound belongs to. */
@@ -156,13 +174,19 @@ function criticalRound(
   relaxation: Relaxation,
   limitMs: number,
   paths: readonly SchedulePath[],
-  thins: boolean,
+  mostLabels: number | "sample",
 ): (Solved & { readonly nearest: Suffix | null }) | null {
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const step = criticalBound(stages, m, paths);
   const orders = Array.from({ length: stages }, (_, stage) => criticalTime(problem, stage, paths));
-  const { divideWith, overgrown } = divider(problem, relaxation, limitMs, (stage) => orders[stage]!, thins);
+  const { divideWith, overgrown } = divider(
+    problem,
+    relaxation,
+    limitMs,
+    (stage) => orders[stage]!,
+    mostLabels,
+  );
   let best: Found | null = null;
   let nearest: Suffix | null = null;
   let lowerBoundMs = limitMs;
@@ -182,11 +206,16 @@ function criticalRound(
   return { best, lowerBoundMs, nearest };
 }
 
-function solveByEveryTime(problem: Problem, relaxation: Relaxation | null, limitMs: number): Solved {
+function solveByEveryTime(
+  problem: Problem,
+  relaxation: Relaxation | null,
+  limitMs: number,
+  mostLabels: number | "sample",
+): Solved {
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const order = (stage: number): StageOrder => everyTime(problem, stage);
-  const { divideWith, overgrown } = divider(problem, relaxation, limitMs, order, false);
+  const { divideWith, overgrown } = divider(problem, relaxation, limitMs, order, mostLabels);
   let best: Found | null = null;
   let lowerBoundMs = limitMs;
   for (const vocabulary of shape.vocabulary) {
@@ -195,7 +224,7 @@ function solveByEveryTime(problem: Problem, relaxation: Relaxation | null, limit
     for (;;) {
       const within: number = best ? Math.min(limitMs, best.stepMs * (1 - SAME)) : limitMs;
       const divisions = divideBy(scheduleBound(schedule, stages, m, paths), within);
-      if (overgrown()) return { best, lowerBoundMs: relaxation?.relaxed.boundMs ?? 0 };
+      if (overgrown()) return { best, lowerBoundMs: relaxation?.relaxed.boundMs ?? 0, overgrown: true };
       for (const suffix of divisions) {
         if (best && suffix.boundMs >= best.stepMs * (1 - SAME)) break;
         const { stepMs } = pipelineTime(schedule, m, suffixWorks(suffix));

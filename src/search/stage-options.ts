@@ -76,21 +76,8 @@ function proportional(a: Weights, b: Weights): boolean {
   );
 }
 
-/** Labels that a table may make in all before a sub-search gives up its exactness and keeps its bound. */
-const LABEL_WORK = 40_000_000;
-const FEWEST_LABELS = 300;
-const MOST_LABELS = 20_000;
 /** Labels kept on one layer of a sample. */
-const THINNED_LABELS = 60;
-
-function mostLabelsOf(problem: Problem, thins: boolean, layers: number): number {
-  const { shape, outer } = problem;
-  if (outer.stages === 1) return Number.POSITIVE_INFINITY;
-  if (thins) return THINNED_LABELS;
-  let choices = 1;
-  for (const list of shape.choices.values()) choices = Math.max(choices, list.length);
-  return Math.min(MOST_LABELS, Math.max(FEWEST_LABELS, LABEL_WORK / (choices * layers)));
-}
+const SAMPLED_LABELS = 60;
 
 interface SignedTable {
   /** `null` where it would have grown too large. */
@@ -109,12 +96,12 @@ export function stageOptions(
   relaxation: Relaxation | null,
   limitMs: number,
   orderOf: (stage: number) => StageOrder,
-  thins: boolean,
+  mostLabels: number | "sample",
 ): { readonly optionsWith: (vocabulary: VocabularyChoice) => Options; readonly overgrown: () => boolean } {
   const { outer, kinds } = problem;
   const { stages } = outer;
   const width = kinds.length + 1;
-  const tableOf = stageTables(problem, relaxation, limitMs, orderOf, thins);
+  const tableOf = stageTables(problem, relaxation, limitMs, orderOf, mostLabels);
   const middle = new Map<string, readonly StageOption[]>();
   let overgrown = false;
   return {
@@ -180,7 +167,7 @@ function stageTables(
   relaxation: Relaxation | null,
   limitMs: number,
   orderOf: (stage: number) => StageOrder,
-  thins: boolean,
+  mostLabels: number | "sample",
 ): (stage: number, start: number) => SignedTable {
   const { shape, outer, kinds, budgetBytes } = problem;
   const { stages, microBatches: m, schedule } = outer;
@@ -231,8 +218,8 @@ function stageTables(
         const standIn = standIns(shape, front, nextKind, kinds[start]!);
         return single ? rankStandIns(labels, standIn, rank) : costStandIns(labels, standIn, costs);
       },
-      mostLabels: mostLabelsOf(problem, thins, ahead.length),
-      thins,
+      mostLabels: mostLabels === "sample" ? SAMPLED_LABELS : single ? Number.POSITIVE_INFINITY : mostLabels,
+      thins: mostLabels === "sample",
       worth,
     });
     const result = { table, lengths, signature };

@@ -11,7 +11,7 @@ export function compare(...handles: readonly (PlanHandle | Run)[]): Picture {
     const name = `${index + 1}: ${plan.data.stageLayers.length} stage(s), ${plan.data.microBatches} micro-batch(es)`;
     if (handle instanceof PlanHandle || handle.records.length === 0)
       return { name, prediction: plan.prediction };
-    const report = runReport(plan, handle.records, "finished");
+    const report = runReport(plan, handle.records, handle.evaluations, "finished");
     return {
       name,
       prediction: plan.prediction,

@@ -8,7 +8,7 @@ import type { Provenance } from "../model/plan-json.js";
 import type { Plan } from "../plan/plan.js";
 
 import type { CheckpointManifest } from "../runtime/checkpoint/manifest-json.js";
-import type { Dataset } from "../runtime/data/dataset.js";
+import type { DataFile } from "../runtime/data/dataset.js";
 import type { FoundPlan } from "./find-plan.js";
 import { profileVersions } from "./session.js";
 
@@ -29,20 +29,20 @@ export function noteProfile(name: string, bytes: Uint8Array): void {
 export function noteTraining(
   model: ModelSpec,
   plan: Plan,
-  dataset: Dataset,
+  files: readonly DataFile[],
   seed: number,
   folder: string,
 ): void {
   noteProvenance({ kind: "model", name: model.name, value: sha256(canonical(model)) });
   noteProvenance({ kind: "plan", name: model.name, value: sha256(canonical(plan)) });
   noteProvenance({ kind: "seed", name: "training", value: String(seed) });
-  if (dataset.format !== "text") return;
-  const names = dataset.files.map(({ path, sizeBytes }) => `${relative(folder, path)} ${sizeBytes}\n`);
-  const contents =
-    dataset.totalBytes <= HASHED_BYTES ? dataset.files.map(({ path }) => readFileSync(path)) : [];
+  if (files.length === 0) return;
+  const totalBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  const names = files.map(({ path, sizeBytes }) => `${relative(folder, path)} ${sizeBytes}\n`);
+  const contents = totalBytes <= HASHED_BYTES ? files.map(({ path }) => readFileSync(path)) : [];
   noteProvenance({
     kind: "data",
-    name: `${dataset.files.length} file(s), ${dataset.totalBytes} bytes`,
+    name: `${files.length} file(s), ${totalBytes} bytes`,
     value: sha256(...names, ...contents),
   });
 }

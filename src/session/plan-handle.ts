@@ -22,7 +22,10 @@ import { simulate } from "../program/simulate.js";
 import type { Timeline } from "../program/timeline.js";
 import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
 import { startTraining } from "../runtime/coordinator/train.js";
+import type { Explanation } from "../search/explain.js";
 import type { SearchReport } from "../search/search-report.js";
+import type { Change, WhatIf } from "../search/what-if.js";
+import { deferredTraining } from "./deferred-training.js";
 import type { FoundPlan } from "./find-plan.js";
 import { planProvenance } from "./notes.js";
 import {
@@ -34,6 +37,7 @@ import {
   sweepPicture,
   trainingExpectation,
 } from "./plan-pictures.js";
+import { completeReportOf, explanationOf, whatIfOf } from "./plan-questions.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
@@ -75,6 +79,27 @@ export class PlanHandle extends Shown {
   /** All that the search found: candidates, why others lost, the bound. */
   get report(): SearchReport {
     return this.found.report;
+  }
+
+  /** The report with the best time and memory of every candidate: those that were only proven slower are searched now. */
+  completeReport(): SearchReport {
+    return completeReportOf(this.found);
+  }
+
+  /**
+   * Why the plan is as it is, as data: which term binds, what each dimension buys (the best plan without it), why
+   * neighbouring layers differ; `null` for a plan made by hand. {@link explain} says it in words.
+   */
+  explanation(): Explanation | null {
+    return explanationOf(this.found);
+  }
+
+  /**
+   * The best plan and its cost if something were different, by the equations: `plan.whatIf({ bandwidth: 2 })`.
+   * @throws GalvatronError ARGUMENT_INVALID for numbers that are not above 0
+   */
+  whatIf(change: Change): WhatIf {
+    return whatIfOf(this.found, change);
   }
 
   /** What each rank does in one step, as plain data. */
@@ -195,6 +220,7 @@ export class PlanHandle extends Shown {
       lines.push(
         `${report.candidates.length} outer choices: ${many("ok")} searched, ${many("pruned")} proven slower, ${many("no-plan-fits")} that fit no plan, ${many("invalid")} that divide nothing; no plan of the space is faster than ${report.lowerBoundMs.toFixed(1)} ms (gap ${(100 * report.gap).toFixed(1)} %).`,
         `The smallest budget with any plan is ${memoryText(report.smallestBudgetBytes)} a rank.`,
+        ...(this.explanation()?.text.split("\n") ?? []),
       );
     return new Picture(lines.join("\n"), [
       ...this.figures(),
@@ -215,13 +241,10 @@ export class PlanHandle extends Shown {
         "DEVICE_UNAVAILABLE",
         `This plan is for ${this.found.machine.hardware.cluster.name}, a machine that is not here. To train here, search on cluster().`,
       );
-    const job = trainingJob(this.found, options, this.session);
+    const { job, feed } = trainingJob(this.found, options, this.session);
+    const pool = { options: machinePoolOptions(this.found.machine.machine, this.data.ranks) };
     return new Run(this, options.steps, job.checkpoints !== undefined, (onStep) =>
-      startTraining(
-        job,
-        { options: machinePoolOptions(this.found.machine.machine, this.data.ranks) },
-        onStep,
-      ),
+      deferredTraining(feed().then((read) => startTraining({ ...job, feed: read }, pool, onStep))),
     );
   }
 

@@ -2,7 +2,7 @@ import { memoryText } from "../base/memory-size.js";
 import { htmlTable, textTable } from "../display/html-table.js";
 import { DISPLAY, type Displayable, type MimeBundle } from "../display/mime.js";
 import { median } from "../profiler/median.js";
-import type { StepRecord } from "../program/step-record.js";
+import type { Evaluation, StepRecord } from "../program/step-record.js";
 import type { PlanHandle } from "./plan-handle.js";
 
 /** What a training came to, beside what was predicted. */
@@ -11,6 +11,8 @@ export interface RunReport extends Displayable {
   readonly steps: number;
   readonly firstLoss: number;
   readonly lastLoss: number;
+  /** The last evaluation on held-out samples; null where there was none. */
+  readonly evaluation: Evaluation | null;
   /** Median of the slowest rank's step, the first steps left out. */
   readonly stepMs: number;
   readonly predictedStepMs: number;
@@ -30,6 +32,7 @@ const WARMUP_STEPS = 2;
 export function runReport(
   plan: PlanHandle,
   records: readonly StepRecord[],
+  evaluations: readonly Evaluation[],
   outcome: "finished" | "stopped",
 ): RunReport {
   const { ranks, stageLayers } = plan.data;
@@ -50,6 +53,7 @@ export function runReport(
     steps: rows.length,
     firstLoss: rows[0]?.loss ?? Number.NaN,
     lastLoss: rows.at(-1)?.loss ?? Number.NaN,
+    evaluation: evaluations.at(-1) ?? null,
     stepMs: slowest.size > 0 ? median([...slowest.values()]) : Number.NaN,
     predictedStepMs: plan.prediction.stepMs,
     tokensPerSecond:
@@ -63,6 +67,7 @@ export function runReport(
   };
   const rowsOfTable: (readonly [string, string, string])[] = [
     ["loss", "", `${numbers.firstLoss.toFixed(4)} → ${numbers.lastLoss.toFixed(4)}`],
+    ...evaluationRows(numbers.evaluation),
     ["step", `${numbers.predictedStepMs.toFixed(1)} ms`, `${numbers.stepMs.toFixed(1)} ms`],
     ["tokens/s", "", numbers.tokensPerSecond.toFixed(0)],
     ...peakMemoryBytes.map(
@@ -82,4 +87,13 @@ export function runReport(
     text,
     [DISPLAY]: (): MimeBundle => ({ "text/html": htmlTable(columns, rowsOfTable), "text/plain": text }),
   };
+}
+
+function evaluationRows(evaluation: Evaluation | null): readonly (readonly [string, string, string])[] {
+  if (!evaluation) return [];
+  const { loss, accuracy, samples } = evaluation;
+  return [
+    [`held-out loss (${samples} samples)`, "", loss.toFixed(4)],
+    ...(accuracy === null ? [] : [["held-out accuracy", "", `${(100 * accuracy).toFixed(2)} %`] as const]),
+  ];
 }

@@ -7,10 +7,10 @@ import { memoryFigure } from "../display/memory-figure.js";
 import type { MimeBundle } from "../display/mime.js";
 import { timelineFigure } from "../display/timeline-figure.js";
 import { type TrainingExpectation, trainingFigure } from "../display/training-figure.js";
-import type { StepRecord } from "../program/step-record.js";
+import type { Evaluation, StepRecord } from "../program/step-record.js";
 import type { Timeline } from "../program/timeline.js";
 import type { SavedCheckpoint } from "../runtime/coordinator/checkpoint-saver.js";
-import type { Training } from "../runtime/coordinator/train.js";
+import type { OnStep, Training } from "../runtime/coordinator/train.js";
 import type { PlanHandle } from "./plan-handle.js";
 import { REDRAW_MS } from "./reporter.js";
 import { type RunReport, runReport } from "./run-report.js";
@@ -20,9 +20,7 @@ import type { WeightsOptions } from "./weights.js";
 import { writeTrace } from "./write-trace.js";
 
 /** Starts the training of a run; called once. */
-export type StartTraining = (
-  onStep: (records: readonly StepRecord[], timeline: Timeline) => void,
-) => Training;
+export type StartTraining = (onStep: OnStep) => Training;
 
 /**
  * A training under way: a handle, no promise. It draws itself while it trains and does not block the kernel.
@@ -39,6 +37,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
   private readonly expected: TrainingExpectation;
   private readonly training: Training;
   private readonly all: StepRecord[] = [];
+  private readonly evaluated: Evaluation[] = [];
   private readonly waiting: (() => void)[] = [];
   private state: "running" | "paused" | "finished" | "stopped" | "failed" = "running";
   private error: unknown = null;
@@ -54,14 +53,14 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
     this.steps = steps;
     this.saves = saves;
     this.expected = plan.expectation(steps);
-    this.training = start((records, timeline) => this.hear(records, timeline));
+    this.training = start((records, timeline, evaluation) => this.hear(records, timeline, evaluation));
     const host = notebookHost();
     this.picture = host?.display(this.figure()) ?? null;
     const forget = host?.onInterrupt(() => this.stop({ checkpoint: saves }));
     this.done = this.training.done.then(
       (report) => {
         this.end(report.outcome);
-        return runReport(plan, this.all, report.outcome);
+        return runReport(plan, this.all, this.evaluated, report.outcome);
       },
       (error: unknown) => {
         this.error = error;
@@ -76,6 +75,11 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
   /** Every rank's record of every step so far. */
   get records(): readonly StepRecord[] {
     return this.all;
+  }
+
+  /** What it made of samples that it does not train on, whenever it was asked. */
+  get evaluations(): readonly Evaluation[] {
+    return this.evaluated;
   }
 
   /** "running", "paused", "finished", "stopped" or "failed". */
@@ -169,7 +173,8 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
 
   /** Predicted beside measured: step time and each rank's memory. */
   accuracy(): Picture {
-    const report = runReport(this.plan, this.all, this.state === "finished" ? "finished" : "stopped");
+    const outcome = this.state === "finished" ? "finished" : "stopped";
+    const report = runReport(this.plan, this.all, this.evaluated, outcome);
     const predicted = this.plan.memoryBytesByRank();
     return new Picture(report.text, [
       accuracyFigure("Step time: predicted and measured", "ms", [
@@ -211,8 +216,9 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
     return this.line();
   }
 
-  private hear(records: readonly StepRecord[], timeline: Timeline): void {
+  private hear(records: readonly StepRecord[], timeline: Timeline, evaluation: Evaluation | null): void {
     this.all.push(...records);
+    if (evaluation) this.evaluated.push(evaluation);
     this.measured = timeline;
     this.wake();
     this.draw();

@@ -1,16 +1,23 @@
 import { GalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import { type LoweredPlan, lossTokensOf } from "../program/lower-plan.js";
 import {
   findCheckpoint,
   openCheckpointFolder,
   readManifest,
 } from "../runtime/checkpoint/checkpoint-folder.js";
 import { type CheckpointManifest, datasetSha256, modelSha256 } from "../runtime/checkpoint/manifest-json.js";
+import { compilePlan } from "../runtime/compile-plan.js";
 import type { TrainJob } from "../runtime/coordinator/train.js";
 import type { DataDescription } from "../runtime/data/data-description.js";
-import { resolveDataset } from "../runtime/data/resolve-dataset.js";
+import type { Dataset } from "../runtime/data/dataset.js";
+import { type FoundData, findData } from "../runtime/data/find-data.js";
+import { heldOutOf } from "../runtime/data/held-out.js";
+import { labelsOf } from "../runtime/data/objectives/objective.js";
 import type { LearningRate } from "../runtime/learning-rate.js";
 import { type Optimizer, type OptimizerOptions, optimizerFrom } from "../runtime/optimizer.js";
+import type { EvaluationFeed, Feed } from "../runtime/wire.js";
 import type { FoundPlan } from "./find-plan.js";
 import { noteCheckpoint, noteTraining } from "./notes.js";
 import type { Session } from "./session.js";
@@ -26,12 +33,24 @@ export interface CheckpointOptions {
   readonly keep?: number;
 }
 
+/** How a training is evaluated on samples that it never sees. */
+export interface EvaluateOptions {
+  /** Data of its own, taken whole unless it holds samples out; the held-out samples of the training's data when left out. */
+  readonly data?: DataDescription;
+  /** After every so many steps; always after the last. */
+  readonly every?: number;
+  /** Samples at most; all when left out. */
+  readonly samples?: number;
+}
+
 /** What to train on, how long, and how. */
 export interface TrainOptions extends OptimizerOptions {
-  /** What to train on: `text("…")` or `synthetic()`. */
+  /** What to train on: `text("…")`, `jsonl(…)`, `columns(…)`, `indexed(…)`, `images(…)`, `arrays(…)` or `synthetic()`. */
   readonly data: DataDescription;
   /** Steps of the whole training, those before a resumed checkpoint included. */
   readonly steps: number;
+  /** When and on what to evaluate. When left out: after the last step, where the data holds samples out. */
+  readonly evaluate?: EvaluateOptions;
   /** Of parameters and sample order; 0 when left out. The same seed gives the same run. */
   readonly seed?: number;
   /** Peak of the learning rate, or peak, warm-up and schedule. */
@@ -52,12 +71,19 @@ export interface TrainOptions extends OptimizerOptions {
 /** Memory that a rank may always take for copies of its states. */
 const LEAST_COPY_BYTES = 16 * BYTES_PER_MB;
 
+/** A training that has been checked, and what must still be read before it starts. */
+export interface PlannedTraining {
+  readonly job: Omit<TrainJob, "feed">;
+  /** Prepares the data. @throws GalvatronError FILE_UNREADABLE, FILE_UNWRITABLE, DATA_INVALID */
+  feed(): Promise<Feed>;
+}
+
 /**
  * All that a training needs, checked before anything starts.
  *
  * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID
  */
-export function trainingJob(found: FoundPlan, options: TrainOptions, session: Session): TrainJob {
+export function trainingJob(found: FoundPlan, options: TrainOptions, session: Session): PlannedTraining {
   const { steps, data, checkpoint, resume, weights } = options;
   const { plan } = found.report;
   const { model } = found;
@@ -72,8 +98,9 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   const resumed = path === null ? null : readManifest(path);
   if (path !== null && resumed) requireContinuation(path, resumed, found, options);
   const seed = options.seed ?? resumed?.seed ?? 0;
-  const dataset = resolveDataset(data, model, seed, session.folder);
-  const dataSha256 = datasetSha256(dataset);
+  const foundData = findData(data, model, seed, session);
+  const evaluation = plannedEvaluation(options, model, seed, session);
+  const dataSha256 = datasetSha256(foundData);
   if (resumed && resumed.data.sha256 !== dataSha256)
     session.reporter.notice(
       `The checkpoint was trained on other data: the run goes on at sample ${resumed.step * plan.globalBatch} of the new data's order.`,
@@ -88,13 +115,11 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
     if (checkpoint.keep !== undefined) requireWhole("checkpoint.keep", checkpoint.keep, 1);
     openCheckpointFolder(inFolder(session, checkpoint.folder), path);
   }
-  noteTraining(model, plan, dataset, seed, session.folder);
+  noteTraining(model, plan, foundData.files, seed, session.folder);
   if (path !== null && resumed) noteCheckpoint(path, resumed);
-  return {
-    programs: found.lowered.programs,
-    graphs: found.lowered.graphs,
+  const job = {
+    ...loweredFor(found, labelsOf(foundData.objective)),
     seed,
-    feed: { dataset, optimizer, steps },
     tokensPerStep: plan.globalBatch * model.sequence,
     firstStep: resumed?.step ?? 0,
     ...(path !== null && resumed && { restore: { path, files: resumed.files } }),
@@ -117,6 +142,49 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
       },
     }),
   };
+  return {
+    job,
+    feed: async () => {
+      const dataset = await prepared(foundData, session);
+      return { dataset, optimizer, steps, ...(evaluation && { evaluation: await evaluation(dataset) }) };
+    },
+  };
+}
+
+/** Programs whose loss is the mean over so many labels of a sample. */
+function loweredFor({ lowered, model, report, machine }: FoundPlan, labelsPerSample: number): LoweredPlan {
+  const lossTokens = report.plan.globalBatch * labelsPerSample;
+  if (lossTokens === lossTokensOf(model, report.plan)) return lowered;
+  const { device } = machine.machine.cluster;
+  return compilePlan(model, report.plan, { device, lossTokens });
+}
+
+async function prepared(found: FoundData, session: Session): Promise<Dataset> {
+  if (found.isReady) return await found.prepare();
+  const bar = session.reporter.progress("Reading data");
+  try {
+    return await found.prepare((progress) => bar.update(progress));
+  } finally {
+    bar.end();
+  }
+}
+
+/** What to evaluate on, once the training's data is there; null: nothing. */
+function plannedEvaluation(
+  { data, steps, evaluate = "heldOut" in data && data.heldOut > 0 ? {} : undefined }: TrainOptions,
+  model: ModelSpec,
+  seed: number,
+  session: Session,
+): ((training: Dataset) => Promise<EvaluationFeed>) | null {
+  if (!evaluate) return null;
+  const { every = steps, samples = Number.MAX_SAFE_INTEGER } = evaluate;
+  requireWhole("evaluate.every", every, 1);
+  requireWhole("evaluate.samples", samples, 1);
+  const apart = evaluate.data ? findData(evaluate.data, model, seed, session) : null;
+  return async (training) => ({
+    ...heldOutOf(training, apart && (await prepared(apart, session)), samples),
+    every,
+  });
 }
 
 /** What the budget leaves beside the plan; a device's states are copied into the host's memory, which has no budget. */

@@ -14,6 +14,7 @@ const { uniformPlan } = ours("plan/uniform");
 const { compilePlan } = ours("runtime/compile-plan");
 const { hostPoolOptions } = ours("runtime/coordinator/host-pool");
 const { startTraining } = ours("runtime/coordinator/train");
+const { syntheticDataset } = ours("runtime/data/find-data");
 const { optimizerFrom } = ours("runtime/optimizer");
 const { modelSha256 } = ours("runtime/checkpoint/manifest-json");
 const { median } = ours("profiler/median");
@@ -52,7 +53,7 @@ async function train(plan, checkpoint) {
     firstStep: 0,
     tokensPerStep: plan.globalBatch * model.sequence,
     feed: {
-      dataset: { format: "synthetic", vocabulary: 256, sequence: model.sequence, seed: 0 },
+      dataset: syntheticDataset(model, 0),
       optimizer,
       steps,
     },

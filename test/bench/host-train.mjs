@@ -18,9 +18,8 @@ const { uniformPlan } = require("./plan/uniform.js");
 const { compilePlan } = require("./runtime/compile-plan.js");
 const { hostPoolOptions } = require("./runtime/coordinator/host-pool.js");
 const { startTraining } = require("./runtime/coordinator/train.js");
-const { resolveDataset } = require("./runtime/data/resolve-dataset.js");
+const { syntheticDataset } = require("./runtime/data/find-data.js");
 const { optimizerFrom } = require("./runtime/optimizer.js");
-const { synthetic } = require("./runtime/data/data-description.js");
 
 const { values } = parseArgs({
   options: {
@@ -115,7 +114,7 @@ async function ours(ranks) {
       graphs,
       seed: 0,
       feed: {
-        dataset: resolveDataset(synthetic(), model, 0, root),
+        dataset: syntheticDataset(model, 0),
         optimizer: optimizerFrom({ learningRate: 1e-3 }, total),
         steps: total,
       },

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -7,9 +7,14 @@ import { compilePlan } from "../../src/runtime/compile-plan.js";
 import { exportWeights } from "../../src/runtime/coordinator/export-weights.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
+import { synthetic } from "../../src/runtime/data/data-description.js";
 import { hyperValues, optimizerFrom } from "../../src/runtime/optimizer.js";
 import { decodeFloats, WEIGHT_BYTES, type WeightDtype } from "../../src/runtime/weights/float-formats.js";
 import { readConfig, readHeader, storedWeights } from "../../src/runtime/weights/weight-folder.js";
+import type { Reporter } from "../../src/session/reporter.js";
+import type { Run } from "../../src/session/run.js";
+import { modelIn } from "../../src/session/sdk.js";
+import { newSession } from "../../src/session/session.js";
 import {
   countedLabels,
   GOLDEN_NAMES,
@@ -18,6 +23,8 @@ import {
   goldenWeights,
   readGolden,
 } from "../graph/golden.js";
+import type { Content } from "../graph/run-onnx.js";
+import { relativeDifference } from "../graph/simulate-layer.js";
 import { feedByHand } from "../support/feed-by-hand.js";
 import { writeGoldenFolder } from "../support/weight-folder.js";
 
@@ -135,3 +142,60 @@ describe("Hugging Face weights", () => {
     },
   );
 });
+
+describe("a Hugging Face model in the SDK", { timeout: 240_000 }, () => {
+  const notices: string[] = [];
+  const reporter: Reporter = {
+    notice: (said) => notices.push(said),
+    progress: () => ({ update: () => {}, end: () => {} }),
+  };
+
+  it("is found by its folder, trained from its weights, and written when the run has ended", async () => {
+    const golden = readGolden("gpt_neox");
+    writeGoldenFolder(join(folder, "neox"), golden);
+    const session = newSession({ folder, reporter });
+    const sized = { sequence: 8 };
+    expect(modelIn(session, "neox", {}).spec.layers).toHaveLength(8);
+    const handle = modelIn(session, { from: "neox" }, sized);
+    expect(handle.spec).toEqual(modelIn(session, "./neox", sized).spec);
+    expect(handle.spec.name).toBe("neox");
+    const plan = await handle.plan(uniformPlan(handle.spec, { ranks: 2, tensorDegree: 2, globalBatch: 4 }));
+    const train = (options: object): Run =>
+      plan.train({ data: synthetic(), steps: 2, learningRate: 1e-2, weights: "neox", ...options });
+    expect(() => train({ resume: "checkpoints" })).toThrow(/give resume or weights, not both/);
+    expect(() => train({ weights: "nowhere" })).toThrow(/nowhere/);
+    expect(() => train({ export: { folder: "out", dtype: "float8" } })).toThrow(/float8/);
+
+    const run = train({ export: "tuned", checkpoint: { folder: "checkpoints" } });
+    await run.done;
+    const file = ["model.safetensors"];
+    const before = tensorsIn(join(folder, "neox"), file);
+    const tuned = tensorsIn(join(folder, "tuned"), file);
+    expect([...tuned.keys()].sort()).toEqual([...before.keys()].sort());
+    for (const [name, values] of tuned) expect(values, name).not.toEqual(before.get(name));
+    // What the run learned lies in its checkpoint too, for any other plan to write.
+    await run.export("again");
+    expect(tensorsIn(join(folder, "again"), file)).toEqual(tuned);
+    const whole = await handle.plan(uniformPlan(handle.spec, { ranks: 1, globalBatch: 4 }));
+    await whole.export({ folder: "short", dtype: "bfloat16" }, { checkpoint: "checkpoints" });
+    for (const [name, values] of tensorsIn(join(folder, "short"), file))
+      expect(relativeDifference(vector(values), vector(tuned.get(name)!)), name).toBeLessThan(2 ** -8);
+    await expect(whole.export("twice", { checkpoint: "checkpoints", weights: "neox" })).rejects.toThrow(
+      /not both/,
+    );
+
+    // Weights of more layers than the model: said, not silently dropped.
+    writeFileSync(
+      join(folder, "neox", "config.json"),
+      JSON.stringify({ ...golden.config, num_hidden_layers: 1 }),
+    );
+    const shallow = modelIn(session, { from: "neox" }, sized);
+    const half = await shallow.plan(uniformPlan(shallow.spec, { ranks: 1, globalBatch: 4 }));
+    await half.export("shallow", { weights: "neox" });
+    expect(notices.join("\n")).toMatch(/12 tensors of neox have no place in neox: gpt_neox\.layers\.1\./);
+  });
+});
+
+function vector(data: Float32Array): Content {
+  return { dtype: "float32", shape: [data.length], data };
+}

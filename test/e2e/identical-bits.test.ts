@@ -10,6 +10,7 @@ import { compilePlan } from "../../src/runtime/compile-plan.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";
 import { startTraining } from "../../src/runtime/coordinator/train.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
+import { syntheticDataset } from "../../src/runtime/data/find-data.js";
 import { optimizerFrom } from "../../src/runtime/optimizer.js";
 
 const STEPS = 6;
@@ -33,7 +34,7 @@ async function norms(plan: Plan, gradientOrder: GradientOrder): Promise<readonly
       firstStep: 0,
       tokensPerStep: BATCH * model.sequence,
       feed: {
-        dataset: { format: "synthetic", vocabulary: model.vocabulary, sequence: model.sequence, seed: 3 },
+        dataset: syntheticDataset(model, 3),
         optimizer: optimizerFrom({ learningRate: 3e-3, weightDecay: 0.1, maxNorm: 1 }, STEPS),
         steps: STEPS,
       },

@@ -1,11 +1,11 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type DisplayHandle, NOTEBOOK_HOST, type NotebookHost } from "../../src/base/host.js";
 import { DISPLAY, type Displayable } from "../../src/display/mime.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
-import { synthetic, text } from "../../src/runtime/data/data-description.js";
+import { jsonl, synthetic, text } from "../../src/runtime/data/data-description.js";
 import { compare } from "../../src/session/compare.js";
 import type { PlanHandle } from "../../src/session/plan-handle.js";
 import type { Reporter } from "../../src/session/reporter.js";
@@ -85,6 +85,32 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
     }
     for (const shown of [run, run.timeline(), run.accuracy(), compare(plan, run)])
       expect(htmlOf(shown)).toMatch(/<img alt=/);
+  });
+
+  it("evaluates on what it held out, also of data that must be read first", async () => {
+    const said = readFileSync(join(folder, "story.txt"), "utf8").match(/.{1,200}/g)!;
+    writeFileSync(join(folder, "story.jsonl"), said.map((body) => JSON.stringify({ body })).join("\n"));
+    const run = plan.train({
+      data: jsonl("story.jsonl", { field: "body", heldOut: 0.1 }),
+      steps: 8,
+      evaluate: { every: 3 },
+      learningRate: 5e-3,
+    });
+    const report = await run.done;
+    expect(run.evaluations.map(({ steps }) => steps)).toEqual([3, 6, 8]);
+    expect(report.evaluation).toEqual(run.evaluations.at(-1));
+    expect(report.evaluation!.loss).toBeLessThan(run.evaluations[0]!.loss);
+    expect(Math.abs(report.evaluation!.loss - report.lastLoss)).toBeLessThan(0.5);
+    expect(report.text).toMatch(/held-out loss \(\d+ samples\)/);
+    const broken = plan.train({ data: jsonl("story.txt"), steps: 2 });
+    await expect(broken.done).rejects.toThrow(/story.txt, line 1: this is no JSON object/);
+    expect(broken.status).toBe("failed");
+    expect(() => plan.train({ data: text("story.txt"), steps: 2, evaluate: { every: 0 } })).toThrow(
+      /evaluate.every/,
+    );
+    await expect(plan.train({ data: text("story.txt"), steps: 2, evaluate: {} }).done).rejects.toThrow(
+      /Nothing is held out to evaluate on/,
+    );
   });
 
   it("draws itself in a notebook, no more than ten times a second", async () => {

@@ -24,7 +24,7 @@ const { lowerPlan } = dist("program/lower-plan.js");
 const { loadAddon } = dist("device/load-addon.js");
 const { onnxRuntimePath } = dist("device/onnx-runtime-path.js");
 const { openWorkerPool } = dist("runtime/coordinator/worker-pool.js");
-const { resolveDataset } = dist("runtime/data/resolve-dataset.js");
+const { syntheticDataset } = dist("runtime/data/find-data.js");
 const { optimizerFrom } = dist("runtime/optimizer.js");
 
 const gpus = Number(option("gpus", "1"));
@@ -56,7 +56,7 @@ async function train(model, plan, { on, steps, seed = 1 }) {
     sharedBytesPerRank: 8 * 2 ** 20,
   });
   try {
-    const dataset = resolveDataset({ format: "synthetic" }, model, 7, root);
+    const dataset = syntheticDataset(model, 7);
     const optimizer = optimizerFrom(
       { learningRate: { peak: 1e-3, warmupSteps: 0, schedule: { kind: "constant" } } },
       steps,

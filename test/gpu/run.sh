@@ -2,7 +2,7 @@
 # One command for a GPU machine: unpacks what was brought, then checks and times, part by part.
 #   bash test/gpu/run.sh [PART ...]    parts: machine smoke kernels timings sanitizer blocks programs peers (all but smoke by
 #   default); benchmarks: predict-gpt gpt predict-llama llama one verify budgets-gpt budgets-llama curve collectives
-#   communicators
+#   communicators gpt-blocks
 # Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu). A part whose .done file lies in STATE
 # (default /tmp/galvatron-gpu) is skipped, so a second call goes on where the first stopped; RESUME=0 starts over.
 # The summary comes last.
@@ -55,6 +55,11 @@ verify() { bench "${VERIFY_LIMIT:-200}" verify --plans "${VERIFY_PLANS:-20}" --s
 communicators() { bench 60 communicators --json "$out/communicators.json"; }
 collectives() { bench 120 collectives --json "$out/collectives.json"; }
 gpt() { bench 300 whole gpt --plans "${GPT_PLANS:-searched,zero2,ddp}" --json "$out/gpt.json"; }
+# Not recorded: whether fewer blocks for reductions and gathers leave more to the computing beside them.
+gpt-blocks() {
+  GALVATRON_NCCL_REDUCE_BLOCKS=8 RESULTS=$out/blocks-gpt.json bench 45 whole gpt --plans zero2 --steps 8 --no-peer --json "$out/gpt-reduce-blocks.json"
+  GALVATRON_NCCL_REDUCE_BLOCKS=8 GALVATRON_NCCL_GATHER_BLOCKS=8 RESULTS=$out/blocks-gpt.json bench 45 whole gpt --plans zero3 --steps 8 --no-peer --json "$out/gpt-both-blocks.json"
+}
 llama() { bench 300 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --steps 8 --json "$out/llama.json"; }
 predict-gpt() { bench 330 predict gpt --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-240}" ${PREDICT_OPTIONS:-} --json "$out/predict-gpt.json"; }
 predict-llama() { bench 330 predict llama --layers 4 --plans "${PREDICT_PLANS:-20}" --seconds "${PREDICT_SECONDS:-240}" --json "$out/predict-llama.json"; }

@@ -127,7 +127,7 @@ function ownShare(
 
 /**
  * Runs a layer forward and backward over simulated ranks and puts the pieces together: border outputs and gradients
- * by name, uncut; "loss" and gradients of whole parameters summed over the ranks.
+ * by name, uncut; "loss", "accuracy" and gradients of whole parameters summed over the ranks.
  */
 export async function simulateLayer(
   model: ModelSpec,
@@ -164,7 +164,10 @@ export async function simulateLayer(
     if (value.role === "borderOutput" || value.role === "borderInputGradient") {
       result[name] = joinPieces(pieces, 0);
     } else if (value.role === "loss") {
-      result[name] = sumOf(pieces);
+      // A classifier's head reports its accuracy behind the loss.
+      const { dtype, data } = sumOf(pieces);
+      for (const [i, what] of ["loss", "accuracy"].slice(0, data.length).entries())
+        result[what] = { dtype, shape: [1], data: [data[i]!] };
     } else if (value.role === "parameterGradient") {
       const declaration = declared.get(value.gradientOf!)!;
       const whole = declaration.cut ? joinPieces(pieces, declaration.cut.axis) : sumOf(pieces);

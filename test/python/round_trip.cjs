@@ -10,4 +10,10 @@ const [from, to] = process.argv.slice(2);
 const session = newSession({ folder: from, reporter: SILENT_REPORTER });
 const model = modelFrom(session, ".", {});
 const plan = uniformPlan(model, { ranks: 2, tensorDegree: 2, globalBatch: 2 });
-exportStates(session, compilePlan(model, plan), hostPoolOptions(2), { weights: "." }, exportJob(session, to, model));
+exportStates(
+  session,
+  compilePlan(model, plan),
+  hostPoolOptions(2),
+  { weights: "." },
+  exportJob(session, to, model),
+);

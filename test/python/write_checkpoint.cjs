@@ -8,6 +8,7 @@ const { readManifest } = require("../../dist/src/runtime/checkpoint/checkpoint-f
 const { compilePlan } = require("../../dist/src/runtime/compile-plan.js");
 const { openHostPool } = require("../../dist/src/runtime/coordinator/host-pool.js");
 const { startTraining } = require("../../dist/src/runtime/coordinator/train.js");
+const { syntheticDataset } = require("../../dist/src/runtime/data/find-data.js");
 const { optimizerFrom } = require("../../dist/src/runtime/optimizer.js");
 
 const folder = process.argv[2];
@@ -42,7 +43,7 @@ async function main() {
         firstStep: from ? 2 : 0,
         tokensPerStep: 32,
         feed: {
-          dataset: { format: "synthetic", vocabulary: 61, sequence: 8, seed: 1 },
+          dataset: syntheticDataset(model, 1),
           optimizer,
           // The first trains two steps; the others go on from there with a third.
           steps: from ? 3 : 2,

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { isGalvatronError } from "../../src/base/errors.js";
 import { predict } from "../../src/cost/predict.js";
 import { verifyPlan } from "../../src/plan/verify-plan.js";
+import { completeReport } from "../../src/search/complete-report.js";
 import { search } from "../../src/search/search.js";
 import { exampleInputs } from "./example-inputs.js";
 
@@ -58,6 +59,23 @@ describe("search", () => {
     const report = search({ ...inputs, budgetBytes: smallest });
     expect(report.smallestBudgetBytes).toBe(smallest);
     expect(() => search({ ...inputs, budgetBytes: smallest - 1024 })).toThrow(/smallest budget/);
+  });
+
+  it("tells every candidate's best time on demand, and none beats the winner", () => {
+    const inputs = exampleInputs(4, 150, 4);
+    const report = search(inputs);
+    const complete = completeReport(inputs, report);
+    expect(complete.candidates).toHaveLength(report.candidates.length);
+    expect(report.candidates.some(({ status }) => status === "pruned")).toBe(true);
+    for (const candidate of complete.candidates) {
+      expect(candidate.status).not.toBe("pruned");
+      if (candidate.status !== "ok") {
+        expect(candidate.reason).not.toBe("");
+        continue;
+      }
+      expect(candidate.stepMs!).toBeGreaterThanOrEqual(report.prediction.stepMs * (1 - 1e-9));
+      expect(candidate.memoryBytes!).toBeLessThanOrEqual(inputs.budgetBytes);
+    }
   });
 
   it("gives the same bytes for the same inputs", () => {

@@ -4,8 +4,9 @@ import { BYTES_PER_MB } from "../../src/base/units.js";
 import { modelSpec } from "../../src/families/registry.js";
 import { analyticProfile } from "../../src/model/analytic-profile.js";
 import { hostMachine } from "../../src/runtime/machine.js";
+import { leastMemories } from "../../src/search/least-memory.js";
 import { search } from "../../src/search/search.js";
-import { type FoundPlan, searchPlan } from "../../src/session/find-plan.js";
+import { type FoundPlan, planByHand, searchPlan } from "../../src/session/find-plan.js";
 import { exampleHardware } from "../search/example-inputs.js";
 
 const model = modelSpec("gpt", { layers: 6, hidden: 128, heads: 4, sequence: 128 });
@@ -58,4 +59,22 @@ describe("searchPlan", () => {
     expect(fullest(within(smallest))).toBeLessThanOrEqual(smallest);
     expect(() => within(smallest - 1)).toThrow(/smallest budget/);
   });
+
+  it("names the smallest budget by what is compiled: no outer choice has leaner Programs", () => {
+    const { smallestBudgetBytes } = within(4096 * BYTES_PER_MB).report;
+    const machine = { machine: hostMachine(4), hardware, elsewhere: false };
+    for (const { outer, bytes } of leastMemories({ model, modelProfile, hardware, globalBatch: 8 })) {
+      const space = {
+        microBatches: outer.microBatches,
+        pipelineDegrees: [outer.stages],
+        schedules: [outer.schedule],
+      };
+      for (const more of [1, 1.1]) {
+        const budgetBytes = Math.ceil(bytes * more);
+        const { plan } = search({ model, modelProfile, hardware, budgetBytes, globalBatch: 8, space });
+        const found = planByHand({ model, modelProfile, machine, plan });
+        expect(fullest(found), JSON.stringify(outer)).toBeGreaterThanOrEqual(smallestBudgetBytes);
+      }
+    }
+  }, 60_000);
 });

@@ -60,7 +60,9 @@ describe("the package's declarations", { timeout: 180_000 }, () => {
       const target = checker.getAliasedSymbol(symbol);
       return checker.typeToString(checker.getTypeOfSymbolAtLocation(target, target.valueDeclaration!));
     };
-    expect(typeOf("model")).toBe("(name: string, options?: ModelOptions | undefined) => ModelHandle");
+    expect(typeOf("model")).toBe(
+      "(name: string | ModelSource, options?: ModelOptions | undefined) => ModelHandle",
+    );
     expect(typeOf("cluster")).toBe("(options?: ClusterOptions | undefined) => ClusterHandle");
   });
 });

@@ -3,6 +3,7 @@
 const { openHostPool } = require("../../dist/src/runtime/coordinator/host-pool.js");
 const { startTraining } = require("../../dist/src/runtime/coordinator/train.js");
 const { compilePlan } = require("../../dist/src/runtime/compile-plan.js");
+const { syntheticDataset } = require("../../dist/src/runtime/data/find-data.js");
 const { listCheckpoints, readManifest } = require("../../dist/src/runtime/checkpoint/checkpoint-folder.js");
 
 const [folder, { model, plan, origin }] = [process.argv[2], JSON.parse(process.argv[3])];
@@ -20,7 +21,7 @@ async function main() {
       firstStep: newest?.step ?? 0,
       tokensPerStep: plan.globalBatch * model.sequence,
       feed: {
-        dataset: { format: "synthetic", vocabulary: model.vocabulary, sequence: model.sequence, seed },
+        dataset: syntheticDataset(model, seed),
         optimizer,
         steps,
       },

@@ -5,6 +5,7 @@ import { compilePlan } from "../../src/runtime/compile-plan.js";
 import type { CheckpointJob } from "../../src/runtime/coordinator/checkpoint-saver.js";
 import { startTraining, type Training, type TrainReport } from "../../src/runtime/coordinator/train.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
+import { syntheticDataset } from "../../src/runtime/data/find-data.js";
 import { type OptimizerOptions, optimizerFrom } from "../../src/runtime/optimizer.js";
 import { originOf } from "./checkpoints.js";
 
@@ -38,8 +39,8 @@ export function trainPlan(
       firstStep: resumed?.step ?? 0,
       tokensPerStep: plan.globalBatch * model.sequence,
       feed: {
-        dataset: { format: "synthetic", vocabulary: model.vocabulary, sequence: model.sequence, seed },
         optimizer,
+        dataset: syntheticDataset(model, seed),
         steps,
       },
       ...(from !== undefined && resumed && { restore: { path: from, files: resumed.files } }),

@@ -11,10 +11,12 @@ export interface ClassifierShape {
 /**
  * Class of each sample from one feature row `[1, b, H]`, of which the first rank of a tensor group holds the true one:
  * the others see their labels as ignored, so their loss and gradients are zero. Data "labels" int64 `[1, b]`.
+ * Reports this rank's shares of the loss and of the right answers: a label counts as found where no class has a larger
+ * logit.
  */
-export function classifierLoss(scope: LayerScope, features: Value, shape: ClassifierShape): Value {
+export function classifierLoss(scope: LayerScope, features: Value, shape: ClassifierShape): void {
   const { g } = scope;
-  const samples = scope.request.samples;
+  const { samples, lossTokens } = scope.request;
   const labels = g.reshape(scope.data("labels", "int64", [1, samples]), [samples]);
   const owner = scope.rankConstant("classifier.owner", "int64", [1], (rank) => [rank === 0 ? 1 : 0]);
   const isOwner = g.greaterOrEqual(owner, g.scalar(1, "int64"));
@@ -26,8 +28,22 @@ export function classifierLoss(scope: LayerScope, features: Value, shape: Classi
   const attributes = { vocabulary: shape.classes, padded: false };
   const [maximum, sum] = g.node("SoftmaxCrossEntropyStatistics", [logits, offset], attributes);
   const logSumExp = g.add(maximum!, g.log(sum!));
-  return g.one("SoftmaxCrossEntropyLoss", [logits, own, offset, logSumExp], {
+  const loss = g.one("SoftmaxCrossEntropyLoss", [logits, own, offset, logSumExp], {
     ...attributes,
-    scale: 1 / scope.request.lossTokens,
+    scale: 1 / lossTokens,
   });
+  scope.loss(loss, rightAnswers(scope, logits, own, maximum!));
+}
+
+/** This rank's share of the right answers, `[1]`: how many of its labels have the row's largest logit, by lossTokens. */
+function rightAnswers(scope: LayerScope, logits: Value, labels: Value, maximum: Value): Value {
+  const { g } = scope;
+  const rows = labels.shape[0]!;
+  const zero = g.scalar(0, "int64");
+  const counts = g.greaterOrEqual(labels, zero);
+  const column = g.reshape(g.where(counts, labels, zero), [rows, 1]);
+  const found = g.cast(g.reshape(g.gatherElements(logits, column, 1), [rows]), maximum.dtype);
+  const right = g.and(counts, g.greaterOrEqual(found, maximum));
+  const one = g.scalar(1 / scope.request.lossTokens, maximum.dtype);
+  return g.reduceSum(g.where(right, one, g.scalar(0, maximum.dtype)), [0], true);
 }

@@ -6,7 +6,7 @@ import type { ModelSpec } from "../../model/model-spec.js";
 import { planJson } from "../../model/plan-json.js";
 import type { Plan } from "../../plan/plan.js";
 import type { ParameterBlock, StateKind } from "../../program/state-blocks.js";
-import type { Dataset } from "../data/dataset.js";
+import type { FoundData } from "../data/find-data.js";
 import type { LearningRateSchedule } from "../learning-rate.js";
 import type { Optimizer } from "../optimizer.js";
 
@@ -116,15 +116,16 @@ export function modelSha256(model: ModelSpec): string {
   return sha256(canonical(rest));
 }
 
-/** Tells data apart by its files' names and sizes, not by the folder where they lie. */
-export function datasetSha256(dataset: Dataset): string {
-  const { seed: _seed, ...rest } = dataset;
-  const local = JSON.parse(
-    JSON.stringify(rest, (key, value: unknown) =>
-      key === "path" && typeof value === "string" ? value.split(/[/\\]/).at(-1) : value,
-    ),
-  ) as unknown;
-  return sha256(canonical(local));
+/** Tells data apart by its files' names and sizes, not by the folder where they lie, and by what is made of them. */
+export function datasetSha256({
+  data,
+  objective,
+  files,
+}: Pick<FoundData, "data" | "objective" | "files">): string {
+  const names = files.map(({ path, sizeBytes }) => [path.split(/[/\\]/).at(-1), sizeBytes]);
+  const { shuffle, heldOut, parts } = { shuffle: false, heldOut: 0, parts: [], ...data };
+  const weights = parts.map(({ weight }) => weight);
+  return sha256(canonical({ format: data.format, shuffle, heldOut, weights, objective, names }));
 }
 
 /** The manifest's file: one line for each field and each block, with a checksum of its own at the end. */

@@ -70,7 +70,10 @@ export function writeShard(read: (tensor: number) => Promise<Uint8Array>, job: S
       while (end < job.parts.length && job.parts[end]!.tensor === tensor) end++;
       const parts = job.parts.slice(first, end);
       const last = parts.at(-1)!;
-      if (waitingBytes > 0 && waitingBytes + 4 * (last.offset + last.elements) > job.copyBytes) await tail;
+      if (waitingBytes > 0 && waitingBytes + 4 * (last.offset + last.elements) > job.copyBytes) {
+        await tail;
+        globalThis.gc?.();
+      }
       const bytes = await read(tensor);
       waitingBytes += bytes.byteLength;
       tail = tail.then(async () => {

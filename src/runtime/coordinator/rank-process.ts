@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { GalvatronError } from "../../base/errors.js";
+import { builtFile } from "../built-file.js";
 import { type FromWorker, parseFromWorker, type SteppedMessage, type ToWorker } from "../wire.js";
-import { workerEntry } from "./worker-entry.js";
 
 /** What is kept of a rank's own output, for error messages. */
 const OUTPUT_TAIL_CHARACTERS = 2000;
@@ -46,7 +46,7 @@ export interface RankProcess {
 }
 
 export function startRankProcess(rank: number, events: RankEvents): RankProcess {
-  const child: ChildProcess = fork(workerEntry(), [], {
+  const child: ChildProcess = fork(builtFile("worker/main.js"), [], {
     serialization: "advanced",
     execArgv: WORKER_FLAGS,
     stdio: ["ignore", "pipe", "pipe", "ipc"],

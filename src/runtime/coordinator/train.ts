@@ -1,6 +1,6 @@
 import { GalvatronError, isGalvatronError } from "../../base/errors.js";
 import type { Program } from "../../program/program.js";
-import type { StepRecord } from "../../program/step-record.js";
+import type { Evaluation, StepRecord } from "../../program/step-record.js";
 import type { Timeline } from "../../program/timeline.js";
 import type { StoredWeights } from "../weights/weight-folder.js";
 import type { Feed } from "../wire.js";
@@ -42,6 +42,7 @@ export interface TrainReport {
   readonly steps: number;
   readonly records: readonly StepRecord[];
   readonly checkpoints: readonly SavedCheckpoint[];
+  readonly evaluations: readonly Evaluation[];
   /** The last step, as it was measured. */
   readonly timeline: Timeline | null;
 }
@@ -62,18 +63,24 @@ export interface Training {
   readonly pids: () => readonly number[];
 }
 
+/** Every rank's record of a step, when all ranks have ended it, and the evaluation that followed it. */
+export type OnStep = (
+  records: readonly StepRecord[],
+  timeline: Timeline,
+  evaluation: Evaluation | null,
+) => void;
+
 /**
  * Starts ranks, trains, and ends them. With `pool`, uses those processes and leaves them open.
- *
- * @param onStep - every rank's record of a step, when all ranks have ended it
  */
 export function startTraining(
   job: TrainJob,
   source: { readonly options: PoolOptions } | { readonly pool: WorkerPool },
-  onStep: (records: readonly StepRecord[], timeline: Timeline) => void,
+  onStep: OnStep,
 ): Training {
   const records: StepRecord[] = [];
   const saves: SavedCheckpoint[] = [];
+  const evaluations: Evaluation[] = [];
   const last = job.feed.steps;
   let pool: WorkerPool | null = null;
   let ended = job.firstStep;
@@ -99,6 +106,7 @@ export function startTraining(
       outcome: ended < last ? "stopped" : "finished",
       steps: ended,
       records,
+      evaluations,
       checkpoints: saves,
       timeline,
     };
@@ -157,7 +165,9 @@ export function startTraining(
         const rows = stepRecords(ranks, job.tokensPerStep);
         records.push(...rows);
         timeline = measuredTimeline(job.programs, ranks);
-        onStep(rows, timeline);
+        const evaluation = evaluationOf(ranks, job.feed);
+        if (evaluation) evaluations.push(evaluation);
+        onStep(rows, timeline, evaluation);
         const problem = brokenStep(rows[0]!);
         if (problem) workers.abort(problem);
         else advance();
@@ -199,6 +209,18 @@ function asFailure(error: unknown): GalvatronError {
   if (isGalvatronError(error)) return error;
   const message = error instanceof Error ? error.message : String(error);
   return new GalvatronError("DEVICE_FAILED", `Saving a checkpoint failed: ${message}`, {}, { cause: error });
+}
+
+function evaluationOf(ranks: readonly RankStep[], { evaluation }: Feed): Evaluation | null {
+  const shares = ranks.flatMap((rank) => rank.evaluation ?? []);
+  if (!evaluation || shares.length === 0) return null;
+  const counted = shares.flatMap(({ accuracy }) => accuracy ?? []);
+  return {
+    steps: ranks[0]!.step + 1,
+    samples: evaluation.samples,
+    loss: shares.reduce((sum, share) => sum + share.loss, 0),
+    accuracy: counted.length > 0 ? counted.reduce((sum, share) => sum + share, 0) : null,
+  };
 }
 
 /** The ranks' shares sum to the loss; the slowest rank is the step. */

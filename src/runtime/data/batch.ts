@@ -1,4 +1,5 @@
-import type { SampleReader } from "./sample-reader.js";
+import type { Example, ExampleReader } from "./example-reader.js";
+import type { ValueShape } from "./objectives/objective.js";
 
 /**
  * Which part of a step's samples is meant. Micro-batch m of M holds samples `[m·B/M, (m+1)·B/M)` of its step's
@@ -20,32 +21,42 @@ export function firstPlaceOf(part: BatchPart): number {
   return part.step * part.globalBatch + part.microBatch * perMicroBatch + part.firstSample;
 }
 
-/** Tokens and the tokens that follow them, int64, sequence first: `[rows, samples]`. */
-export interface Batch {
-  readonly tokens: BigInt64Array;
-  readonly labels: BigInt64Array;
+/**
+ * Reads a part's samples and no other.
+ *
+ * @param heldOut - of the held-out samples, in order, instead of those to train on; null beyond their end
+ */
+export async function readExamples(
+  reader: ExampleReader,
+  part: BatchPart,
+  wanted: ReadonlySet<string>,
+  heldOut: boolean,
+): Promise<readonly (Example | null)[]> {
+  const first = firstPlaceOf(part);
+  const examples: (Example | null)[] = [];
+  for (let i = 0; i < part.samples; i++)
+    examples.push(await (heldOut ? reader.heldOut(first + i, wanted) : reader.train(first + i, wanted)));
+  return examples;
 }
 
-/**
- * Reads one rank's part of one micro-batch. Reads no other sample.
- *
- * @param rows - positions `[first, first + count)` of the sequence that this rank holds
- */
-export async function readBatch(
-  reader: SampleReader,
-  part: BatchPart,
-  rows: { readonly first: number; readonly count: number },
-): Promise<Batch> {
-  const first = firstPlaceOf(part);
-  const tokens = new BigInt64Array(rows.count * part.samples);
-  const labels = new BigInt64Array(rows.count * part.samples);
-  for (let column = 0; column < part.samples; column++) {
-    const sample = await reader.read(first + column);
-    for (let row = 0; row < rows.count; row++) {
-      const position = rows.first + row;
-      tokens[row * part.samples + column] = BigInt(sample[position]!);
-      labels[row * part.samples + column] = BigInt(sample[position + 1]!);
-    }
+/** One value of some samples as graphs read it, sequence first: `[rows, samples, width]`. */
+export function layOut(
+  examples: readonly (Example | null)[],
+  name: string,
+  { rows, width, type, blank }: ValueShape,
+): BigInt64Array | Float32Array {
+  const samples = examples.length;
+  const count = rows * samples * width;
+  const values = type === "int64" ? new BigInt64Array(count) : new Float32Array(count);
+  for (const [column, example] of examples.entries()) {
+    const from = example?.[name];
+    for (let row = 0; row < rows; row++)
+      for (let i = 0; i < width; i++) {
+        const at = (row * samples + column) * width + i;
+        const value = from ? from[row * width + i]! : blank;
+        if (values instanceof BigInt64Array) values[at] = BigInt(value);
+        else values[at] = value;
+      }
   }
-  return { tokens, labels };
+  return values;
 }

@@ -51,3 +51,36 @@ export function sampleAt(place: number, count: number, seed: number, shuffle: bo
   const index = place % count;
   return shuffle ? permuted(index, count, seed, epoch) : index;
 }
+
+/** The split into training and held-out samples is the data's own: other seeds hold out the same samples. */
+const SPLIT_SEED = 0x5b117;
+
+/**
+ * Number of a training sample (`index` below `samples`) or a held-out one (the `heldOut` from `samples` on) in its
+ * source: a fixed permutation says which samples are held out.
+ */
+export function splitSample(index: number, samples: number, heldOut: number): number {
+  return heldOut === 0 ? index : permuted(index, samples + heldOut, SPLIT_SEED, 0);
+}
+
+/**
+ * Which of several parts stands at a place of the blended order, and the place in that part's own order. After n places
+ * part i has had n · weight_i of them, up to one for every part before it: a function of the place alone.
+ *
+ * @param weights - sum to 1
+ */
+export function blendedAt(
+  place: number,
+  weights: readonly number[],
+): { readonly part: number; readonly place: number } {
+  let rest = place;
+  let left = 1;
+  for (let part = 0; part < weights.length - 1; part++) {
+    const share = Math.min(1, weights[part]! / left);
+    const before = Math.floor(rest * share);
+    if (Math.floor((rest + 1) * share) > before) return { part, place: before };
+    rest -= before;
+    left -= weights[part]!;
+  }
+  return { part: weights.length - 1, place: rest };
+}

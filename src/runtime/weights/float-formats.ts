@@ -40,6 +40,12 @@ function floatToBfloat16(bits: number): number {
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
+/** bfloat16 of every element, as its bits. */
+export function roundBfloat16(source: Float32Array, target: Uint16Array): void {
+  const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
+  for (let i = 0; i < bits.length; i++) target[i] = floatToBfloat16(bits[i]!);
+}
+
 /** Little-endian elements as float32: exact, for every number of the short formats is a float32. */
 export function decodeFloats(bytes: Uint8Array, dtype: WeightDtype): Float32Array {
   const count = bytes.byteLength / WEIGHT_BYTES[dtype];
@@ -65,9 +71,6 @@ export function encodeFloats(values: Float32Array, dtype: WeightDtype): Uint8Arr
   if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
   const encoded = new Uint16Array(values.length);
   if (dtype === "F16") for (let i = 0; i < values.length; i++) encoded[i] = floatToHalf(values[i]!);
-  else {
-    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-    for (let i = 0; i < bits.length; i++) encoded[i] = floatToBfloat16(bits[i]!);
-  }
+  else roundBfloat16(values, encoded);
   return new Uint8Array(encoded.buffer);
 }

@@ -3,8 +3,21 @@ import { GalvatronError } from "../../base/errors.js";
 
 /** Bytes of one element, by the format's names of element types. */
 export const SAFETENSORS_BYTES = {
-  ...{ F64: 8, F32: 4, BF16: 2, F16: 2, F8_E4M3: 1, F8_E5M2: 1 },
-  ...{ I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1 },
+  F64: 8,
+  F32: 4,
+  BF16: 2,
+  F16: 2,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
 } as const;
 
 export type SafetensorsDtype = keyof typeof SAFETENSORS_BYTES;

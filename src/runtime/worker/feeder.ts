@@ -1,8 +1,10 @@
 import { GalvatronError } from "../../base/errors.js";
 import type { Program } from "../../program/program.js";
-import { type Batch, readBatch } from "../data/batch.js";
-import { openSamples, type SampleReader } from "../data/sample-reader.js";
-import { hyperValues } from "../optimizer.js";
+import { layOut, readExamples } from "../data/batch.js";
+import type { Dataset } from "../data/dataset.js";
+import { type Example, type ExampleReader, openExamples } from "../data/example-reader.js";
+import { valueShapes } from "../data/objectives/objective.js";
+import { hyperValues, KEEP_EVERYTHING } from "../optimizer.js";
 import type { Feed } from "../wire.js";
 
 /** Bytes to write into tensors before a step. */
@@ -15,59 +17,82 @@ export interface StepInputs {
 /** Makes the inputs of steps: this rank's samples and the optimizer's scalars. */
 export interface Feeder {
   prepare(step: number): Promise<StepInputs>;
-  close(): Promise<void>;
+  /** Inputs of a step over held-out samples `[batch · globalBatch, …)` that leaves parameters and moments as they are. */
+  prepareEvaluation(batch: number): Promise<StepInputs>;
+  close(): void;
 }
 
 export function openFeeder(program: Program, feed: Feed): Feeder {
-  // Ranks that hold neither embedding nor head read no data at all.
-  const reader: SampleReader | null =
-    Object.keys(program.io.inputs).length > 0 ? openSamples(feed.dataset) : null;
+  const { evaluation } = feed;
+  const training = openBatches(program, feed.dataset);
+  const own = evaluation && evaluation.dataset !== feed.dataset;
+  const evaluated = own ? openBatches(program, evaluation.dataset) : training;
+  const inputs = async (
+    hyper: Float32Array,
+    step: number,
+    batches: Batches,
+    heldOut: boolean,
+  ): Promise<StepInputs> => {
+    const writes = await batches.writes(step, heldOut);
+    const { hyper: tensor } = program.io;
+    return {
+      step,
+      learningRate: hyper[0]!,
+      writes: tensor < 0 ? writes : [{ tensor, bytes: bytesOf(hyper) }, ...writes],
+    };
+  };
   return {
-    prepare: async (step) => {
-      const writes: { tensor: number; bytes: Uint8Array }[] = [];
-      const hyper = hyperValues(feed.optimizer, step, feed.steps);
-      if (program.io.hyper >= 0) writes.push({ tensor: program.io.hyper, bytes: bytesOf(hyper) });
-      if (reader) writes.push(...(await batchWrites(program, feed, reader, step)));
-      return { step, learningRate: hyper[0]!, writes };
+    prepare: (step) => inputs(hyperValues(feed.optimizer, step, feed.steps), step, training, false),
+    prepareEvaluation: (batch) => inputs(KEEP_EVERYTHING, batch, evaluated, true),
+    close: () => {
+      training.close();
+      if (own) evaluated.close();
     },
-    close: async () => reader?.close(),
   };
 }
 
-async function batchWrites(
-  program: Program,
-  feed: Feed,
-  reader: SampleReader,
-  step: number,
-): Promise<StepInputs["writes"]> {
-  const { plan, io, tensors } = program;
-  const { globalBatch, microBatches } = plan;
-  const writes: { tensor: number; bytes: Uint8Array }[] = [];
-  for (let microBatch = 0; microBatch < microBatches; microBatch++) {
-    // Tokens and labels of one place are the same samples: read once.
-    const known = new Map<string, Promise<Batch>>();
-    for (const key of Object.keys(io.inputs).sort()) {
-      const { value, firstSample, samples, tensorIndex } = io.inputPlaces[key]!;
-      const tensor = io.inputs[key]![microBatch]!;
-      const count = tensors[tensor]!.shape[0]!;
-      // A tensor of fewer rows than the sequence is cut over the tensor group.
-      const first = count === feed.dataset.sequence ? 0 : tensorIndex * count;
-      const place = `${firstSample} ${samples} ${first} ${count}`;
-      const part = { step, globalBatch, microBatches, microBatch, firstSample, samples };
-      const batch = known.get(place) ?? readBatch(reader, part, { first, count });
-      known.set(place, batch);
-      writes.push({ tensor, bytes: bytesOf(valuesOf(await batch, value)) });
-    }
-  }
-  return writes;
+/** This rank's parts of batches. */
+interface Batches {
+  writes(step: number, heldOut: boolean): Promise<StepInputs["writes"]>;
+  close(): void;
 }
 
-function valuesOf(batch: Batch, value: string): BigInt64Array {
-  if (value === "tokens") return batch.tokens;
-  if (value === "labels") return batch.labels;
-  throw new GalvatronError("DATA_INVALID", `The model reads "${value}"; this data gives tokens and labels.`, {
-    value,
-  });
+function openBatches(program: Program, dataset: Dataset): Batches {
+  const { plan, io } = program;
+  const { globalBatch, microBatches } = plan;
+  const keys = Object.keys(io.inputs).sort();
+  // Ranks that hold neither embedding nor head read no data at all.
+  const reader: ExampleReader | null = keys.length > 0 ? openExamples(dataset) : null;
+  const shapes = valueShapes(dataset.objective);
+  const wanted = new Set(keys.map((key) => io.inputPlaces[key]!.value));
+  for (const value of wanted)
+    if (!shapes[value])
+      throw new GalvatronError(
+        "DATA_INVALID",
+        `The model reads "${value}"; this data gives ${Object.keys(shapes).join(" and ")}.`,
+        { value },
+      );
+  return {
+    writes: async (step, heldOut) => {
+      if (!reader) return [];
+      const writes: { tensor: number; bytes: Uint8Array }[] = [];
+      for (let microBatch = 0; microBatch < microBatches; microBatch++) {
+        // Tokens and labels of one place are the same samples: read once.
+        const known = new Map<string, readonly (Example | null)[]>();
+        for (const key of keys) {
+          const { value, firstSample, samples } = io.inputPlaces[key]!;
+          const place = `${firstSample} ${samples}`;
+          const part = { step, globalBatch, microBatches, microBatch, firstSample, samples };
+          const examples = known.get(place) ?? (await readExamples(reader, part, wanted, heldOut));
+          known.set(place, examples);
+          const tensor = io.inputs[key]![microBatch]!;
+          writes.push({ tensor, bytes: bytesOf(layOut(examples, value, shapes[value]!)) });
+        }
+      }
+      return writes;
+    },
+    close: () => reader?.close(),
+  };
 }
 
 function bytesOf(values: Float32Array | BigInt64Array): Uint8Array {

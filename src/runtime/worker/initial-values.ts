@@ -5,6 +5,7 @@ import { product } from "../../program/flat-layout.js";
 import type { Program } from "../../program/program.js";
 import { blockRuns, heldBlocks, STATE_KINDS, wholeBlock, wholeShape } from "../../program/state-blocks.js";
 import type { StateSource } from "../checkpoint/stored-states.js";
+import { roundBfloat16 } from "../weights/float-formats.js";
 
 /** Draws elements of a parameter, from `start` on, into `target`. */
 export type FillNormal = (
@@ -120,15 +121,6 @@ function constantBytes(values: readonly number[], dtype: Dtype): Uint8Array {
         "PROGRAM_INVALID",
         `Constants of ${dtype} are not written: none has been needed.`,
       );
-  }
-}
-
-/** Rounded to nearest, ties to even; parameters are finite. */
-function roundBfloat16(source: Float32Array, target: Uint16Array): void {
-  const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
-  for (let i = 0; i < bits.length; i++) {
-    const bit = bits[i]!;
-    target[i] = (bit + 0x7fff + ((bit >>> 16) & 1)) >>> 16;
   }
 }
 

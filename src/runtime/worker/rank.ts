@@ -6,7 +6,14 @@ import { readManifest } from "../checkpoint/checkpoint-folder.js";
 import { type StateSource, storedStates, verifyFile } from "../checkpoint/stored-states.js";
 import { type ShardWriting, type WrittenShard, writeShard } from "../checkpoint/write-shard.js";
 import { weightStates, writeWeights } from "../weights/weight-states.js";
-import type { FromWorker, ProcessMemory, Restore, ToWorker } from "../wire.js";
+import type {
+  EvaluationFeed,
+  EvaluationShare,
+  FromWorker,
+  ProcessMemory,
+  Restore,
+  ToWorker,
+} from "../wire.js";
 import { type Feeder, openFeeder, type StepInputs } from "./feeder.js";
 import { drawnStates, type FillNormal, type InitialValueOptions, initialWrites } from "./initial-values.js";
 import { processMemory } from "./process-memory.js";
@@ -22,6 +29,7 @@ interface Loaded {
   readonly program: Program;
   readonly feeder: Feeder | null;
   readonly lastStep: number;
+  readonly evaluation: EvaluationFeed | null;
   nextStep: number;
   granted: number;
   /** Inputs of the next step, read while the step before computes. */
@@ -58,7 +66,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         return;
       case "load": {
         const native = opened(worker);
-        await loaded?.feeder?.close();
+        loaded?.feeder?.close();
         loaded = null;
         await native.load(message.program, message.graphs);
         const source = message.restore
@@ -77,6 +85,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
           program: withoutList(message.program),
           feeder: message.feed ? openFeeder(withoutList(message.program), message.feed) : null,
           lastStep: message.feed?.steps ?? Number.POSITIVE_INFINITY,
+          evaluation: message.feed?.evaluation ?? null,
           nextStep: message.firstStep,
           granted: message.firstStep,
           prepared: null,
@@ -119,7 +128,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         });
         return;
       case "close":
-        await loaded?.feeder?.close();
+        loaded?.feeder?.close();
         await worker?.close();
         send({ kind: "closed", id: message.id });
         return;
@@ -203,6 +212,8 @@ async function runStep(
     readFloats(native, program.io.clip),
   ]);
   loaded.nextStep = step + 1;
+  const wallMs = performance.now() - start;
+  const evaluation = isDue(loaded) ? await evaluate(native, loaded) : null;
   lastEnd = performance.now();
   send({
     kind: "stepped",
@@ -211,12 +222,38 @@ async function runStep(
     gradientNorm: clip?.[1] ?? 0,
     learningRate: inputs?.learningRate ?? 0,
     stepMs: times.stepMs,
-    wallMs: lastEnd - start,
+    wallMs,
     instructionsMs: times.instructionsMs,
     arenaBytes: times.arenaBytes,
     onnxRuntimeBytes: times.onnxRuntimeBytes,
     memory: times.deviceBytes > 0 ? deviceMemory(times.deviceBytes) : processMemory(),
+    evaluation,
   });
+}
+
+function isDue({ evaluation, nextStep, lastStep }: Loaded): boolean {
+  return evaluation !== null && (nextStep === lastStep || nextStep % evaluation.every === 0);
+}
+
+/** Runs all held-out samples through the Program with an optimizer that changes nothing. */
+async function evaluate(native: NativeWorker, loaded: Loaded): Promise<EvaluationShare> {
+  const { program, feeder, evaluation } = loaded;
+  const { globalBatch } = program.plan;
+  const samples = evaluation!.samples;
+  const sum = { loss: 0, accuracy: 0 };
+  let counted = false;
+  for (let batch = 0; batch * globalBatch < samples; batch++) {
+    const { writes } = await feeder!.prepareEvaluation(batch);
+    await Promise.all(writes.map((write) => native.write(write.tensor, write.bytes)));
+    await native.step();
+    const [loss, accuracy] = (await readFloats(native, program.io.loss)) ?? [];
+    sum.loss += loss ?? 0;
+    sum.accuracy += accuracy ?? 0;
+    counted ||= accuracy !== undefined;
+  }
+  // A step's shares are means over a whole batch; the last one may be filled up with samples that do not count.
+  const mean = (total: number): number => (total * globalBatch) / samples;
+  return { loss: mean(sum.loss), accuracy: counted ? mean(sum.accuracy) : null };
 }
 
 /** On a device the memory that counts is the device's: allocated at load, and the same ever after. */

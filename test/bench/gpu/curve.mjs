@@ -20,7 +20,8 @@ import {
 const { modelSpec } = dist("families/registry.js");
 const { uniformPlan } = dist("plan/uniform.js");
 const { compilePlan } = dist("runtime/compile-plan.js");
-const { resolveDataset } = dist("runtime/data/resolve-dataset.js");
+const { text } = dist("runtime/data/data-description.js");
+const { findData } = dist("runtime/data/find-data.js");
 const { optimizerFrom } = dist("runtime/optimizer.js");
 const { wholeParameters } = dist("runtime/verify/whole-parameters.js");
 
@@ -36,7 +37,7 @@ const optimizer = optimizerFrom(
   { learningRate: { peak: 6e-4, warmupSteps: 20, schedule: { kind: "cosine", floor: 0.1 } } },
   steps,
 );
-const dataset = resolveDataset({ format: "text", paths, shuffle: true }, model, 7, root);
+const dataset = await findData(text(paths), model, 7, { folder: root, projectFolder: root }).prepare();
 const pool = await workers(1);
 await pool.load({ ...compiled, seed: 1, feed: { dataset, optimizer, steps }, firstStep: 0 });
 

@@ -22,7 +22,7 @@ const { cudaMachine, hostMachine } = dist("runtime/machine.js");
 const { machinePoolOptions } = dist("runtime/coordinator/host-pool.js");
 const { openWorkerPool } = dist("runtime/coordinator/worker-pool.js");
 const { compilePlan } = dist("runtime/compile-plan.js");
-const { resolveDataset } = dist("runtime/data/resolve-dataset.js");
+const { syntheticDataset } = dist("runtime/data/find-data.js");
 const { optimizerFrom } = dist("runtime/optimizer.js");
 
 const device = option("device", "cuda");
@@ -72,7 +72,7 @@ export async function closeWorkers() {
 export async function train(model, plan, steps, { seed = 1, ranks = gpus, lowered } = {}) {
   const compiled = lowered ?? compilePlan(model, plan, { device: machine.cluster.device });
   const used = await workers(ranks);
-  const dataset = resolveDataset({ format: "synthetic" }, model, 7, root);
+  const dataset = syntheticDataset(model, 7);
   const optimizer = optimizerFrom(
     {
       learningRate: {

@@ -8,6 +8,7 @@ import { compilePlan } from "../../../src/runtime/compile-plan.js";
 import { hostPoolOptions, openHostPool } from "../../../src/runtime/coordinator/host-pool.js";
 import { startTraining, type Training } from "../../../src/runtime/coordinator/train.js";
 import type { WorkerPool } from "../../../src/runtime/coordinator/worker-pool.js";
+import { syntheticDataset } from "../../../src/runtime/data/find-data.js";
 import { optimizerFrom } from "../../../src/runtime/optimizer.js";
 
 const model = modelSpec("gpt", { layers: 4, hidden: 64, heads: 4, sequence: 64 });
@@ -34,7 +35,7 @@ function train(choice: Omit<UniformPlanOptions, "globalBatch">, onStep: (step: n
       firstStep: 0,
       tokensPerStep: 8 * 64,
       feed: {
-        dataset: { format: "synthetic", vocabulary: 256, sequence: 64, seed: 0 },
+        dataset: syntheticDataset(model, 0),
         optimizer: optimizerFrom({}, 100_000),
         steps: 100_000,
       },

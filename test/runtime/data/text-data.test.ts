@@ -3,13 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { firstPlaceOf, readBatch } from "../../../src/runtime/data/batch.js";
-import { synthetic, text } from "../../../src/runtime/data/data-description.js";
+import { modelSpec } from "../../../src/families/registry.js";
+import { firstPlaceOf, layOut, readExamples } from "../../../src/runtime/data/batch.js";
+import { type DataDescription, text } from "../../../src/runtime/data/data-description.js";
+import type { Dataset } from "../../../src/runtime/data/dataset.js";
+import { type ExampleReader, openExamples } from "../../../src/runtime/data/example-reader.js";
+import { findData, syntheticDataset } from "../../../src/runtime/data/find-data.js";
 import { globPattern } from "../../../src/runtime/data/glob.js";
-import { resolveDataset } from "../../../src/runtime/data/resolve-dataset.js";
-import { openSamples } from "../../../src/runtime/data/sample-reader.js";
+import { valueShapes } from "../../../src/runtime/data/objectives/objective.js";
 
-const model = { name: "tiny", sequence: 8, vocabulary: 256 };
+const model = modelSpec("gpt", { layers: 1, hidden: 8, heads: 1, sequence: 8, vocabulary: 256 });
+const ALL = new Set(["tokens", "labels"]);
 let folder: string;
 const contents = [
   "first file, quite short. ",
@@ -17,6 +21,9 @@ const contents = [
   "x",
   "and a last one that ends it all\n",
 ];
+
+const resolve = (data: DataDescription, seed = 1, spec = model): Promise<Dataset> =>
+  findData(data, spec, seed, { folder, projectFolder: folder }).prepare();
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "galvatron-data-"));
@@ -31,26 +38,31 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("text data", () => {
   it("cuts the concatenated bytes of all files into samples, across file borders", async () => {
-    const dataset = resolveDataset(text("**/*.txt", { shuffle: false }), model, 1, folder);
+    const dataset = await resolve(text("**/*.txt", { shuffle: false }));
     const all = Buffer.from(contents.join(""), "utf8");
-    if (dataset.format !== "text") throw new TypeError("expected text");
-    expect(dataset.totalBytes).toBe(all.length);
-    expect(dataset.samples).toBe(Math.floor((all.length - 1) / 8));
-    const reader = openSamples(dataset);
-    for (let i = 0; i < dataset.samples; i++)
-      expect(Buffer.from(await reader.read(i))).toEqual(all.subarray(i * 8, i * 8 + 9));
-    await reader.close();
+    const { samples } = dataset.parts[0]!;
+    expect(samples).toBe(Math.floor((all.length - 1) / 8));
+    const reader = openExamples(dataset);
+    for (let i = 0; i < samples; i++) {
+      const { tokens, labels } = await reader.train(i, ALL);
+      expect(Buffer.from(tokens!)).toEqual(all.subarray(i * 8, i * 8 + 8));
+      expect(Buffer.from(labels!)).toEqual(all.subarray(i * 8 + 1, i * 8 + 9));
+    }
+    reader.close();
   });
 
-  it("reads with more files than it keeps open", async () => {
-    const many = mkdtempSync(join(tmpdir(), "galvatron-many-"));
+  it("reads with more files than it keeps mapped", async () => {
+    const many = join(folder, "many");
+    mkdirSync(many);
     for (let i = 0; i < 150; i++)
-      writeFileSync(join(many, `${String(i).padStart(3, "0")}.txt`), `${i % 10}`.repeat(11));
-    const dataset = resolveDataset(text(many), model, 3, many);
-    const reader = openSamples(dataset);
-    for (let place = 0; place < 206; place++) expect(await reader.read(place)).toHaveLength(9);
-    await reader.close();
-    rmSync(many, { recursive: true });
+      writeFileSync(join(many, `${String(i).padStart(3, "0")}.dat`), `${i % 10}`.repeat(11));
+    const reader = openExamples(await resolve(text(many, { shuffle: false })));
+    const all = Buffer.from(Array.from({ length: 150 }, (_, i) => `${i % 10}`.repeat(11)).join(""));
+    for (let place = 0; place < 206; place++)
+      expect(Buffer.from((await reader.train(place, ALL)).tokens!)).toEqual(
+        all.subarray(place * 8, place * 8 + 8),
+      );
+    reader.close();
   });
 
   it("gives the data ranks of all micro-batches together the step's samples, each once", () => {
@@ -82,48 +94,98 @@ describe("text data", () => {
     );
   });
 
-  it("lays batches out sequence first, labels one token ahead, and cuts rows", async () => {
-    const dataset = resolveDataset(text("a.txt", { shuffle: false }), model, 1, folder);
-    const reader = openSamples(dataset);
+  it("lays batches out sequence first, labels one token ahead", async () => {
+    const dataset = await resolve(text("a.txt", { shuffle: false }));
+    const reader = openExamples(dataset);
     const part = { step: 0, globalBatch: 2, microBatches: 1, microBatch: 0, firstSample: 0, samples: 2 };
-    const whole = await readBatch(reader, part, { first: 0, count: 8 });
+    const examples = await readExamples(reader, part, ALL, false);
+    const shapes = valueShapes(dataset.objective);
+    const [tokens, labels] = ["tokens", "labels"].map((name) => layOut(examples, name, shapes[name]!));
     const bytes = Buffer.from(contents[0]!, "utf8");
     for (let row = 0; row < 8; row++)
       for (let column = 0; column < 2; column++) {
-        expect(whole.tokens[row * 2 + column]).toBe(BigInt(bytes[column * 8 + row]!));
-        expect(whole.labels[row * 2 + column]).toBe(BigInt(bytes[column * 8 + row + 1]!));
+        expect(tokens![row * 2 + column]).toBe(BigInt(bytes[column * 8 + row]!));
+        expect(labels![row * 2 + column]).toBe(BigInt(bytes[column * 8 + row + 1]!));
       }
-    const half = await readBatch(reader, part, { first: 4, count: 4 });
-    expect(half.tokens).toEqual(whole.tokens.slice(8));
-    await reader.close();
+    reader.close();
+  });
+
+  it("goes on at the exact sample: what a step reads depends on its number alone", async () => {
+    const dataset = await resolve(text("**/*.txt"), 9);
+    const batch = async (reader: ExampleReader, step: number): Promise<unknown> =>
+      await readExamples(
+        reader,
+        { step, globalBatch: 4, microBatches: 1, microBatch: 0, firstSample: 0, samples: 4 },
+        ALL,
+        false,
+      );
+    const through = openExamples(dataset);
+    const steps: unknown[] = [];
+    for (let step = 0; step < 12; step++) steps.push(await batch(through, step));
+    through.close();
+    const resumed = openExamples(JSON.parse(JSON.stringify(dataset)) as Dataset);
+    for (const step of [7, 8, 9, 10, 11, 2]) expect(await batch(resumed, step)).toEqual(steps[step]);
+    resumed.close();
+  });
+
+  it("holds samples out: training never sees them, evaluation sees each once, whatever the seed", async () => {
+    const heldOutOf = async (seed: number): Promise<{ trained: string[]; held: string[] }> => {
+      const dataset = await resolve(text("**/*.txt", { heldOut: 0.3 }), seed);
+      const { samples, heldOut } = dataset.parts[0]!;
+      expect(samples + heldOut).toBe(10);
+      expect(heldOut).toBe(3);
+      const reader = openExamples(dataset);
+      const textOf = async (i: number, held: boolean): Promise<string> =>
+        Buffer.from((await (held ? reader.heldOut(i, ALL) : reader.train(i, ALL)))!.tokens!).toString(
+          "latin1",
+        );
+      const read = (count: number, held: boolean): Promise<string[]> =>
+        Promise.all(Array.from({ length: count }, (_, i) => textOf(i, held)));
+      const [trained, held] = [await read(3 * samples, false), await read(heldOut, true)];
+      expect(await reader.heldOut(heldOut, ALL)).toBeNull();
+      reader.close();
+      return { trained, held };
+    };
+    const [one, two] = [await heldOutOf(1), await heldOutOf(2)];
+    expect(new Set([...one.trained, ...one.held]).size).toBe(10);
+    expect(new Set(one.trained).size).toBe(7);
+    expect(one.held).toEqual(two.held);
+    expect(one.trained).not.toEqual(two.trained);
   });
 
   it("says what is wrong with the data", async () => {
-    const resolve =
-      (path: string, spec = model): (() => unknown) =>
+    const refused =
+      (data: DataDescription, spec = model): (() => unknown) =>
       () =>
-        resolveDataset(text(path), spec, 1, folder);
-    expect(resolve("nowhere.txt")).toThrow(/No file or folder "nowhere.txt"/);
-    expect(resolve("*.none")).toThrow(/No file matches/);
-    expect(resolve("deep/c.txt")).toThrow(/hold 1 bytes; one sample of tiny needs 9/);
-    expect(resolve("a.txt", { ...model, vocabulary: 100 })).toThrow(/vocabulary of at least 256/);
+        findData(data, spec, 1, { folder, projectFolder: folder });
+    expect(refused(text("nowhere.txt"))).toThrow(/No file or folder "nowhere.txt"/);
+    expect(refused(text("*.none"))).toThrow(/No file matches/);
+    expect(refused(text("deep/c.txt"))).toThrow(/hold 1 tokens; one sample of gpt needs 9/);
+    expect(refused(text("a.txt"), { ...model, vocabulary: 100 })).toThrow(/vocabulary of at least 256/);
+    expect(refused(text("a.txt"), modelSpec("vit"))).toThrow(/vit learns images, this data is text/);
+    expect(refused(text("a.txt", { heldOut: 0.9 }))).toThrow(/none is left to train on/);
+    expect(() => text("a.txt", { heldOut: 1 })).toThrow(/up to, not including, 1/);
   });
 
-  it("notices a file that became shorter", async () => {
+  it("notices a file that became shorter, and one that is gone", async () => {
     const path = join(folder, "shrinks.bin");
     writeFileSync(path, "0123456789".repeat(5));
-    const dataset = resolveDataset(text(path, { shuffle: false }), model, 1, folder);
+    const dataset = await resolve(text(path, { shuffle: false }));
+    const reader = openExamples(dataset);
+    await reader.train(2, ALL);
     truncateSync(path, 4);
-    await expect(openSamples(dataset).read(2)).rejects.toThrow(/became shorter/);
+    await expect(reader.train(2, ALL)).rejects.toThrow(/shrinks.bin became shorter/);
+    reader.close();
     rmSync(path);
+    await expect(openExamples(dataset).train(0, ALL)).rejects.toThrow(/Cannot read .*shrinks.bin/);
   });
 
   it("makes the same synthetic sample for a place, within the vocabulary", async () => {
-    const dataset = resolveDataset(synthetic(), { ...model, vocabulary: 50 }, 5, folder);
-    const once = await openSamples(dataset).read(12);
-    expect(await openSamples(dataset).read(12)).toEqual(once);
-    expect(Math.max(...once)).toBeLessThan(50);
-    expect(await openSamples(dataset).read(13)).not.toEqual(once);
+    const reader = openExamples(syntheticDataset({ ...model, vocabulary: 50 }, 5));
+    const once = await reader.train(12, ALL);
+    expect(await reader.train(12, ALL)).toEqual(once);
+    expect(Math.max(...once.tokens!)).toBeLessThan(50);
+    expect(await reader.train(13, ALL)).not.toEqual(once);
   });
 });
 

@@ -1,0 +1,26 @@
+import { completeReport } from "../search/complete-report.js";
+import { type Explanation, explain } from "../search/explain.js";
+import type { SearchInputs } from "../search/search.js";
+import type { SearchReport } from "../search/search-report.js";
+import { type Change, type WhatIf, whatIf } from "../search/what-if.js";
+import type { FoundPlan } from "./find-plan.js";
+
+/** What the plan was searched from. */
+function inputsOf({ model, modelProfile, machine, options, report }: FoundPlan): SearchInputs {
+  return { model, modelProfile, hardware: machine.hardware, budgetBytes: report.budgetBytes, ...options };
+}
+
+/** Why a plan that was searched is as it is; `null` for one made by hand. */
+export function explanationOf(found: FoundPlan): Explanation | null {
+  return found.report.candidates.length > 0 ? explain(inputsOf(found), found.report) : null;
+}
+
+/** The search again, by the equations, with something different. */
+export function whatIfOf(found: FoundPlan, change: Change): WhatIf {
+  return whatIf(inputsOf(found), change);
+}
+
+/** The report with the best time of every candidate. */
+export function completeReportOf(found: FoundPlan): SearchReport {
+  return completeReport(inputsOf(found), found.report);
+}

@@ -1,0 +1,35 @@
+import { describe, expect, it } from "vitest";
+import { uniformPlan } from "../../src/plan/uniform.js";
+import { communicators } from "../../src/program/communicators.js";
+import { lower, smallModel } from "./small-model.js";
+
+const model = smallModel(4, { tied: false });
+const counted = (options: Omit<Parameters<typeof uniformPlan>[1], "globalBatch">) =>
+  lower(model, uniformPlan(model, { globalBatch: 8, ...options })).programs.map(communicators);
+
+describe("communicators of a rank", () => {
+  it("counts a group once for each stream that it talks on", () => {
+    for (const count of counted({ ranks: 1 }))
+      expect(count).toEqual({ groups: 0, rings: 0, exchanges: 0, transfers: 0 });
+    for (const count of counted({ ranks: 2 }))
+      expect(count).toEqual({ groups: 1, rings: 1, exchanges: 0, transfers: 0 });
+    // Gathers and reductions have streams of their own.
+    for (const count of counted({ ranks: 2, dataParallel: "zero3" }))
+      expect(count).toEqual({ groups: 2, rings: 2, exchanges: 0, transfers: 0 });
+  });
+
+  it("tells direct exchanges from rings, and counts a group that is both once", () => {
+    for (const count of counted({ ranks: 2, tensorDegree: 2, tensorSplit: "sequence" })) {
+      expect(count.exchanges).toBe(1);
+      expect(count.groups).toBeLessThanOrEqual(count.rings + count.exchanges);
+    }
+    for (const count of counted({ ranks: 2, tensorDegree: 2 })) expect(count.exchanges).toBe(0);
+  });
+
+  it("has both ends of a transfer count it, each direction by itself", () => {
+    const [first, middle, , last] = counted({ ranks: 4, pipelineDegree: 4, microBatches: 4 });
+    expect(first!.transfers).toBe(2);
+    expect(middle!.transfers).toBe(4);
+    expect(last!.transfers).toBe(2);
+  });
+});
