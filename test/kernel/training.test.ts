@@ -62,8 +62,8 @@ it("a worker that dies is told in the picture and by the run, and the kernel goe
   expect(told.error?.ename).toBe("GalvatronError");
   expect(told.error?.evalue).toMatch(/Rank 1/);
   await until(() => !pids.some(isAlive), 20_000);
-  const after = await client.run("`${run.status}, ${run.records.length > 4} steps kept`");
-  expect(after.result?.["text/plain"]).toBe("'failed, true steps kept'");
+  const after = await client.run("[run.status, run.records.length > 4]");
+  expect(after.result?.["text/plain"]).toBe("[ 'failed', true ]");
 });
 
 it("an interrupt stops a training and keeps its steps", { timeout: 240_000 }, async () => {
@@ -73,8 +73,8 @@ it("an interrupt stops a training and keeps its steps", { timeout: 240_000 }, as
   await client.kernel.interrupt();
   await waiting;
   await until(() => !pids.some(isAlive), 30_000);
-  const after = await client.run("`${run.status}, ${run.records.length > 4} steps kept`");
-  expect(after.result?.["text/plain"]).toBe("'stopped, true steps kept'");
+  const after = await client.run("[run.status, run.records.length > 4]");
+  expect(after.result?.["text/plain"]).toBe("[ 'stopped', true ]");
 });
 
 it("an exception in a callback of a cell that has ended is told, and the kernel goes on", async () => {
