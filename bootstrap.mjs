@@ -1,5 +1,6 @@
 // One small script without dependencies: brings a fresh clone to where it can do the job asked for.
-//   node bootstrap.mjs build | quickstart | test [vitest arguments] | python [pytest-like arguments] | conformance
+//   node bootstrap.mjs build | quickstart | notebooks | docs [--check] | test [vitest arguments]
+//   node bootstrap.mjs python [pytest-like arguments] | conformance | venv
 // Installs packages when the lockfile changed, builds TypeScript and the native addon when their sources changed.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -33,6 +34,24 @@ const JOBS = {
     ]);
     say(`Executed notebook: ${join(ROOT, out, "quickstart.ipynb")}`);
     say(`Page with its pictures: ${join(ROOT, out, "quickstart.html")}`);
+  },
+  // All but the quickstart, which has a part of its own.
+  notebooks: () => {
+    prepare();
+    const files = readdirSync("notebooks").filter(
+      (name) => name.endsWith(".ipynb") && name !== "quickstart.ipynb",
+    );
+    const command = [
+      "dist/src/cli/main.js",
+      "notebook",
+      "check",
+      ...files.map((name) => `notebooks/${name}`),
+    ];
+    run("node", [...command, ...rest]);
+  },
+  docs: () => {
+    prepare();
+    run("node", ["docs/sdk/make.mjs", ...rest]);
   },
   python: () => {
     prepare();

@@ -49,7 +49,7 @@ export function loadTslab(modules: KnownModules): Tslab {
       merged,
       ...rest,
     );
-    return Object.assign(host, {
+    return Object.assign(host, oneTimer(host as TimerHost), {
       resolveModuleNameLiterals: moduleResolver(ts, merged, modules, host as TypeScript.ModuleResolutionHost),
     });
   };
@@ -79,6 +79,48 @@ export function loadTslab(modules: KnownModules): Tslab {
   const { createConverter } = load("tslab/dist/converter.js") as typeof ConverterModule;
   const { createExecutor } = load("tslab/dist/executor.js") as typeof ExecutorModule;
   return { typescript: ts, createConverter, createExecutor, lastMaps: () => maps };
+}
+
+interface TimerHost {
+  setTimeout(callback: (...parameters: unknown[]) => void, ms: number, ...parameters: unknown[]): unknown;
+}
+
+/**
+ * The compiler sets a timer for every kind of change that it hears of; tslab has room for one, and runs it with the
+ * next cell. So that files which come and go in the notebook's folder are no error, all wait behind that one.
+ */
+function oneTimer(host: TimerHost): object {
+  const setTimer = host.setTimeout.bind(host);
+  const waiting = new Map<object, () => void>();
+  let isSet = false;
+  const runAll = (): void => {
+    try {
+      for (const [timer, run] of waiting) {
+        waiting.delete(timer);
+        run();
+      }
+    } finally {
+      isSet = false;
+    }
+  };
+  return {
+    setTimeout: (
+      callback: (...parameters: unknown[]) => void,
+      ms: number,
+      ...parameters: unknown[]
+    ): object => {
+      const timer = {};
+      waiting.set(timer, () => callback(...parameters));
+      if (!isSet) {
+        isSet = true;
+        setTimer(runAll, ms);
+      }
+      return timer;
+    },
+    clearTimeout: (timer: object): void => {
+      waiting.delete(timer);
+    },
+  };
 }
 
 function compilerOptions(
@@ -113,7 +155,9 @@ function moduleResolver(
       const found = ts.resolveModuleName(text, containingFile, options, host, cache);
       if (found.resolvedModule || isRelative(text)) return found;
       const ours = ts.resolveModuleName(text, ownFile, options, host, cache);
-      return ours.resolvedModule ? ours : found;
+      if (ours.resolvedModule) return ours;
+      // The cache remembers also what was not there: a package that was installed since is looked for anew.
+      return ts.resolveModuleName(text, containingFile, options, host);
     });
 }
 

@@ -31,6 +31,7 @@ export { choice, type Interaction, interact, slider } from "./notebook/interact.
 export type { Plan, Precision, Schedule } from "./plan/plan.js";
 export type { DataParallel, Placement, Strategy, TensorSplit } from "./plan/strategy.js";
 export { type UniformPlanOptions, uniformPlan } from "./plan/uniform.js";
+export type { Messages } from "./program/messages.js";
 export type { Program } from "./program/program.js";
 export type { Evaluation, StepRecord } from "./program/step-record.js";
 export type { SpanKind, Timeline, TimelineSpan } from "./program/timeline.js";
@@ -61,13 +62,27 @@ export type { BatchRange } from "./search/outer-choice.js";
 export type { Candidate, SearchReport } from "./search/search-report.js";
 export { BASELINES, type Baseline, baselineSpace, type SpaceOptions } from "./search/space.js";
 export type { Change, WhatIf } from "./search/what-if.js";
+export {
+  type AncestorHandle,
+  type AncestorResult,
+  readGalvatronPlan,
+  writeGalvatronPlan,
+} from "./session/ancestor-handle.js";
 export type { ClusterHandle } from "./session/cluster-handle.js";
 export { compare } from "./session/compare.js";
 export type { ModelHandle, SearchOptions } from "./session/model-handle.js";
 export type { PlanHandle } from "./session/plan-handle.js";
+export type { Sweep } from "./session/plan-pictures.js";
 export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
-export { type ClusterOptions, cluster, type ModelSource, model } from "./session/sdk.js";
+export {
+  type ClusterOptions,
+  cluster,
+  galvatron3,
+  type ModelSource,
+  model,
+  type PresetOptions,
+} from "./session/sdk.js";
 export type { Picture } from "./session/show.js";
 export type { CheckpointOptions, EvaluateOptions, TrainOptions } from "./session/training-job.js";
 export type { ExportSource, WeightsOptions } from "./session/weights.js";

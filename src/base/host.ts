@@ -21,13 +21,17 @@ export interface NotebookHost {
 export interface HostComm {
   /** What the front end said on opening. */
   readonly data: unknown;
+  /** Sends a message to the front end. */
   send(data: unknown): void;
+  /** Hears what the front end sends. */
   onMessage(listener: (data: unknown) => void): void;
+  /** Hears that the front end closed the channel. */
   onClose(listener: () => void): void;
 }
 
 /** An output that can be redrawn in place, also after its cell has ended. */
 export interface DisplayHandle {
+  /** Shows something else in the same place. */
   update(bundle: Readonly<Record<string, unknown>>): void;
 }
 

@@ -65,7 +65,9 @@ async function check(files: readonly string[], flags: FlagValues, terminal: Term
     }
   }
   const ok = results.every((result) => result.ok);
+  const passed = results.filter((result) => result.ok).length;
   if (flags.json) printJson(terminal, { ok, notebooks: results });
+  else terminal.out(`${passed} passed, ${results.length - passed} failed, 0 skipped\n`);
   return ok ? 0 : 1;
 }
 

@@ -14,24 +14,39 @@ interface TraceEvent {
 }
 
 /**
- * A timeline as a trace file's content: a process per rank, a thread per stream.
+ * Timelines of one plan as a trace file's content: a process per rank and timeline, a thread per stream.
  *
  * Google, "Trace Event Format" (2016).
  */
-export function chromeTrace(timeline: Timeline): { readonly traceEvents: readonly TraceEvent[] } {
+export function chromeTrace(...timelines: readonly Timeline[]): {
+  readonly traceEvents: readonly TraceEvent[];
+} {
+  let firstProcess = 0;
+  const traceEvents = timelines.flatMap((timeline) => {
+    const events = timelineEvents(timeline, firstProcess);
+    firstProcess += timeline.ranks;
+    return events;
+  });
+  return { traceEvents };
+}
+
+function timelineEvents(timeline: Timeline, firstProcess: number): TraceEvent[] {
   const streams = [...new Set(timeline.spans.map((span) => span.stream))].sort();
-  const names = Array.from({ length: timeline.ranks }, (_, rank): TraceEvent[] => [
-    { name: "process_name", ph: "M", pid: rank, tid: 0, args: { name: `rank ${rank} (${timeline.source})` } },
-    ...streams.map(
-      (stream, tid): TraceEvent => ({ name: "thread_name", ph: "M", pid: rank, tid, args: { name: stream } }),
-    ),
-  ]);
+  const names = Array.from({ length: timeline.ranks }, (_, rank): TraceEvent[] => {
+    const pid = firstProcess + rank;
+    return [
+      { name: "process_name", ph: "M", pid, tid: 0, args: { name: `rank ${rank} (${timeline.source})` } },
+      ...streams.map(
+        (stream, tid): TraceEvent => ({ name: "thread_name", ph: "M", pid, tid, args: { name: stream } }),
+      ),
+    ];
+  });
   const spans = timeline.spans.map(
     (span): TraceEvent => ({
       name: TIME_LABELS[span.kind],
       cat: span.label.phase,
       ph: "X",
-      pid: span.rank,
+      pid: firstProcess + span.rank,
       tid: streams.indexOf(span.stream),
       ts: span.startMs * 1000,
       dur: (span.endMs - span.startMs) * 1000,
@@ -43,5 +58,5 @@ export function chromeTrace(timeline: Timeline): { readonly traceEvents: readonl
       },
     }),
   );
-  return { traceEvents: [...names.flat(), ...spans] };
+  return [...names.flat(), ...spans];
 }

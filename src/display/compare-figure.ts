@@ -1,7 +1,8 @@
+import { BYTES_PER_MB } from "../base/units.js";
 import type { Prediction, StageTime } from "../cost/prediction.js";
 import { TIME_TERMS } from "./cost-figure.js";
-import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
-import { TIME_COLORS, TIME_LABELS } from "./palette.js";
+import { axis, type BarTrace, baseLayout, type Figure, rowsPx, type ScatterTrace } from "./figure.js";
+import { TIME_LABELS, timeMarker } from "./palette.js";
 
 /** A plan, or a run of one, to be set beside others. */
 export interface Compared {
@@ -11,7 +12,10 @@ export interface Compared {
   readonly peakMemoryBytes?: number;
 }
 
-/** Two or more plans side by side: the mean stage's terms stacked to the step, and the measured step as a diamond. */
+/**
+ * Two or more plans side by side. Left: the mean stage's terms stacked to the step, the measured step as a diamond.
+ * Right: memory of the fullest rank, the measured peak as a diamond.
+ */
 export function compareFigure(compared: readonly Compared[]): Figure {
   const names = compared.map((c) => c.name);
   const mean = (c: Compared, term: keyof StageTime): number =>
@@ -24,36 +28,73 @@ export function compareFigure(compared: readonly Compared[]): Figure {
       x: compared.map((c) => Number(mean(c, term).toPrecision(4))),
       y: names,
       hovertemplate: `${TIME_LABELS[kind]}: %{x:.2f} ms<extra></extra>`,
-      marker: {
-        color: TIME_COLORS[kind],
-        ...(kind === "bubble" && { pattern: { shape: "/", fgcolor: "#8a8a8a", size: 6 } }),
-      },
+      marker: timeMarker(kind),
     }),
   );
-  const measured = compared.filter((c) => c.measuredStepMs !== undefined);
+  const memory: BarTrace = {
+    type: "bar",
+    orientation: "h",
+    name: "memory, predicted",
+    xaxis: "x2",
+    yaxis: "y2",
+    x: compared.map((c) => toMB(Math.max(...c.prediction.stages.map((s) => s.memory.totalBytes)))),
+    y: names,
+    hovertemplate: "predicted: %{x} MB<extra></extra>",
+    marker: { color: "#9a9a9a" },
+  };
+  const measuredSteps = compared.filter((c) => c.measuredStepMs !== undefined);
+  const measuredPeaks = compared.filter((c) => c.peakMemoryBytes !== undefined);
   return {
     data: [
       ...bars,
-      ...(measured.length === 0
+      memory,
+      ...(measuredSteps.length === 0
         ? []
         : [
-            {
-              type: "scatter",
-              mode: "markers",
-              name: "measured step",
-              x: measured.map((c) => Number(c.measuredStepMs!.toPrecision(4))),
-              y: measured.map((c) => c.name),
-              marker: { color: "#D55E00", size: 11, symbol: "diamond" },
-            } as const,
+            diamonds(
+              "",
+              measuredSteps.map((c) => Number(c.measuredStepMs!.toPrecision(4))),
+              measuredSteps,
+            ),
+          ]),
+      ...(measuredPeaks.length === 0
+        ? []
+        : [
+            diamonds(
+              "2",
+              measuredPeaks.map((c) => toMB(c.peakMemoryBytes!)),
+              measuredPeaks,
+            ),
           ]),
     ],
     layout: {
-      ...baseLayout("Plans side by side: time of a step", 190 + 40 * names.length),
+      ...baseLayout("Side by side: time of a step, memory of the fullest rank", 200 + rowsPx(names.length)),
       barmode: "stack",
       bargap: 0.3,
       showlegend: true,
-      xaxis: axis("ms per step", { rangemode: "tozero" }),
+      xaxis: axis("ms per step", { rangemode: "tozero", domain: [0, 0.58] }),
       yaxis: axis("", { type: "category", autorange: "reversed" }),
+      xaxis2: axis("MB", { rangemode: "tozero", domain: [0.64, 1], anchor: "y2" }),
+      yaxis2: axis("", { type: "category", autorange: "reversed", anchor: "x2", tickvals: [], ticktext: [] }),
     },
   };
+}
+
+function diamonds(suffix: "" | "2", x: readonly number[], of: readonly Compared[]): ScatterTrace {
+  return {
+    type: "scatter",
+    mode: "markers",
+    name: "measured",
+    legendgroup: "measured",
+    showlegend: suffix === "",
+    xaxis: `x${suffix}`,
+    yaxis: `y${suffix}`,
+    x,
+    y: of.map((c) => c.name),
+    marker: { color: "#D55E00", size: 11, symbol: "diamond" },
+  };
+}
+
+function toMB(bytes: number): number {
+  return Number((bytes / BYTES_PER_MB).toPrecision(4));
 }

@@ -36,7 +36,13 @@ export interface BarTrace extends TraceBase {
   readonly marker: {
     readonly color: string;
     readonly line?: { readonly color: string; readonly width: number };
-    readonly pattern?: { readonly shape: string; readonly fgcolor?: string; readonly size?: number };
+    /** Lines over the colour. */
+    readonly pattern?: {
+      readonly shape: string;
+      readonly fgcolor: string;
+      readonly size: number;
+      readonly fillmode: "overlay";
+    };
   };
 }
 
@@ -145,6 +151,8 @@ export interface Layout {
 
 /** Readable on white and on black alike: a contrast of 4.5 to 1 against both. */
 export const INK = "#767676";
+/** Lines of a hatch: dark enough on light colours, light enough on dark ones. */
+export const HATCH_INK = "rgba(255,255,255,0.75)";
 export const GRID = "rgba(128,128,128,0.25)";
 
 /** Layout that all our figures share: transparent ground, so that it suits a light and a dark page. */
@@ -170,5 +178,36 @@ export function axis(title: string, more: Axis = {}): Axis {
     zeroline: false,
     automargin: true,
     ...more,
+  };
+}
+
+/** Height of so many rows: comfortable for a few, and still one screen for the stages of a large pipeline. */
+export function rowsPx(count: number): number {
+  return Math.round(count * Math.min(40, Math.max(9, 600 / count)));
+}
+
+/** A vertical line at a value of the first x axis, with its name at the top. */
+export function marked(
+  x: number,
+  name: string,
+  color: string,
+  side: "left" | "right" = "right",
+): Pick<Layout, "shapes" | "annotations"> {
+  return {
+    shapes: [
+      {
+        type: "line",
+        xref: "x",
+        yref: "paper",
+        x0: x,
+        x1: x,
+        y0: 0,
+        y1: 1,
+        line: { color, width: 2, dash: "dash" },
+      },
+    ],
+    annotations: [
+      { text: name, x, y: 1, xref: "x", yref: "paper", showarrow: false, xanchor: side, yanchor: "bottom" },
+    ],
   };
 }

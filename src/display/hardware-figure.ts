@@ -11,40 +11,58 @@ const NAMES: Readonly<Record<string, string>> = {
   sendReceive: "send/receive",
 };
 
-/** What the machine can do: bandwidth of every collective over message size (left), matrix products (right). */
+/**
+ * What the machine can do. Left: bandwidth of every collective over message size, points as measured and lines as
+ * fitted by a latency and a bandwidth, which the hover tells. Right: matrix products.
+ */
 export function hardwareFigure(profile: HardwareProfile): Figure {
-  const groups = groupBy(
-    profile.collectives,
-    (s) =>
-      `${NAMES[s.collective]}, ${s.ranks} ranks${s.nodes > 1 ? `, ${s.nodes} nodes` : ""}${s.stride > 1 ? ", strided" : ""}`,
-  );
-  const collectives = [...groups].map(([name, samples], index): ScatterTrace => {
+  const groups = groupBy(profile.collectives, (s) => `${NAMES[s.collective]}, ${shapeText(s)}`);
+  const names = [...new Set(profile.collectives.map((s) => s.collective))];
+  const shapes = [...new Set(profile.collectives.map(shapeText))];
+  const collectives = [...groups].flatMap(([name, samples]): ScatterTrace[] => {
     const sorted = [...samples].sort((a, b) => a.sizeBytes - b.sizeBytes);
-    const { color } = strategyColor(index);
-    return {
-      type: "scatter",
-      mode: "lines+markers",
-      name,
-      x: sorted.map((s) => s.sizeBytes),
-      y: sorted.map(bandwidthGBps),
-      line: { color, width: 1.5 },
-      marker: { color, size: 6, symbol: index % 2 === 0 ? "circle" : "square" },
-      hovertemplate: `${name}: %{y} GB/s at %{x} bytes<extra></extra>`,
-    };
+    const { collective } = sorted[0]!;
+    const { color } = strategyColor(names.indexOf(collective));
+    const symbol = SYMBOLS[shapes.indexOf(shapeText(sorted[0]!)) % SYMBOLS.length]!;
+    const fit = fitLine(sorted);
+    const common = { type: "scatter", name: NAMES[collective]!, legendgroup: collective } as const;
+    return [
+      {
+        ...common,
+        mode: "markers",
+        showlegend: [...groups.keys()].find((key) => key.startsWith(NAMES[collective]!)) === name,
+        x: sorted.map((s) => s.sizeBytes),
+        y: sorted.map(bandwidthGBps),
+        marker: { color, size: 7, symbol },
+        hovertemplate: `${name}: %{y} GB/s at %{x} bytes<extra></extra>`,
+      },
+      {
+        ...common,
+        mode: "lines",
+        showlegend: false,
+        ...fittedLine(sorted, fit),
+        line: { color, width: 1.5 },
+        hovertemplate: `${name}: ${threeDigits(fit.latencyMs * 1000)} µs + ${threeDigits(fit.gbps)} GB/s<extra></extra>`,
+      },
+    ];
   });
+  const fastest = Math.max(0, ...profile.matmuls.map((s) => flops(s) / s.timeMs / 1e6));
+  const [unit, scale] = fastest > 5000 ? ["TFLOP/s", 1e9] : ["GFLOP/s", 1e6];
   const products = [...groupBy(profile.matmuls, (s) => `matrix product, ${s.dtype}`)].map(
     ([name, samples], index): ScatterTrace => {
       const sorted = [...samples].sort((a, b) => flops(a) - flops(b));
+      const color = index === 0 ? "#5B5B5B" : "#D55E00";
       return {
         type: "scatter",
-        mode: "lines+markers",
+        mode: "markers",
         name,
         xaxis: "x2",
         yaxis: "y2",
         x: sorted.map(flops),
-        y: sorted.map((s) => Number((flops(s) / s.timeMs / 1e6).toPrecision(4))),
-        line: { color: index === 0 ? "#5B5B5B" : "#D55E00", width: 1.5 },
-        marker: { color: index === 0 ? "#5B5B5B" : "#D55E00", size: 6, symbol: "diamond" },
+        y: sorted.map((s) => Number((flops(s) / s.timeMs / scale).toPrecision(4))),
+        text: sorted.map((s) => `${s.m} × ${s.k} × ${s.n}`),
+        hovertemplate: `%{text}: %{y} ${unit}<extra></extra>`,
+        marker: { color, size: 7, symbol: "diamond" },
       };
     },
   );
@@ -57,12 +75,59 @@ export function hardwareFigure(profile: HardwareProfile): Figure {
         380,
       ),
       showlegend: true,
-      xaxis: axis("message, bytes", { type: "log", domain: [0, 0.45] }),
+      xaxis: axis("message, bytes", { type: "log", dtick: 1, domain: [0, 0.45] }),
       yaxis: axis("GB/s", { rangemode: "tozero" }),
-      xaxis2: axis("operations of one product", { type: "log", domain: [0.58, 1], anchor: "y2" }),
-      yaxis2: axis("GFLOP/s", { rangemode: "tozero", anchor: "x2" }),
+      xaxis2: axis("operations of one product", { type: "log", dtick: 1, domain: [0.58, 1], anchor: "y2" }),
+      yaxis2: axis(unit, { rangemode: "tozero", anchor: "x2" }),
     },
   };
+}
+
+const SYMBOLS = ["circle", "square", "diamond", "x"] as const;
+
+interface Fit {
+  readonly latencyMs: number;
+  readonly gbps: number;
+}
+
+function shapeText(s: CollectiveSample): string {
+  return `${s.ranks} ranks${s.nodes > 1 ? `, ${s.nodes} nodes` : ""}${s.stride > 1 ? ", strided" : ""}`;
+}
+
+/** The fit at sizes between the smallest and the largest sample, evenly on a logarithmic axis. */
+function fittedLine(sorted: readonly CollectiveSample[], fit: Fit): Pick<ScatterTrace, "x" | "y"> {
+  const from = Math.log(sorted[0]!.sizeBytes);
+  const to = Math.log(sorted.at(-1)!.sizeBytes);
+  const sizes = Array.from({ length: FIT_POINTS }, (_, i) =>
+    Math.round(Math.exp(from + ((to - from) * i) / (FIT_POINTS - 1))),
+  );
+  const gbps = (size: number): number => size / (fit.latencyMs * 1e6 + size / fit.gbps);
+  return { x: sizes, y: sizes.map((size) => Number(gbps(size).toPrecision(3))) };
+}
+
+const FIT_POINTS = 12;
+
+function threeDigits(value: number): number {
+  return Number(value.toPrecision(3));
+}
+
+/** Latency and bandwidth that come nearest to the samples, each weighed by its own time: relative errors count. */
+function fitLine(samples: readonly CollectiveSample[]): Fit {
+  let [n, sx, sy, sxx, sxy] = [0, 0, 0, 0, 0];
+  for (const { sizeBytes, timeMs } of samples) {
+    const weight = 1 / (timeMs * timeMs);
+    n += weight;
+    sx += weight * sizeBytes;
+    sy += weight * timeMs;
+    sxx += weight * sizeBytes * sizeBytes;
+    sxy += weight * sizeBytes * timeMs;
+  }
+  const determinant = n * sxx - sx * sx;
+  const slope = determinant > 0 ? (n * sxy - sx * sy) / determinant : 0;
+  const latencyMs = Math.max(0, (sy - slope * sx) / n);
+  // A line through the origin where latency would come out negative, or one message size alone was measured.
+  const msPerByte = latencyMs > 0 && slope > 0 ? slope : sy / sx;
+  return { latencyMs: slope > 0 ? latencyMs : 0, gbps: 1 / msPerByte / 1e6 };
 }
 
 /** Bytes of the whole tensor over time, in 10^9 bytes per second. */

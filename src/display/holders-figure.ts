@@ -1,8 +1,10 @@
 import type { Program } from "../program/program.js";
 import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
-import { MEMORY_COLORS } from "./palette.js";
+import { memoryMarker } from "./palette.js";
 
 const STATES = ["parameters", "gradients", "optimizer state"] as const;
+/** One for each state and an empty one. */
+const ROWS_PER_RANK = STATES.length + 1;
 type State = (typeof STATES)[number];
 
 /** An interval of a layer's parameters, as shares of the whole layer. */
@@ -27,26 +29,29 @@ export function holdersFigure(programs: readonly Program[], layer: number): Figu
       name: state,
       base: own.map((h) => h.start * 100),
       x: own.map((h) => (h.end - h.start) * 100),
-      y: own.map((h) => `rank ${h.rank} ${state}`),
+      y: own.map((h) => h.rank * ROWS_PER_RANK + STATES.indexOf(state)),
+      width: 0.8,
       hovertext: own.map((h) => `rank ${h.rank}: ${state} ${percent(h.start)} to ${percent(h.end)}`),
       hoverinfo: "text",
-      marker: { color: MEMORY_COLORS[state]! },
+      marker: memoryMarker(state),
     };
   });
-  const ranks = new Set(held.map((h) => h.rank)).size;
+  const ranks = [...new Set(held.map((h) => h.rank))];
   return {
     data: traces,
     layout: {
-      ...baseLayout(`Who holds what of layer ${layer}`, 150 + ranks * STATES.length * 20),
+      ...baseLayout(`Who holds what of layer ${layer}`, 150 + ranks.length * ROWS_PER_RANK * 14),
       barmode: "overlay",
-      bargap: 0.25,
       showlegend: true,
       xaxis: axis("share of the layer's parameters, %", { range: [0, 100] }),
       yaxis: axis("", {
-        type: "category",
-        autorange: "reversed",
-        tickvals: [...new Set(held.map((h) => h.rank))].map((rank) => `rank ${rank} ${STATES[1]}`),
-        ticktext: [...new Set(held.map((h) => h.rank))].map((rank) => `rank ${rank}`),
+        range: [
+          Math.max(...ranks) * ROWS_PER_RANK + STATES.length - 0.5,
+          Math.min(...ranks) * ROWS_PER_RANK - 0.5,
+        ],
+        tickvals: ranks.map((rank) => rank * ROWS_PER_RANK + 1),
+        ticktext: ranks.map((rank) => `rank ${rank}`),
+        showgrid: false,
       }),
     },
   };

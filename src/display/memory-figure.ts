@@ -1,7 +1,7 @@
 import { BYTES_PER_GB, BYTES_PER_MB } from "../base/units.js";
 import type { Prediction, StageMemory } from "../cost/prediction.js";
-import { axis, type BarTrace, baseLayout, type Figure, type ScatterTrace } from "./figure.js";
-import { MEMORY_COLORS } from "./palette.js";
+import { axis, type BarTrace, baseLayout, type Figure, marked, rowsPx, type ScatterTrace } from "./figure.js";
+import { memoryMarker } from "./palette.js";
 
 const CATEGORIES: readonly (readonly [keyof StageMemory, string])[] = [
   ["parameterBytes", "parameters"],
@@ -28,13 +28,10 @@ export function memoryFigure(
       type: "bar",
       orientation: "h",
       name: label,
-      x: prediction.stages.map((s) => s.memory[key] / BYTES_PER_MB),
+      x: prediction.stages.map((s) => Number((s.memory[key] / BYTES_PER_MB).toPrecision(6))),
       y: names,
       hovertemplate: `${label}: %{x:.1f} MB<extra></extra>`,
-      marker: {
-        color: MEMORY_COLORS[label]!,
-        ...(label === "fixed reserve" && { pattern: { shape: "/", fgcolor: "#8a8a8a", size: 6 } }),
-      },
+      marker: memoryMarker(label),
     }),
   );
   const measured: ScatterTrace[] =
@@ -57,37 +54,14 @@ export function memoryFigure(
     layout: {
       ...baseLayout(
         `Memory of the fullest rank of each stage against ${formatBytes(budgetBytes)}`,
-        180 + 40 * names.length,
+        190 + rowsPx(names.length),
       ),
       barmode: "stack",
       bargap: 0.3,
       showlegend: true,
       xaxis: axis("MB", { range: [0, highest * 1.08] }),
       yaxis: axis("", { type: "category", autorange: "reversed" }),
-      shapes: [
-        {
-          type: "line",
-          xref: "x",
-          yref: "paper",
-          x0: budgetMB,
-          x1: budgetMB,
-          y0: 0,
-          y1: 1,
-          line: { color: "#D55E00", width: 2, dash: "dash" },
-        },
-      ],
-      annotations: [
-        {
-          text: "budget",
-          x: budgetMB,
-          y: 1,
-          xref: "x",
-          yref: "paper",
-          showarrow: false,
-          xanchor: "right",
-          yanchor: "bottom",
-        },
-      ],
+      ...marked(budgetMB, "budget", "#D55E00"),
     },
   };
 }

@@ -6,5 +6,6 @@ export const DISPLAY: unique symbol = Symbol.for("Jupyter.display") as never;
 
 /** A value that shows itself. */
 export interface Displayable {
+  /** How the value looks in a notebook, in every form that it has. */
   [DISPLAY](): MimeBundle;
 }

@@ -5,29 +5,33 @@ import { strategyColor } from "./palette.js";
 const SYMBOLS = ["circle", "square", "diamond", "x"] as const;
 
 /**
- * Time of one layer of each kind over the samples of a micro-batch: forward on the left, backward on the right, one
- * line per kind and tensor split.
+ * Time of one layer of each kind over the samples of a micro-batch: forward on the left, backward on the right. A colour per
+ * kind, a symbol per tensor split.
  */
 export function modelProfileFigure(profile: ModelProfile): Figure {
   const lines = new Map<string, LayerSample[]>();
   for (const sample of profile.layers)
     lines.set(nameOf(sample), [...(lines.get(nameOf(sample)) ?? []), sample]);
+  const kinds = [...new Set(profile.layers.map(({ kind }) => kind))];
+  const splits = [...new Set(profile.layers.map(splitOf))];
   const pane = (suffix: string, ms: (l: LayerSample) => number): ScatterTrace[] =>
-    [...lines].map(([name, samples], index): ScatterTrace => {
+    [...lines].map(([name, samples]): ScatterTrace => {
       const sorted = [...samples].sort((a, b) => a.samples - b.samples);
-      const { color } = strategyColor(index);
+      const { kind } = sorted[0]!;
+      const { color } = strategyColor(kinds.indexOf(kind));
       return {
         type: "scatter",
         mode: "lines+markers",
-        name,
-        legendgroup: name,
-        showlegend: suffix === "",
+        name: kind,
+        legendgroup: kind,
+        showlegend: suffix === "" && name === kind,
+        hovertemplate: `${name}: %{y} ms for %{x} samples<extra></extra>`,
         xaxis: `x${suffix}`,
         yaxis: `y${suffix}`,
         x: sorted.map((l) => l.samples),
         y: sorted.map((l) => Number(ms(l).toPrecision(4))),
         line: { color, width: 1.5 },
-        marker: { color, size: 7, symbol: SYMBOLS[index % SYMBOLS.length]! },
+        marker: { color, size: 7, symbol: SYMBOLS[splits.indexOf(splitOf(sorted[0]!)) % SYMBOLS.length]! },
       };
     });
   return {
@@ -45,6 +49,9 @@ export function modelProfileFigure(profile: ModelProfile): Figure {
 
 /** "decoder", "decoder tp2" (weights cut), "decoder sp2" (sequence cut). */
 function nameOf(sample: LayerSample): string {
-  if (sample.tensorDegree === 1) return sample.kind;
-  return `${sample.kind} ${sample.tensorSplit === "sequence" ? "sp" : "tp"}${sample.tensorDegree}`;
+  return `${sample.kind} ${splitOf(sample)}`.trim();
+}
+
+function splitOf({ tensorDegree, tensorSplit }: LayerSample): string {
+  return tensorDegree === 1 ? "" : `${tensorSplit === "sequence" ? "sp" : "tp"}${tensorDegree}`;
 }

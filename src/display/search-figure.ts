@@ -1,90 +1,173 @@
 import { BYTES_PER_MB } from "../base/units.js";
+import type { ParetoPoint } from "../search/pareto-front.js";
 import type { Candidate, SearchReport } from "../search/search-report.js";
-import { axis, baseLayout, type Figure, type ScatterTrace } from "./figure.js";
+import { axis, baseLayout, type Figure, marked, type ScatterTrace } from "./figure.js";
 
-/** Search landscape: every candidate's memory against its throughput; what no candidate beats in both is joined. */
-export function searchFigure(report: SearchReport): Figure {
+type Status = Candidate["status"];
+
+/** How each end of a candidate is drawn and told. */
+const ENDS: readonly (readonly [Status, string, NonNullable<ScatterTrace["marker"]>])[] = [
+  ["ok", "searched", { color: "#0072B2", size: 9, symbol: "circle" }],
+  ["pruned", "proven slower", { color: "#56B4E9", size: 8, symbol: "square" }],
+  ["no-plan-fits", "fits no plan", { color: "#D55E00", size: 8, symbol: "x" }],
+  ["invalid", "divides nothing", { color: "#9a9a9a", size: 5, symbol: "x" }],
+];
+
+/**
+ * Search landscape. Left: what memory buys; every searched candidate, and the plans that no other beats in memory and
+ * speed at once. Right: every outer choice of the winner's batch, and why it did not win.
+ *
+ * @param front - Pareto front by `paretoFront`; without it that of the searched candidates is drawn
+ */
+export function searchFigure(report: SearchReport, front: readonly ParetoPoint[] = []): Figure {
   const fitting = report.candidates.filter(
     (c) => c.status === "ok" && c.memoryBytes !== null && c.samplesPerSecond !== null,
   );
-  const front = paretoFront(fitting);
-  const points = (candidates: readonly Candidate[]): Pick<ScatterTrace, "x" | "y" | "text"> => ({
-    x: candidates.map((c) => Number((c.memoryBytes! / BYTES_PER_MB).toPrecision(5))),
-    y: candidates.map((c) => Number(c.samplesPerSecond!.toPrecision(5))),
-    text: candidates.map(describe),
-  });
-  const best = fitting.reduce<Candidate | undefined>(
-    (a, c) => (a === undefined || c.samplesPerSecond! > a.samplesPerSecond! ? c : a),
-    undefined,
-  );
+  const joined = front.length > 0 ? front.map(frontPoint) : candidateFront(fitting);
+  const chosen: Place = {
+    memoryBytes: Math.max(...report.prediction.stages.map(({ memory }) => memory.totalBytes)),
+    samplesPerSecond: report.prediction.samplesPerSecond,
+    text: "the chosen plan",
+  };
   const budgetMB = report.budgetBytes / BYTES_PER_MB;
-  const widestMB = Math.max(budgetMB, ...fitting.map((c) => c.memoryBytes! / BYTES_PER_MB));
-  const failed = report.candidates.length - fitting.length;
+  const points = [...fitting.map(place), ...joined, chosen];
+  const widestMB = Math.max(budgetMB, ...points.map((p) => p.memoryBytes / BYTES_PER_MB));
   return {
     data: [
-      {
-        type: "scatter",
-        mode: "markers",
-        name: "candidate",
-        ...points(fitting),
-        marker: { color: "#56B4E9", size: 7 },
-      },
-      {
-        type: "scatter",
-        mode: "lines",
-        name: "nothing better in both",
-        ...points(front),
-        line: { color: "#5B5B5B", width: 1.5, shape: "hv" },
-      },
-      ...(best
-        ? [
-            {
-              type: "scatter",
-              mode: "markers",
-              name: "chosen",
-              ...points([best]),
-              marker: { color: "#D55E00", size: 12, symbol: "diamond" },
-            } as const,
-          ]
-        : []),
+      scatter("best for its memory", joined, "lines+markers", {
+        color: "#5B5B5B",
+        size: 5,
+        symbol: "circle",
+      }),
+      scatter("searched", fitting.map(place), "markers", ENDS[0]![2]),
+      scatter("chosen", [chosen], "markers", { color: "#E69F00", size: 13, symbol: "diamond" }),
+      ...outcomes(report),
     ],
     layout: {
       ...baseLayout(
-        `${report.candidates.length} candidates in ${Number(report.searchMs.toPrecision(3))} ms; ${failed} do not fit or cannot win`,
-        360,
+        `${report.candidates.length} outer choices: what memory buys, and why the others lost`,
+        400,
       ),
       showlegend: true,
-      xaxis: axis("memory of the fullest rank, MB", { range: [0, widestMB * 1.05] }),
+      xaxis: axis("memory of the fullest rank, MB", { range: [0, widestMB * 1.05], domain: [0, 0.47] }),
       yaxis: axis("samples per second", { rangemode: "tozero" }),
-      shapes: [
-        {
-          type: "line",
-          xref: "x",
-          yref: "paper",
-          x0: budgetMB,
-          x1: budgetMB,
-          y0: 0,
-          y1: 1,
-          line: { color: "#D55E00", width: 1.5, dash: "dash" },
-        },
-      ],
+      xaxis2: axis(`micro-batches (batch ${report.plan.globalBatch})`, {
+        type: "category",
+        domain: [0.66, 1],
+        anchor: "y2",
+        showgrid: false,
+      }),
+      yaxis2: axis("", { type: "category", anchor: "x2", showgrid: false }),
+      ...marked(budgetMB, "budget", "#D55E00"),
     },
   };
 }
 
-/** Candidates that no other beats in memory and throughput at once, by rising memory. */
-function paretoFront(candidates: readonly Candidate[]): Candidate[] {
-  const sorted = [...candidates].sort(
-    (a, b) => a.memoryBytes! - b.memoryBytes! || b.samplesPerSecond! - a.samplesPerSecond!,
-  );
-  let best = Number.NEGATIVE_INFINITY;
-  return sorted.filter((c) => {
-    const better = c.samplesPerSecond! > best;
-    if (better) best = c.samplesPerSecond!;
-    return better;
-  });
+interface Place {
+  readonly memoryBytes: number;
+  readonly samplesPerSecond: number;
+  readonly text: string;
 }
 
-function describe(c: Candidate): string {
-  return `batch ${c.globalBatch}, ${c.microBatches} micro-batches, ${c.stages} stages, ${c.schedule}`;
+function scatter(
+  name: string,
+  places: readonly Place[],
+  mode: ScatterTrace["mode"],
+  marker: NonNullable<ScatterTrace["marker"]>,
+): ScatterTrace {
+  return {
+    type: "scatter",
+    mode,
+    name,
+    legendgroup: name,
+    x: places.map((p) => Number((p.memoryBytes / BYTES_PER_MB).toPrecision(5))),
+    y: places.map((p) => Number(p.samplesPerSecond.toPrecision(5))),
+    text: places.map((p) => p.text),
+    hovertemplate: "%{text}<br>%{x} MB, %{y} samples/s<extra></extra>",
+    ...(mode !== "markers" && { line: { color: marker.color, width: 1.5, shape: "hv" } }),
+    marker,
+  };
+}
+
+/** One mark for each outer choice of the winner's batch: micro-batches across, stages (and schedule) up. */
+function outcomes({ candidates, plan }: SearchReport): ScatterTrace[] {
+  const own = candidates.filter(({ globalBatch }) => globalBatch === plan.globalBatch);
+  const counts = [...new Set(own.map(({ microBatches }) => microBatches))].sort((a, b) => a - b);
+  const rows = [...new Set(own.map(({ stages }) => stages))].sort((a, b) => a - b);
+  const row = (c: Pick<Candidate, "stages" | "schedule">): string =>
+    `${c.stages} ${c.stages === 1 ? "stage" : "stages"}${c.schedule === "gpipe" ? ", gpipe" : ""}`;
+  // Axes of categories take the order in which they are first seen: an unseen trace fixes it.
+  const order: ScatterTrace = {
+    ...OUTCOME,
+    name: "order",
+    showlegend: false,
+    x: [...counts.map(String), ...rows.flatMap(() => [String(counts[0]), String(counts[0])])],
+    y: [
+      ...counts.map(() => row({ stages: rows[0] ?? 1, schedule: "1f1b" })),
+      ...rows.flatMap((stages) =>
+        (["1f1b", "gpipe"] as const).map((schedule) =>
+          own.some((c) => c.stages === stages && c.schedule === schedule)
+            ? row({ stages, schedule })
+            : row({ stages: rows[0] ?? 1, schedule: "1f1b" }),
+        ),
+      ),
+    ],
+    hoverinfo: "skip",
+    marker: { color: "rgba(0,0,0,0)", size: 1 },
+  };
+  const traces = ENDS.flatMap(([status, name, marker]): ScatterTrace[] => {
+    const ended = own.filter((c) => c.status === status);
+    if (ended.length === 0) return [];
+    return [
+      {
+        ...OUTCOME,
+        name,
+        legendgroup: name,
+        showlegend: status !== "ok",
+        x: ended.map((c) => String(c.microBatches)),
+        y: ended.map(row),
+        text: ended.map((c) => c.reason || `${Number((c.stepMs ?? 0).toPrecision(4))} ms a step`),
+        hovertemplate: "%{y}, %{x} micro-batches: %{text}<extra></extra>",
+        marker,
+      },
+    ];
+  });
+  const winner: ScatterTrace = {
+    ...OUTCOME,
+    name: "chosen",
+    legendgroup: "chosen",
+    showlegend: false,
+    x: [String(plan.microBatches)],
+    y: [row({ stages: plan.stageLayers.length, schedule: plan.schedule })],
+    marker: { color: "#E69F00", size: 13, symbol: "diamond" },
+  };
+  return own.length === 0 ? [] : [order, ...traces, winner];
+}
+
+const OUTCOME = { type: "scatter", mode: "markers", xaxis: "x2", yaxis: "y2" } as const;
+
+function frontPoint({ memoryBytes, samplesPerSecond, plan }: ParetoPoint): Place {
+  const text = `batch ${plan.globalBatch}, ${plan.microBatches} micro-batches, ${plan.stageLayers.length} stages`;
+  return { memoryBytes, samplesPerSecond, text };
+}
+
+function place(c: Candidate): Place {
+  return {
+    memoryBytes: c.memoryBytes!,
+    samplesPerSecond: c.samplesPerSecond!,
+    text: `batch ${c.globalBatch}, ${c.microBatches} micro-batches, ${c.stages} stages, ${c.schedule}`,
+  };
+}
+
+/** Candidates that no other beats in memory and throughput at once, by rising memory. */
+function candidateFront(candidates: readonly Candidate[]): Place[] {
+  const sorted = candidates
+    .map(place)
+    .sort((a, b) => a.memoryBytes - b.memoryBytes || b.samplesPerSecond - a.samplesPerSecond);
+  let best = Number.NEGATIVE_INFINITY;
+  return sorted.filter(({ samplesPerSecond }) => {
+    if (samplesPerSecond <= best) return false;
+    best = samplesPerSecond;
+    return true;
+  });
 }

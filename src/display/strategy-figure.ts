@@ -1,10 +1,10 @@
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { strategyText } from "../plan/strategy-text.js";
-import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
-import { strategyColor } from "./palette.js";
+import { axis, type BarTrace, baseLayout, type Figure, rowsPx } from "./figure.js";
+import { hatch, strategyColor } from "./palette.js";
 
-/** What hovering over a layer adds: "12.3 ms, 40 MB". */
+/** What hovering over a layer adds: "12.3 ms, 40 MB". The embedding is layer −1, the head follows the last. */
 export type LayerNote = (layer: number) => string;
 
 /**
@@ -22,21 +22,20 @@ export function strategyFigure(model: ModelSpec, plan: Plan, note: LayerNote = (
     byStrategy.set(text, cells);
   };
   const vocabulary = strategyText(plan.vocabulary);
-  put(vocabulary, 0, -1.5, `embedding: ${vocabulary}`);
+  put(vocabulary, 0, -1.5, withNote(`embedding: ${vocabulary}`, note(-1)));
   let layer = 0;
   for (const [stage, count] of plan.stageLayers.entries()) {
     for (let i = 0; i < count; i++, layer++) {
       const text = strategyText(plan.layers[layer]!);
-      const extra = note(layer);
       put(
         text,
         stage,
         layer - 0.5,
-        `layer ${layer} (${model.layers[layer]}): ${text}${extra && `<br>${extra}`}`,
+        withNote(`layer ${layer} (${model.layers[layer]}): ${text}`, note(layer)),
       );
     }
   }
-  put(vocabulary, stages - 1, layer - 0.5, `head: ${vocabulary}`);
+  put(vocabulary, stages - 1, layer - 0.5, withNote(`head: ${vocabulary}`, note(layer)));
   const traces = [...byStrategy].map(([text, cells], index): BarTrace => {
     const { color, pattern } = strategyColor(index);
     return {
@@ -46,21 +45,24 @@ export function strategyFigure(model: ModelSpec, plan: Plan, note: LayerNote = (
       base: cells.base,
       x: cells.base.map(() => 1),
       y: cells.stage,
+      width: 0.75,
       hovertext: cells.hover,
       hoverinfo: "text",
       marker: {
         color,
         line: { color: "rgba(255,255,255,0.8)", width: 1 },
-        ...(pattern && { pattern: { shape: pattern } }),
+        ...(pattern && { pattern: hatch(pattern) }),
       },
     };
   });
   const every = Math.max(1, Math.ceil(layer / 16));
-  const shown = Array.from({ length: layer }, (_, i) => i).filter((i) => i % every === 0);
+  const shown = Array.from({ length: layer }, (_, i) => i).filter(
+    (i) => i % every === 0 && (i > 0 || every < 3),
+  );
   return {
     data: traces,
     layout: {
-      ...baseLayout(`Strategy of every layer — ${model.name} on ${plan.ranks} ranks`, 130 + 44 * stages),
+      ...baseLayout(`Strategy of every layer — ${model.name} on ${plan.ranks} ranks`, 150 + rowsPx(stages)),
       barmode: "overlay",
       bargap: 0.25,
       showlegend: true,
@@ -72,6 +74,10 @@ export function strategyFigure(model: ModelSpec, plan: Plan, note: LayerNote = (
       yaxis: axis("", { type: "category", autorange: "reversed" }),
     },
   };
+}
+
+function withNote(text: string, note: string): string {
+  return note === "" ? text : `${text}<br>${note}`;
 }
 
 /** "stage 1 · ranks 4–7" */

@@ -1,5 +1,5 @@
 import type { Scale } from "./axis-scale.js";
-import type { BarTrace, HeatmapTrace, ScatterTrace, Trace } from "./figure.js";
+import { type BarTrace, HATCH_INK, type HeatmapTrace, type ScatterTrace, type Trace } from "./figure.js";
 
 /** A rectangle of the picture with its two scales and what is drawn there. */
 export interface Pane {
@@ -32,27 +32,82 @@ function drawBars(
   const along = horizontal ? pane.xScale : pane.yScale;
   const across = horizontal ? pane.yScale : pane.xScale;
   const grouped = !pane.stacked && trace.base === undefined && bars.length > 1;
-  const slot = across.kind === "category" ? across.unitPx : (trace.width ?? 1) * across.unitPx;
-  const thickness = Math.max(1, (slot * (1 - pane.barGap)) / (grouped ? bars.length : 1));
+  const share = trace.width ?? (1 - pane.barGap) / (grouped ? bars.length : 1);
+  const thickness = Math.max(1, share * across.unitPx);
   const shift = grouped ? (bars.indexOf(trace) - (bars.length - 1) / 2) * thickness : 0;
   const lengths = horizontal ? trace.x : trace.y;
   const places = horizontal ? trace.y : trace.x;
-  return lengths.map((length, i) => {
+  const rects = lengths.map((length, i): Rect => {
     const key = String(places[i]);
     const start = trace.base?.[i] ?? (pane.stacked ? (stack.get(key) ?? 0) : 0);
     const end = start + Number(length);
     if (pane.stacked && trace.base === undefined) stack.set(key, end);
     const [from, to] = [along.place(start), along.place(end)].sort((a, b) => a - b) as [number, number];
     const middle = across.place(places[i]!) + shift;
-    const rect = horizontal
+    return horizontal
       ? { x: from, y: middle - thickness / 2, width: to - from, height: thickness }
       : { x: middle - thickness / 2, y: from, width: thickness, height: to - from };
-    const stroke = trace.marker.line
-      ? ` stroke="${trace.marker.line.color}" stroke-width="${trace.marker.line.width}"`
-      : "";
-    const opacity = trace.marker.pattern?.shape ? ' fill-opacity="0.75"' : "";
-    return `<rect x="${px(rect.x)}" y="${px(rect.y)}" width="${px(Math.max(0.3, rect.width))}" height="${px(rect.height)}" fill="${trace.marker.color}"${opacity}${stroke}/>`;
   });
+  return drawRects(rects, trace);
+}
+
+interface Rect {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** More bars than this are drawn as one path: a rectangle each would be most of the picture's bytes. */
+const MOST_RECTANGLES = 8;
+
+function drawRects(rects: readonly Rect[], { marker }: BarTrace): string[] {
+  const stroke = marker.line ? ` stroke="${marker.line.color}" stroke-width="${marker.line.width}"` : "";
+  const paint = `fill="${barFill(marker)}"${stroke}`;
+  const width = (rect: Rect): number => px(Math.max(0.3, rect.width));
+  if (rects.length > MOST_RECTANGLES) {
+    const path = rects
+      .map((r) => `M${px(r.x)} ${px(r.y)}h${width(r)}v${px(r.height)}h${-width(r)}z`)
+      .join("");
+    return [`<path d="${path}" ${paint}/>`];
+  }
+  return rects.map(
+    (r) => `<rect x="${px(r.x)}" y="${px(r.y)}" width="${width(r)}" height="${px(r.height)}" ${paint}/>`,
+  );
+}
+
+/** A colour, or the name of the hatch that {@link hatchDefinitions} defines for it. */
+export function barFill({ color, pattern }: BarTrace["marker"]): string {
+  return pattern?.shape ? `url(#${hatchName(color, pattern.shape)})` : color;
+}
+
+const HATCHES: Readonly<Record<string, string>> = {
+  "/": "M-2 2L2 -2M0 8L8 0M6 10L10 6",
+  "\\": "M-2 6L2 10M0 0L8 8M6 -2L10 2",
+  x: "M0 8L8 0M0 0L8 8",
+  "-": "M0 4H8",
+  "|": "M4 0V8",
+  "+": "M0 4H8M4 0V8",
+  ".": "M3 4a1 1 0 1 0 2 0a1 1 0 1 0 -2 0",
+};
+
+function hatchName(color: string, shape: string): string {
+  return `h${color.replace(/\W/g, "")}${shape.charCodeAt(0)}`;
+}
+
+/** Definitions of the hatches that a figure's bars use, so that a grey print tells them apart. */
+export function hatchDefinitions(traces: readonly Trace[]): string {
+  const hatches = new Map<string, string>();
+  for (const trace of traces) {
+    if (trace.type !== "bar" || !trace.marker.pattern?.shape) continue;
+    const { color, pattern } = trace.marker;
+    const name = hatchName(color, pattern.shape);
+    hatches.set(
+      name,
+      `<pattern id="${name}" width="8" height="8" patternUnits="userSpaceOnUse"><path d="M0 0h8v8h-8z" fill="${color}"/><path d="${HATCHES[pattern.shape] ?? HATCHES["/"]}" stroke="${pattern.fgcolor ?? HATCH_INK}" fill="none"/></pattern>`,
+    );
+  }
+  return hatches.size === 0 ? "" : `<defs>${[...hatches.values()].join("")}</defs>`;
 }
 
 function drawScatter(trace: ScatterTrace, pane: Pane): string[] {

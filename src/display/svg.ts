@@ -1,6 +1,6 @@
 import { niceTicks, type Scale, scaleOf } from "./axis-scale.js";
 import { type Annotation, type Axis, type Figure, GRID, INK, type LineShape, type Trace } from "./figure.js";
-import { drawTrace, type Pane } from "./svg-traces.js";
+import { barFill, drawTrace, hatchDefinitions, type Pane } from "./svg-traces.js";
 
 const WIDTH = 760;
 
@@ -27,6 +27,7 @@ export function figureToSvg(figure: Figure, width: number = WIDTH): string {
   const parts: string[] = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui,sans-serif" font-size="12" fill="${INK}">`,
   ];
+  parts.push(hatchDefinitions(figure.data));
   if (layout.title) parts.push(text(12, 24, layout.title.text, { size: 15 }));
   for (const pane of panes(figure, plot)) parts.push(...drawPane(pane, figure));
   parts.push(...drawAnnotations(figure, plot));
@@ -40,6 +41,19 @@ export function figureToSvg(figure: Figure, width: number = WIDTH): string {
   }
   parts.push("</svg>");
   return parts.join("");
+}
+
+/** Pictures of `figureToSvg` below one another, as one picture. */
+export function stackSvgs(svgs: readonly string[]): string {
+  let top = 0;
+  const placed = svgs.map((svg) => {
+    const [, width = "0", height = "0"] = /^<svg [^>]*width="(\d+)" height="(\d+)"/.exec(svg) ?? [];
+    const moved = `<g transform="translate(0 ${top})">${svg}</g>`;
+    top += Number(height);
+    return { moved, width: Number(width) };
+  });
+  const width = Math.max(...placed.map((one) => one.width));
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top}" width="${width}" height="${top}">${placed.map(({ moved }) => moved).join("")}</svg>`;
 }
 
 interface LegendEntry {
@@ -58,7 +72,7 @@ function legendEntries(figure: Figure): LegendEntry[] {
 }
 
 function traceColor(trace: Trace): string {
-  if (trace.type === "bar") return trace.marker.color;
+  if (trace.type === "bar") return barFill(trace.marker);
   if (trace.type === "scatter") return trace.line?.color ?? trace.marker?.color ?? INK;
   return INK;
 }
@@ -89,7 +103,12 @@ function layoutLegend(
 function leftMargin(figure: Figure): number {
   let longest = 0;
   for (const trace of figure.data) {
-    for (const value of trace.y) if (typeof value === "string") longest = Math.max(longest, value.length);
+    // Axes further right have their own room.
+    const [start] = axisOf(figure, "xaxis", trace.xaxis ?? "x").domain ?? [0];
+    if (start > 0) continue;
+    const { ticktext = [] } = axisOf(figure, "yaxis", trace.yaxis ?? "y");
+    for (const value of [...trace.y, ...ticktext])
+      if (typeof value === "string") longest = Math.max(longest, value.length);
   }
   for (const [name, axis] of Object.entries(figure.layout))
     if (name.startsWith("yaxis"))

@@ -12,7 +12,7 @@ export const HEAD_KIND = "head";
  * Measured as the difference between runs that differ only in their layer count, or computed from shapes.
  */
 export interface LayerSample {
-  /** A kind of the model's body, {@link EMBEDDING_KIND} or {@link HEAD_KIND}. */
+  /** A kind of the model's body, `embedding` or `head`. */
   readonly kind: string;
   readonly tensorDegree: number;
   readonly tensorSplit: TensorSplit;

@@ -1,3 +1,4 @@
+import { partPlots } from "../display/plot-bundle.js";
 import { type CellOutput, type CodeCell, type MimeData, type Notebook, tagsOf } from "./notebook-json.js";
 
 /** One output that is not what the notebook says. */
@@ -14,14 +15,24 @@ export interface OutputChange {
 /** Numbers in cells tagged so are measurements: they may differ within a factor. */
 export const MEASURED_TAG: string = "measured";
 
+/** What such a cell shows was chosen by measurements, such as a plan: words may differ too, only kinds are compared. */
+export const CHOSEN_TAG: string = "chosen";
+
+/** Outputs in this form come and go with what was measured before: bars and notices are not compared. */
+export const PASSING_TYPE: string = "application/vnd.galvatron.passing+json";
+
 /** Measured numbers may differ by this factor either way, unless the cell's metadata says otherwise. */
 const DEFAULT_FACTOR = 3;
 
 /** How numbers of a cell are compared. */
-export type Tolerance = { readonly kind: "exact" } | { readonly kind: "factor"; readonly factor: number };
+export type Tolerance =
+  | { readonly kind: "exact" }
+  | { readonly kind: "factor"; readonly factor: number }
+  | { readonly kind: "any" };
 
-/** A cell's tolerance: exact, or by its "measured" tag and `metadata.galvatron.factor`. */
+/** A cell's tolerance: exact, or by its tags "measured" and "chosen" and `metadata.galvatron.factor`. */
 export function toleranceOf(cell: CodeCell): Tolerance {
+  if (tagsOf(cell).includes(CHOSEN_TAG)) return { kind: "any" };
   if (!tagsOf(cell).includes(MEASURED_TAG)) return { kind: "exact" };
   const own = cell.metadata.galvatron as { factor?: unknown } | undefined;
   const factor = typeof own?.factor === "number" && own.factor >= 1 ? own.factor : DEFAULT_FACTOR;
@@ -49,22 +60,27 @@ function codeCells({ cells }: Notebook): CodeCell[] {
 }
 
 function compareCell(stored: CodeCell, now: CodeCell): Difference[] {
-  if (stored.outputs.length !== now.outputs.length) {
+  const [before, after] = [lasting(stored.outputs), lasting(now.outputs)];
+  if (before.length !== after.length) {
     return [
       {
         what: "the number of outputs",
-        stored: `${stored.outputs.length}: ${stored.outputs.map(({ kind }) => kind).join(", ") || "none"}`,
-        now: `${now.outputs.length}: ${now.outputs.map(({ kind }) => kind).join(", ") || "none"}`,
+        stored: `${before.length}: ${before.map(({ kind }) => kind).join(", ") || "none"}`,
+        now: `${after.length}: ${after.map(({ kind }) => kind).join(", ") || "none"}`,
       },
     ];
   }
   const tolerance = toleranceOf(stored);
-  return stored.outputs.flatMap((output, index) =>
-    compareOutput(output, now.outputs[index]!, tolerance).map((difference) => ({
+  return before.flatMap((output, index) =>
+    compareOutput(output, after[index]!, tolerance).map((difference) => ({
       ...difference,
       what: `output ${index + 1}: ${difference.what}`,
     })),
   );
+}
+
+function lasting(outputs: readonly CellOutput[]): CellOutput[] {
+  return outputs.filter((output) => !("data" in output && PASSING_TYPE in output.data));
 }
 
 function compareOutput(stored: CellOutput, now: CellOutput, tolerance: Tolerance): Difference[] {
@@ -91,19 +107,95 @@ function compareData(stored: MimeData, now: MimeData, tolerance: Tolerance): Dif
   if (types.join() !== others.join()) {
     return [{ what: "its forms", stored: types.join(", "), now: others.join(", ") }];
   }
-  // A figure's page and picture are made from its data: comparing those as well would tell one change three times.
-  const compared = types.includes(FIGURE_TYPE) ? [FIGURE_TYPE] : types;
-  return compared.flatMap((type) => {
+  return comparedTypes(stored).flatMap((type) => {
     const [a, b] = [stored[type], now[type]];
+    if (type === FIGURE_TYPE) return compareFigures(a, b, tolerance);
+    if (type === "text/html" && typeof a === "string" && typeof b === "string")
+      return comparePages(a, b, tolerance);
     if (typeof a === "string" && typeof b === "string") return compareText(type, a, b, tolerance);
     return sameJson(a, b, tolerance) ? [] : [{ what: type, ...firstJsonDifference(a, b, tolerance, "") }];
   });
 }
 
+/** A figure's page and picture are made from its data: comparing those as well would tell one change three times. */
+function comparedTypes(data: MimeData): string[] {
+  if (FIGURE_TYPE in data) return [FIGURE_TYPE];
+  const html = data["text/html"];
+  const isPage = typeof html === "string" && partPlots(html).length > 1;
+  return isPage ? ["text/html"] : Object.keys(data).sort();
+}
+
+/** HTML with figures in it: words as words, figures by their data. */
+function comparePages(stored: string, now: string, tolerance: Tolerance): Difference[] {
+  const [before, after] = [partPlots(stored), partPlots(now)];
+  if (before.length !== after.length && tolerance.kind !== "any")
+    return [
+      {
+        what: "the number of figures",
+        stored: String((before.length - 1) / 2),
+        now: String((after.length - 1) / 2),
+      },
+    ];
+  return before.flatMap((part, index) => {
+    const again = after[index];
+    if (again === undefined || typeof part !== typeof again) return [];
+    if (typeof part === "string" || typeof again === "string")
+      return compareText("text/html", String(part), String(again), tolerance);
+    return compareFigures(JSON.parse(part.json), JSON.parse(again.json), tolerance);
+  });
+}
+
+interface AnyFigure {
+  readonly data?: readonly Readonly<Record<string, unknown>>[];
+  readonly layout?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Exactly, or measured: the same traces by name and kind, the same words in title and axes, and of every series the
+ * largest number within the factor. How many points a measured series has may differ: a timeline joins what is near.
+ */
+function compareFigures(stored: unknown, now: unknown, tolerance: Tolerance): Difference[] {
+  if (tolerance.kind !== "factor") {
+    return sameJson(stored, now, tolerance)
+      ? []
+      : [{ what: FIGURE_TYPE, ...firstJsonDifference(stored, now, tolerance, "") }];
+  }
+  const [a, b] = [measuredFigure(stored as AnyFigure), measuredFigure(now as AnyFigure)];
+  return sameJson(a, b, tolerance)
+    ? []
+    : [{ what: FIGURE_TYPE, ...firstJsonDifference(a, b, tolerance, "") }];
+}
+
+function measuredFigure({ data = [], layout = {} }: AnyFigure): unknown {
+  const titles = Object.entries(layout).flatMap(([key, value]) =>
+    typeof value === "object" && value !== null && "title" in value ? [[key, value.title]] : [],
+  );
+  return {
+    title: layout.title,
+    titles: Object.fromEntries(titles),
+    data: data.map((trace) => ({
+      name: trace.name,
+      type: trace.type,
+      ...Object.fromEntries(["x", "y"].map((axis) => [axis, largest(trace[axis])])),
+    })),
+  };
+}
+
+/** The largest magnitude of a series, 0 for one without numbers. */
+function largest(series: unknown): number {
+  if (!Array.isArray(series)) return 0;
+  return series.reduce<number>(
+    (most, value) => (typeof value === "number" ? Math.max(most, Math.abs(value)) : most),
+    0,
+  );
+}
+
+/** "+3.1 %", "−2 %": a difference of two measurements, which may come out with either sign and any size. */
+const DIFFERENCE = /[+−]\d[\d.,]*/g;
 const NUMBER = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?/gi;
 
 function compareText(what: string, stored: string, now: string, tolerance: Tolerance): Difference[] {
-  if (stored === now) return [];
+  if (stored === now || tolerance.kind === "any") return [];
   if (tolerance.kind === "factor" && sameMeasuredText(stored, now, tolerance)) return [];
   const [a, b] = firstDifferentLine(stored, now);
   return [{ what, stored: a, now: b }];
@@ -125,11 +217,13 @@ function withoutPictures(text: string): string {
   return text
     .replace(/data:image\/[\w+.-]+;base64,[\w+/=]+/g, "picture")
     .replace(/data-galvatron-(plot|interact)="\w+"/g, "")
-    .replace(/\("[0-9a-f]{16}",/g, "(");
+    .replace(/\("[0-9a-f]{16}",/g, "(")
+    .replace(DIFFERENCE, "±");
 }
 
 function sameNumber(a: number, b: number, tolerance: Tolerance): boolean {
   if (a === b || (Number.isNaN(a) && Number.isNaN(b))) return true;
+  if (tolerance.kind === "any") return true;
   if (tolerance.kind === "exact" || Math.sign(a) !== Math.sign(b)) return false;
   const ratio = Math.abs(a / b);
   return ratio <= tolerance.factor && ratio >= 1 / tolerance.factor;
@@ -138,8 +232,13 @@ function sameNumber(a: number, b: number, tolerance: Tolerance): boolean {
 function sameJson(a: unknown, b: unknown, tolerance: Tolerance): boolean {
   if (typeof a === "number" && typeof b === "number") return sameNumber(a, b, tolerance);
   if (typeof a === "string" && typeof b === "string") {
-    return a === b || (tolerance.kind === "factor" && sameMeasuredText(a, b, tolerance));
+    return (
+      a === b ||
+      tolerance.kind === "any" ||
+      (tolerance.kind === "factor" && sameMeasuredText(a, b, tolerance))
+    );
   }
+  if (tolerance.kind === "any") return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b;
   const keys = Object.keys(a);
   return (

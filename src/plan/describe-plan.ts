@@ -9,11 +9,35 @@ export function describePlan(plan: Plan): readonly string[] {
     `global batch ${plan.globalBatch} in ${plan.microBatches} micro-batch(es)`,
     `embedding and head: ${strategyText(plan.vocabulary)}`,
   ];
-  for (const [stage, count] of plan.stageLayers.entries()) {
-    const first = firstLayerOfStage(plan, stage);
-    lines.push(`stage ${stage}: ${layerRuns(plan, first, first + count).join(", ")}`);
+  const { stageLayers } = plan;
+  for (let stage = 0; stage < stageLayers.length; ) {
+    const text = stageText(plan, stage);
+    let end = stage + 1;
+    while (text.uniform && end < stageLayers.length && alike(plan, stage, end)) end++;
+    lines.push(
+      end - stage < 3
+        ? `stage ${stage}: ${text.runs}`
+        : `stages ${stage}-${end - 1}: ${stageLayers[stage]} layer(s) each, ${strategyText(plan.layers[text.first]!)}`,
+    );
+    stage = end - stage < 3 ? stage + 1 : end;
   }
   return lines;
+}
+
+function stageText(plan: Plan, stage: number): { first: number; runs: string; uniform: boolean } {
+  const first = firstLayerOfStage(plan, stage);
+  const runs = layerRuns(plan, first, first + plan.stageLayers[stage]!);
+  return { first, runs: runs.join(", "), uniform: runs.length === 1 };
+}
+
+/** Two stages of as many layers, all of one strategy. */
+function alike(plan: Plan, stage: number, other: number): boolean {
+  if (plan.stageLayers[stage] !== plan.stageLayers[other]) return false;
+  const strategies = [stage, other].flatMap((at) => {
+    const first = firstLayerOfStage(plan, at);
+    return plan.layers.slice(first, first + plan.stageLayers[at]!).map(strategyText);
+  });
+  return new Set(strategies).size === 1;
 }
 
 /** "layers 0-3 tp2·dp2" for every run of equal strategies in `[first, end)`. */

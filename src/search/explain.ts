@@ -48,6 +48,7 @@ export interface Alternative {
   readonly fits: boolean;
 }
 
+/** Why a plan is as it is. */
 export interface Explanation {
   readonly binding: BindingTerm;
   /** The stage whose memory is nearest to the budget, and how much is left. */

@@ -28,8 +28,10 @@ export interface SpaceOptions {
   readonly evenStages?: boolean;
 }
 
+/** A well-known scheme that a search can be held against. */
 export type Baseline = "dp" | "zero3" | "tp" | "pp" | "3d" | "dp+tp" | "dp+pp";
 
+/** All of them, from the plainest on. */
 export const BASELINES: readonly Baseline[] = ["dp", "zero3", "tp", "pp", "3d", "dp+tp", "dp+pp"];
 
 const PLAIN: SpaceOptions = {

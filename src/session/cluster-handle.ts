@@ -1,3 +1,4 @@
+import { relative } from "node:path";
 import type { Table } from "apache-arrow";
 import { GalvatronError } from "../base/errors.js";
 import { memoryText } from "../base/memory-size.js";
@@ -11,19 +12,23 @@ import { hardwareProfile } from "./profiles.js";
 import type { ProfiledMachine, Session } from "./session.js";
 import { figuresBundle, Shown } from "./show.js";
 
-/** The machine that trains. `profile()` measures it; searches then use what was measured. */
+/** The machine that trains, or is planned for. `profile()` measures it; searches then use what was measured. */
 export class ClusterHandle extends Shown {
   /** The machine with its cores and threads per rank, as plain data. */
   readonly machine: Machine;
   private readonly session: Session;
-  private measured: HardwareProfile | null = null;
+  private measured: HardwareProfile | null;
   private path = "";
+  /** @internal The profile of a machine that is not this one. */
+  readonly elsewhere: HardwareProfile | null;
 
   /** @internal */
-  constructor(session: Session, machine: Machine) {
+  constructor(session: Session, machine: Machine, hardware: HardwareProfile | null = null) {
     super();
     this.session = session;
     this.machine = machine;
+    this.measured = hardware;
+    this.elsewhere = hardware;
   }
 
   /** The machine as plain data. */
@@ -38,16 +43,20 @@ export class ClusterHandle extends Shown {
 
   /**
    * Measures matrix products, collectives, overlap and the optimizer, or takes what was measured before on this
-   * machine with these versions. Resolves to this handle.
+   * machine with these versions. A machine that is planned for has its profile already. Resolves to this handle.
    *
    * @param options - `again` measures in any case
    */
   async profile(options: { readonly again?: boolean } = {}): Promise<ClusterHandle> {
+    if (this.elsewhere) return this;
     const stored = await hardwareProfile(this.session, this.machine, options.again ?? false);
-    if (!stored.fresh) this.session.reporter.notice(`Using the profile of this machine in ${stored.path}.`);
+    if (!stored.fresh)
+      this.session.reporter.notice(
+        `Using the profile of this machine in ${relative(this.session.projectFolder, stored.path)}.`,
+      );
     this.measured = stored.profile;
     this.path = stored.path;
-    this.session.lastProfiled = { machine: this.machine, hardware: stored.profile };
+    this.session.lastProfiled = { machine: this.machine, hardware: stored.profile, elsewhere: false };
     return this;
   }
 
@@ -71,12 +80,17 @@ export class ClusterHandle extends Shown {
         "PROFILE_INCOMPLETE",
         "This cluster is not profiled yet. Call: await cluster().profile()",
       );
-    return { machine: this.machine, hardware: this.measured };
+    return { machine: this.machine, hardware: this.measured, elsewhere: this.elsewhere !== null };
   }
 
   override toString(): string {
     const { deviceName, ranksPerNode, memoryBytesPerRank } = this.data;
     const { cores, threadsPerRank } = this.machine;
+    if (this.elsewhere) {
+      const origin =
+        this.elsewhere.source === "estimated" ? "estimated from published figures" : "measured elsewhere";
+      return `${this.data.name}: ${this.data.nodes * ranksPerNode} ranks of ${deviceName}, ${memoryText(memoryBytesPerRank)} each (${origin})`;
+    }
     const profiled = this.measured ? "profiled" : "not profiled yet";
     return `${deviceName}, ${cores} cores: ${ranksPerNode} ranks of ${threadsPerRank} thread(s), ${memoryText(memoryBytesPerRank)} each (${profiled})`;
   }

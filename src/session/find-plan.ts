@@ -29,6 +29,7 @@ export interface FoundPlan {
   readonly report: SearchReport;
   /** What was searched; nothing for a plan made by hand. */
   readonly options: SearchRequest["options"];
+  /** Made when first asked for where the machine is elsewhere. */
   readonly lowered: LoweredPlan;
   /** Bytes of each rank's process: the Program's arena, ONNX Runtime's, sessions and instructions, the reserve. */
   readonly memoryBytesByRank: readonly number[];
@@ -53,13 +54,14 @@ const BUDGET_STEP = 1.03;
 /**
  * The fastest plan whose compiled Programs stay within the budget. The search prices memory by equations; the
  * Programs know it exactly, so plans for ever smaller budgets are compiled until one fits.
- * `report.smallestBudgetBytes` is what the leanest Programs need, of the leanest plan of every outer choice; `report.lowerBoundMs` is that of the first
- * search, which had the whole budget.
+ * `report.smallestBudgetBytes` is what the leanest Programs need, of the leanest plan of every outer choice;
+ * `report.lowerBoundMs` is that of the first search, which had the whole budget.
  *
  * @throws GalvatronError NO_FEASIBLE_PLAN
  */
 export function searchPlan(request: SearchRequest): FoundPlan {
-  const { budgetBytes } = request;
+  const { budgetBytes, machine } = request;
+  if (machine.elsewhere) return compiled(request, runSearch(request, budgetBytes));
   const lean = leanPlans(request);
   const smallestBudgetBytes = Math.min(...lean.map(fullest));
   if (smallestBudgetBytes > budgetBytes)
@@ -213,10 +215,10 @@ function heldBytes(
   );
 }
 
-function compiled(
-  known: Pick<FoundPlan, "model" | "modelProfile" | "machine"> & Partial<Pick<FoundPlan, "options">>,
-  report: SearchReport,
-): FoundPlan {
+type Known = Pick<FoundPlan, "model" | "modelProfile" | "machine"> & Partial<Pick<FoundPlan, "options">>;
+
+function compiled(known: Known, report: SearchReport): FoundPlan {
+  if (known.machine.elsewhere) return priced(known, report);
   const lowered = compilePlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
   const lookup = layerLookup(known.modelProfile);
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
@@ -237,5 +239,27 @@ function compiled(
     options: known.options ?? {},
     lowered,
     memoryBytesByRank,
+  };
+}
+
+/** A plan for a machine that is not here: its memory is what the equations say, its Programs are made when asked for. */
+function priced({ model, modelProfile, machine, options = {} }: Known, report: SearchReport): FoundPlan {
+  const { plan, prediction } = report;
+  const perStage = plan.ranks / plan.stageLayers.length;
+  let lowered: LoweredPlan | null = null;
+  return {
+    model,
+    modelProfile,
+    machine,
+    report,
+    options,
+    get lowered() {
+      lowered ??= compilePlan(model, plan, { device: machine.machine.cluster.device });
+      return lowered;
+    },
+    memoryBytesByRank: Array.from(
+      { length: plan.ranks },
+      (_, rank) => prediction.stages[Math.floor(rank / perStage)]!.memory.totalBytes,
+    ),
   };
 }

@@ -1,8 +1,10 @@
+import { relative } from "node:path";
 import type { Table } from "apache-arrow";
 import { GalvatronError } from "../base/errors.js";
 import { type MemorySize, memoryBytes } from "../base/memory-size.js";
 import type { MimeBundle } from "../display/mime.js";
 import { modelProfileFigure } from "../display/model-figure.js";
+import { analyticProfile } from "../model/analytic-profile.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { parameterCount } from "../model/parameter-count.js";
@@ -37,28 +39,39 @@ export class ModelHandle extends Shown {
   readonly spec: ModelSpec;
   private readonly session: Session;
   private readonly measured = new Map<string, ModelProfile>();
-  private shown: ModelProfile | null = null;
+  /** Of a machine elsewhere: brought along, never measured here. */
+  private readonly imported: ModelProfile | null;
+  private shown: ModelProfile | null;
   private path = "";
 
   /** @internal */
-  constructor(session: Session, spec: ModelSpec) {
+  constructor(session: Session, spec: ModelSpec, imported: ModelProfile | null = null) {
     super();
     this.session = session;
     this.spec = spec;
+    this.imported = imported;
+    this.shown = imported;
   }
 
   /**
    * Measures forward and backward time and memory of each kind of layer, or takes what was measured before for this
-   * model, machine and versions. Resolves to this handle.
+   * model, machine and versions; on a preset machine works them out from shapes. Resolves to this handle.
    */
   async profile(
     options: { readonly on?: ClusterHandle; readonly again?: boolean; readonly precision?: Precision } = {},
   ): Promise<ModelHandle> {
     const machine = options.on?.machine ?? this.session.lastProfiled?.machine ?? ownMachine();
     const precision = options.precision ?? defaultPrecision(machine);
+    if (options.on?.elsewhere) {
+      this.shown = this.imported ?? analyticProfile(this.spec, options.on.elsewhere, { precision });
+      this.measured.set(measuredKey(machine, precision), this.shown);
+      return this;
+    }
     const stored = await modelProfile(this.session, machine, this.spec, options.again ?? false, precision);
     if (!stored.fresh)
-      this.session.reporter.notice(`Using the profile of ${this.spec.name} in ${stored.path}.`);
+      this.session.reporter.notice(
+        `Using the profile of ${this.spec.name} in ${relative(this.session.projectFolder, stored.path)}.`,
+      );
     this.measured.set(measuredKey(machine, precision), stored.profile);
     this.shown = stored.profile;
     this.path = stored.path;
@@ -132,19 +145,30 @@ export class ModelHandle extends Shown {
     const key = measuredKey(machine.machine, precision);
     const known = this.measured.get(key);
     if (known) return { machine, profile: known };
-    await this.profile({ on: new ClusterHandle(this.session, machine.machine), precision });
+    const { elsewhere } = machine;
+    await this.profile({
+      on: new ClusterHandle(this.session, machine.machine, elsewhere ? machine.hardware : null),
+      precision,
+    });
     return { machine, profile: this.measured.get(key)! };
   }
 
   override toString(): string {
     const { name, layers, sequence, vocabulary } = this.spec;
     const parameters = parameterCount(this.spec);
-    return `${name}: ${layers.length} layers, sequence ${sequence}, vocabulary ${vocabulary}, ${(parameters / 1e6).toPrecision(3)} million parameters (${this.shown ? "profiled" : "not profiled yet"})`;
+    return `${name}: ${layers.length} layers, sequence ${sequence}, vocabulary ${vocabulary}, ${countText(parameters)} parameters (${this.shown ? "profiled" : "not profiled yet"})`;
   }
 
   override bundle(): MimeBundle {
     return figuresBundle(this.toString(), this.shown ? [modelProfileFigure(this.shown)] : []);
   }
+}
+
+/** 1557611200 → "1.56 billion". */
+function countText(count: number): string {
+  const units = ["", "thousand", "million", "billion", "trillion"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, count)) / 3));
+  return `${(count / 1000 ** power).toPrecision(3)} ${units[power]}`.trim();
 }
 
 function defaultPrecision(machine: Machine): Precision {

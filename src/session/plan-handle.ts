@@ -4,15 +4,18 @@ import { memoryText } from "../base/memory-size.js";
 import { costModel } from "../cost/cost-model.js";
 import type { Prediction } from "../cost/prediction.js";
 import { costFigure } from "../display/cost-figure.js";
+import type { Figure } from "../display/figure.js";
 import { memoryFigure } from "../display/memory-figure.js";
 import type { MimeBundle } from "../display/mime.js";
 import { searchFigure } from "../display/search-figure.js";
 import { strategyFigure } from "../display/strategy-figure.js";
 import { timelineFigure } from "../display/timeline-figure.js";
+import type { TrainingExpectation } from "../display/training-figure.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { planJsonText } from "../model/plan-json.js";
 import { describePlan } from "../plan/describe-plan.js";
 import type { Plan } from "../plan/plan.js";
+import { type Messages, messagesOf } from "../program/messages.js";
 import type { Program } from "../program/program.js";
 import { programDurations } from "../program/program-durations.js";
 import { simulate } from "../program/simulate.js";
@@ -25,12 +28,25 @@ import type { Change, WhatIf } from "../search/what-if.js";
 import { deferredTraining } from "./deferred-training.js";
 import type { FoundPlan } from "./find-plan.js";
 import { planProvenance } from "./notes.js";
+import {
+  holdersPicture,
+  landscapePicture,
+  layerNotes,
+  planSummary,
+  type Sweep,
+  sweepPicture,
+  trainingExpectation,
+} from "./plan-pictures.js";
 import { completeReportOf, explanationOf, whatIfOf } from "./plan-questions.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
 import { type TrainOptions, trainingJob } from "./training-job.js";
 import { type ExportSource, exportJob, exportStates, type WeightsOptions } from "./weights.js";
+import { writeTrace } from "./write-trace.js";
+
+/** An explanation of a plan for more ranks than this leaves the timeline out: nobody could read it. */
+const MOST_RANKS_SIMULATED = 16;
 
 /** A plan with its prediction: explain it, look at it, train under it. */
 export class PlanHandle extends Shown {
@@ -109,12 +125,84 @@ export class PlanHandle extends Shown {
 
   /** One step as the simulator sees it, drawn. */
   timeline(): Picture {
-    return new Picture("", [timelineFigure([this.predictedTimeline()], "One step (predicted)")]);
+    return new Picture("", [timelineFigure([this.predictedTimeline()])]);
+  }
+
+  /**
+   * Writes the predicted step for Perfetto (ui.perfetto.dev) or chrome://tracing: a process per rank, a thread per stream.
+   * @throws GalvatronError FILE_UNWRITABLE
+   */
+  saveTrace(path: string): void {
+    writeTrace(path, [this.predictedTimeline()]);
+  }
+
+  /**
+   * Who holds what of a layer: which share of its parameters, gradients and optimizer state every rank keeps.
+   * @throws GalvatronError ARGUMENT_INVALID for a layer that is not there
+   */
+  holders(layer = 0): Picture {
+    return holdersPicture(this.found, layer);
+  }
+
+  /** What a rank sends in one step, by kind: shows itself as a table. */
+  messages(rank = 0): readonly Messages[] {
+    const program = this.programs()[rank];
+    if (!program)
+      throw new GalvatronError(
+        "ARGUMENT_INVALID",
+        `Expected a rank from 0 to ${this.data.ranks - 1}, got ${rank}.`,
+        { rank },
+      );
+    return messagesOf(program);
+  }
+
+  /**
+   * The search landscape: the Pareto front of memory against throughput, and why the other choices lost.
+   *
+   * @param points - of the front, at most about so many
+   */
+  landscape(points = 12): Picture {
+    return landscapePicture(this.found, points);
+  }
+
+  /**
+   * What the best plan would reach if one quantity were different, over several values of it: `plan.sweep({ memory:
+   * ["8GB", "16GB", "24GB"] })`. Memory is priced by the equations; no Programs are made.
+   *
+   * @throws GalvatronError ARGUMENT_INVALID
+   */
+  sweep(values: Sweep): Picture {
+    return sweepPicture(this.found, values);
+  }
+
+  /** @internal */
+  expectation(steps: number): TrainingExpectation {
+    return trainingExpectation(this.found, steps);
   }
 
   /** The plan in a few lines: strategies in short, by runs of equal layers. */
   text(): string {
     return describePlan(this.data).join("\n");
+  }
+
+  /** Strategy map: which strategy every layer has, on which stage, and what it costs. */
+  strategies(): Picture {
+    return new Picture("", [strategyFigure(this.model, this.data, layerNotes(this.found))]);
+  }
+
+  /** Where the time of a step goes, by stage, against the bound. */
+  cost(): Picture {
+    return new Picture("", [costFigure(this.prediction, this.report.lowerBoundMs)]);
+  }
+
+  /** What fills the memory of every stage, against the budget. */
+  memory(): Picture {
+    return new Picture("", [memoryFigure(this.prediction, this.report.budgetBytes)]);
+  }
+
+  /** The plan in one line: "2 stages: 6 × dp2·zero3, 2 × tp2". */
+  summary(): string {
+    return planSummary(this.data);
   }
 
   /** Why this plan: where its time and memory go, and what the other candidates came to. */
@@ -130,15 +218,13 @@ export class PlanHandle extends Shown {
     ];
     if (report.candidates.length > 0)
       lines.push(
-        `${report.candidates.length} outer choices in ${report.searchMs.toFixed(0)} ms: ${many("ok")} searched, ${many("pruned")} proven slower, ${many("no-plan-fits")} that fit no plan, ${many("invalid")} that divide nothing; no plan of the space is faster than ${report.lowerBoundMs.toFixed(1)} ms (gap ${(100 * report.gap).toFixed(1)} %).`,
+        `${report.candidates.length} outer choices: ${many("ok")} searched, ${many("pruned")} proven slower, ${many("no-plan-fits")} that fit no plan, ${many("invalid")} that divide nothing; no plan of the space is faster than ${report.lowerBoundMs.toFixed(1)} ms (gap ${(100 * report.gap).toFixed(1)} %).`,
         `The smallest budget with any plan is ${memoryText(report.smallestBudgetBytes)} a rank.`,
         ...(this.explanation()?.text.split("\n") ?? []),
       );
     return new Picture(lines.join("\n"), [
-      strategyFigure(this.model, this.data),
-      costFigure(prediction),
-      memoryFigure(prediction, report.budgetBytes),
-      timelineFigure([this.predictedTimeline()], "One step (predicted)"),
+      ...this.figures(),
+      ...(this.data.ranks <= MOST_RANKS_SIMULATED ? [timelineFigure([this.predictedTimeline()])] : []),
       ...(report.candidates.length > 0 ? [searchFigure(report)] : []),
     ]);
   }
@@ -146,9 +232,15 @@ export class PlanHandle extends Shown {
   /**
    * Trains under this plan in one worker process per rank. Returns at once.
    *
-   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID before anything starts
+   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID, DEVICE_UNAVAILABLE
+   * before anything starts
    */
   train(options: TrainOptions): Run {
+    if (this.found.machine.elsewhere)
+      throw new GalvatronError(
+        "DEVICE_UNAVAILABLE",
+        `This plan is for ${this.found.machine.hardware.cluster.name}, a machine that is not here. To train here, search on cluster().`,
+      );
     const { job, feed } = trainingJob(this.found, options, this.session);
     const pool = { options: machinePoolOptions(this.found.machine.machine, this.data.ranks) };
     return new Run(this, options.steps, job.checkpoints !== undefined, (onStep) =>
@@ -204,10 +296,10 @@ export class PlanHandle extends Shown {
   }
 
   override bundle(): MimeBundle {
-    return figuresBundle(this.toString(), [
-      strategyFigure(this.model, this.data),
-      costFigure(this.prediction),
-      memoryFigure(this.prediction, this.report.budgetBytes),
-    ]);
+    return figuresBundle(this.toString(), this.figures());
+  }
+
+  private figures(): readonly Figure[] {
+    return [this.strategies(), this.cost(), this.memory()].flatMap(({ figures }) => figures);
   }
 }

@@ -2,6 +2,7 @@ import { notebookHost } from "../base/host.js";
 import type { Progress } from "../base/progress.js";
 import type { MimeBundle } from "../display/mime.js";
 import { escapeXml } from "../display/svg.js";
+import { PASSING_TYPE } from "../notebook/compare-outputs.js";
 
 /** No output is redrawn more often: a front end has better to do. */
 export const REDRAW_MS: number = 100;
@@ -24,10 +25,13 @@ export function defaultReporter(): Reporter {
   return notebookHost() ? notebookReporter() : terminalReporter(process.stderr);
 }
 
+/** Marks what comes and goes with what was measured before; see `notebook check`. */
+const PASSING: MimeBundle = { [PASSING_TYPE]: {} };
+
 function notebookReporter(): Reporter {
   return {
     notice: (text) => {
-      notebookHost()?.display({ "text/plain": text, "text/html": `<p>${escapeXml(text)}</p>` });
+      notebookHost()?.display({ ...PASSING, "text/plain": text, "text/html": `<p>${escapeXml(text)}</p>` });
     },
     progress: (title) => {
       const handle = notebookHost()?.display(barBundle(title, { label: "", done: 0, total: 1 }));
@@ -48,6 +52,7 @@ function notebookReporter(): Reporter {
 function barBundle(title: string, { label, done, total }: Progress): MimeBundle {
   const text = `${title}: ${label} (${done}/${total})`;
   return {
+    ...PASSING,
     "text/html": `<div>${escapeXml(title)} <progress value="${done}" max="${total}"></progress> ${escapeXml(label)}</div>`,
     "text/plain": text,
   };

@@ -6,7 +6,7 @@ import { accuracyFigure } from "../display/accuracy-figure.js";
 import { memoryFigure } from "../display/memory-figure.js";
 import type { MimeBundle } from "../display/mime.js";
 import { timelineFigure } from "../display/timeline-figure.js";
-import { trainingFigure } from "../display/training-figure.js";
+import { type TrainingExpectation, trainingFigure } from "../display/training-figure.js";
 import type { Evaluation, StepRecord } from "../program/step-record.js";
 import type { Timeline } from "../program/timeline.js";
 import type { SavedCheckpoint } from "../runtime/coordinator/checkpoint-saver.js";
@@ -17,6 +17,7 @@ import { type RunReport, runReport } from "./run-report.js";
 import { runTable } from "./run-table.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
 import type { WeightsOptions } from "./weights.js";
+import { writeTrace } from "./write-trace.js";
 
 /** Starts the training of a run; called once. */
 export type StartTraining = (onStep: OnStep) => Training;
@@ -33,6 +34,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
   /** Steps it was asked for. */
   readonly steps: number;
   private readonly saves: boolean;
+  private readonly expected: TrainingExpectation;
   private readonly training: Training;
   private readonly all: StepRecord[] = [];
   private readonly evaluated: Evaluation[] = [];
@@ -50,6 +52,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
     this.plan = plan;
     this.steps = steps;
     this.saves = saves;
+    this.expected = plan.expectation(steps);
     this.training = start((records, timeline, evaluation) => this.hear(records, timeline, evaluation));
     const host = notebookHost();
     this.picture = host?.display(this.figure()) ?? null;
@@ -148,8 +151,19 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
 
   /** A measured step under the predicted one: the same instructions, span by span. */
   timeline(): Picture {
-    const timelines = [this.plan.predictedTimeline(), ...(this.measured ? [this.measured] : [])];
-    return new Picture("", [timelineFigure(timelines, "One step: predicted and measured")]);
+    return new Picture("", [timelineFigure(this.timelines())]);
+  }
+
+  private timelines(): readonly Timeline[] {
+    return [this.plan.predictedTimeline(), ...(this.measured ? [this.measured] : [])];
+  }
+
+  /**
+   * Writes the predicted step and the last measured one for Perfetto (ui.perfetto.dev) or chrome://tracing.
+   * @throws GalvatronError FILE_UNWRITABLE
+   */
+  saveTrace(path: string): void {
+    writeTrace(path, this.timelines());
   }
 
   /** The measured timeline of the last step, as data. */
@@ -179,6 +193,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
     ]);
   }
 
+  /** One record per step, rank 0's, from the first step on; ends with the run, or throws what ended it. */
   async *[Symbol.asyncIterator](): AsyncIterator<StepRecord> {
     // Records come step by step, rank 0 first.
     const { ranks } = this.plan.data;
@@ -193,7 +208,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
 
   override bundle(): MimeBundle {
     // Under our kernel the run already draws itself where it was made.
-    if (this.picture) return { "text/plain": this.line() };
+    if (this.picture) return this.all.length === 0 ? {} : { "text/plain": this.line() };
     return this.figure();
   }
 
@@ -236,8 +251,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
   private figure(): MimeBundle {
     return figuresBundle(this.error ? this.line() : "", [
       trainingFigure(this.all, {
-        steps: this.steps,
-        predictedStepMs: this.plan.prediction.stepMs,
+        ...this.expected,
         title: this.state === "running" ? "Training" : `Training (${this.state})`,
       }),
     ]);

@@ -17,6 +17,8 @@ export interface Session {
 export interface ProfiledMachine {
   readonly machine: Machine;
   readonly hardware: HardwareProfile;
+  /** It is planned for, not trained on: its profile is estimated or was brought along. */
+  readonly elsewhere: boolean;
 }
 
 export interface SessionOptions {

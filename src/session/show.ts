@@ -1,7 +1,7 @@
 import type { Figure } from "../display/figure.js";
 import { DISPLAY, type Displayable, type MimeBundle } from "../display/mime.js";
 import { plotBundle } from "../display/plot-bundle.js";
-import { escapeXml, figureToSvg } from "../display/svg.js";
+import { escapeXml, figureToSvg, stackSvgs } from "../display/svg.js";
 
 /** A handle that shows itself. */
 export interface Shown extends Displayable {
@@ -46,9 +46,11 @@ export class Picture extends Shown {
 export function figuresBundle(text: string, figures: readonly Figure[]): MimeBundle {
   const bundles = figures.map((figure) => plotBundle(figure, figureToSvg(figure)));
   if (bundles.length === 1 && text === "") return bundles[0]!;
+  const pictures = bundles.map((bundle) => bundle["image/svg+xml"] as string);
   const words = text === "" ? "" : `<pre style="white-space:pre-wrap">${escapeXml(text)}</pre>`;
   return {
     "text/html": `${words}${bundles.map((bundle) => bundle["text/html"] as string).join("\n")}`,
+    ...(pictures.length > 0 && { "image/svg+xml": stackSvgs(pictures) }),
     "text/plain": text || bundles.map((bundle) => bundle["text/plain"] as string).join("\n"),
   };
 }

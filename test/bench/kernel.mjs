@@ -1,6 +1,7 @@
 // How long a person waits for the kernel: start, first result, later cells, completion, slider to picture; ours beside
-// plain tslab, interleaved in one run.
-//   npm run build:ts && node test/bench/kernel.mjs [--rounds 5] [--write]
+// plain tslab and, where its program is at hand, Deno's kernel, interleaved in one run.
+//   npm run build:ts && node test/bench/kernel.mjs [--rounds 5] [--write] [--deno PATH]
+// Deno's program comes with the npm package "deno" (npm install --prefix FOLDER deno).
 // --write records the result in docs/benchmarks/kernel.md.
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -15,7 +16,11 @@ const require = createRequire(join(root, "dist/src/index.js"));
 const { EmbeddedKernel } = require("./notebook/embedded-kernel.js");
 const { kernelArgv } = require("./notebook/embedded-server.js");
 const { values } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, write: { type: "boolean", default: false } },
+  options: {
+    rounds: { type: "string", default: "5" },
+    write: { type: "boolean", default: false },
+    deno: { type: "string" },
+  },
 });
 
 const tslab = [
@@ -27,9 +32,18 @@ const tslab = [
 const KERNELS = {
   Galvatron: { argv: kernelArgv(), slider: true },
   "plain tslab": { argv: tslab, transport: "tcp", slider: false },
+  ...(values.deno && {
+    Deno: {
+      argv: [values.deno, "jupyter", "--kernel", "--conn", "{connection_file}"],
+      transport: "tcp",
+      slider: false,
+    },
+  }),
 };
-const SLIDER = `slider({ min: 1, max: 64, value: 1 }, (n) => ({ data: [1, 2, 3, 4].map((k) => ({ type: "bar", name: "t" + k, orientation: "v",
-  x: [0, 1, 2, 3, 4, 5, 6, 7], y: [0, 1, 2, 3, 4, 5, 6, 7].map((r) => n * k + r), marker: { color: "#0072b2" } })), layout: { height: 300, barmode: "stack" } }))`;
+const SLIDER = `const eight = cluster("hgx-h100");
+const gpt = model("gpt2-xl");
+slider({ min: 1, max: 64, value: 1, unit: "GB" }, async (n) =>
+  (await gpt.search(\`\${18 + 2 * n}GB\`, { on: eight, globalBatch: 32 })).cost())`;
 
 /** Sends a request and resolves with what came for it once the kernel is idle and has answered. */
 function ask(kernel, type, content) {
@@ -136,7 +150,7 @@ function median(numbers) {
   return sorted[Math.floor(sorted.length / 2)];
 }
 
-const rounds = { Galvatron: [], "plain tslab": [] };
+const rounds = Object.fromEntries(Object.keys(KERNELS).map((name) => [name, []]));
 for (let round = 0; round < Number(values.rounds); round++) {
   for (const [name, kernel] of Object.entries(KERNELS)) {
     rounds[name].push(await measure(kernel));
@@ -147,17 +161,19 @@ const names = Object.keys(rounds.Galvatron[0]);
 const rows = names.map((name) => {
   const cell = (kernel) =>
     name in rounds[kernel][0] ? `${median(rounds[kernel].map((one) => one[name])).toFixed(0)} ms` : "-";
-  return `| ${name} | ${cell("Galvatron")} | ${cell("plain tslab")} |`;
+  return `| ${name} | ${Object.keys(KERNELS).map(cell).join(" | ")} |`;
 });
 const text = `# Kernel latency
 
 Medians of ${values.rounds} rounds, kernels interleaved, on ${availableParallelism()} cores (${cpus()[0].model.trim()}), node ${process.version}; load average
 ${loadavg()[0].toFixed(1)} when the run ended. \`node test/bench/kernel.mjs --write\` writes this page. Galvatron's start includes loading the SDK and its types,
-which plain tslab does not have. The slider's time runs from the message of the page to the figure's data and picture; the browser's
-drawing comes on top.
+which plain tslab does not have. The slider searches the best plan of GPT-2 XL on eight GPUs for every budget; its time runs from the message of the page
+to the figure's data and picture, the browser's drawing comes on top.
 
-| | Galvatron | plain tslab 1.0.22 |
-|---|---|---|
+| | ${Object.keys(KERNELS).join(" | ")} |
+|---|${Object.keys(KERNELS)
+  .map(() => "---|")
+  .join("")}
 ${rows.join("\n")}
 `;
 process.stdout.write(text);

@@ -8,7 +8,7 @@ import { memoryFigure } from "../../src/display/memory-figure.js";
 import { strategyFigure } from "../../src/display/strategy-figure.js";
 import { figureToSvg } from "../../src/display/svg.js";
 import { timelineFigure } from "../../src/display/timeline-figure.js";
-import { trainingFigure } from "../../src/display/training-figure.js";
+import { type TrainingExpectation, trainingFigure } from "../../src/display/training-figure.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import type { Plan } from "../../src/plan/plan.js";
 import type { Strategy } from "../../src/plan/strategy.js";
@@ -55,6 +55,16 @@ const plan: Plan = {
   vocabulary: data(2, "ddp"),
 };
 const gpt = { name: "gpt", layers: Array<string>(5).fill("decoder") } as unknown as ModelSpec;
+
+const expected: TrainingExpectation = {
+  steps: 10,
+  tokensPerStep: 1024,
+  predictedStepMs: 200,
+  predictedMemoryBytes: 850 * BYTES_PER_MB,
+  budgetBytes: 900 * BYTES_PER_MB,
+  flopsPerStep: 1e9,
+  peakFlops: 1e11,
+};
 
 function bars(traces: readonly { type: string }[]): BarTrace[] {
   return traces.filter((t): t is BarTrace => t.type === "bar");
@@ -110,6 +120,7 @@ describe("figures", () => {
     expect(figure.data.filter((t) => t.showlegend).map((t) => t.name)).toEqual([
       "compute",
       "tensor communication",
+      "bubble (waiting)",
     ]);
     const [upper, lower] = [figure.layout.yaxis!.domain!, figure.layout.yaxis2!.domain!];
     expect(upper[0]).toBeGreaterThan(lower[1]);
@@ -138,7 +149,7 @@ describe("figures", () => {
   });
 
   it("show a run before its first step", () => {
-    expect(figureToSvg(trainingFigure([], { steps: 10 }))).toContain("starting");
+    expect(figureToSvg(trainingFigure([], expected))).toContain("starting");
   });
 });
 

@@ -28,11 +28,11 @@ export interface KernelClient {
   close(): Promise<void>;
 }
 
-/** A fresh kernel of the built package, driven by JupyterLab's own client library. */
-export async function startKernel(): Promise<KernelClient> {
+/** A fresh kernel of the built package in a folder of its own or in one that is kept, driven by JupyterLab's own client. */
+export async function startKernel(kept?: string): Promise<KernelClient> {
   const main = path.resolve("dist/kernel/main.js");
   if (!existsSync(main)) throw new Error(`${main} is missing: run "npm run build:ts" before these tests.`);
-  const folder = mkdtempSync(path.join(tmpdir(), "galvatron-cells-"));
+  const folder = kept ?? mkdtempSync(path.join(tmpdir(), "galvatron-cells-"));
   const session = await openKernelSession({ folder });
   return {
     kernel: session.kernel,
@@ -40,7 +40,7 @@ export async function startKernel(): Promise<KernelClient> {
     run: (code, request) => runCell(session.kernel, code, request),
     close: async () => {
       await session.close();
-      rmSync(folder, { recursive: true, force: true });
+      if (!kept) rmSync(folder, { recursive: true, force: true });
     },
   };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { plotBundle } from "../../src/display/plot-bundle.js";
 import { compareOutputs } from "../../src/notebook/compare-outputs.js";
 import type { CellOutput, Notebook } from "../../src/notebook/notebook-json.js";
 
@@ -56,5 +57,53 @@ describe("outputs compared", () => {
     const changes = compareOutputs(notebook([figure(2)]), notebook([figure(5)]));
     expect(changes).toMatchObject([{ stored: "data.0.y.1 = 2", now: "data.0.y.1 = 5" }]);
     expect(compareOutputs(notebook([figure(2)], MEASURED), notebook([figure(5)]))).toEqual([]);
+  });
+
+  it("take no notice of bars and notices that come and go", () => {
+    const bar = value({ "text/plain": "Profiling: done", "application/vnd.galvatron.passing+json": {} });
+    expect(compareOutputs(notebook([bar, stream("a")]), notebook([stream("a")]))).toEqual([]);
+    expect(compareOutputs(notebook([bar, stream("a")]), notebook([bar, stream("b")]))).not.toEqual([]);
+  });
+
+  it("compare what measuring chose by its kind alone", () => {
+    const chosen = { tags: ["chosen"] };
+    const plan = (text: string): CellOutput => value({ "text/plain": text, "text/html": `<p>${text}</p>` });
+    expect(compareOutputs(notebook([plan("tp2")], chosen), notebook([plan("dp2, twice")]))).toEqual([]);
+    expect(compareOutputs(notebook([plan("tp2")], chosen), notebook([stream("tp2")]))).not.toEqual([]);
+    expect(
+      compareOutputs(notebook([plan("tp2")], chosen), notebook([value({ "text/plain": "tp2" })])),
+    ).not.toEqual([]);
+  });
+
+  it("compare a measured figure by the range of its series, however many points they have", () => {
+    const figure = (x: number[], name = "compute"): CellOutput =>
+      value({
+        "application/vnd.plotly.v1+json": {
+          data: [{ type: "bar", name, x, text: x.map(String) }],
+          layout: { title: { text: `One step: ${x.length} ms` } },
+        },
+      });
+    const stored = notebook([figure([1, 5])], MEASURED);
+    expect(compareOutputs(stored, notebook([figure([2, 1, 6])]))).toEqual([]);
+    expect(compareOutputs(stored, notebook([figure([2, 60])]))).not.toEqual([]);
+    expect(compareOutputs(stored, notebook([figure([1, 5], "tensor")]))).not.toEqual([]);
+    expect(compareOutputs(notebook([figure([1, 5])]), notebook([figure([1, 5, 2])]))).not.toEqual([]);
+  });
+
+  it("compare the figures inside a value's page by their data, and say which number differs", () => {
+    const page = (y: number): CellOutput => {
+      const plot = plotBundle({ data: [], layout: { height: y, title: { text: "T" } } }, `<svg>${y}</svg>`);
+      return value({ "text/html": `<pre>words</pre>${String(plot["text/html"])}`, "text/plain": "words" });
+    };
+    expect(compareOutputs(notebook([page(1)]), notebook([page(1)]))).toEqual([]);
+    expect(compareOutputs(notebook([page(1)]), notebook([page(2)]))).toMatchObject([
+      { stored: "layout.height = 1", now: "layout.height = 2" },
+    ]);
+  });
+
+  it("let a difference of measurements have either sign", () => {
+    const stored = notebook([stream("step (+3.1 %) took 4 ms")], MEASURED);
+    expect(compareOutputs(stored, notebook([stream("step (−12.5 %) took 5 ms")]))).toEqual([]);
+    expect(compareOutputs(stored, notebook([stream("step (−12.5 %) took 50 ms")]))).not.toEqual([]);
   });
 });

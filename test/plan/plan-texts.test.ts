@@ -46,3 +46,16 @@ test("a plan in lines: outer choices, then runs of equal layers by stage", () =>
     "stage 1: layers 3-4 dp2",
   ]);
 });
+
+test("equal stages in a row are one line", () => {
+  const deep = modelSpec("gpt", { layers: 8, hidden: 32, heads: 4, sequence: 16 });
+  const plan = uniformPlan(deep, { ranks: 4, pipelineDegree: 4, globalBatch: 8, microBatches: 4 });
+  expect(describePlan(plan).slice(3)).toEqual(["stages 0-3: 2 layer(s) each, single"]);
+  const layers = plan.layers.map((strategy, layer) =>
+    layer === 7 ? { ...strategy, recompute: true } : strategy,
+  );
+  expect(describePlan({ ...plan, layers }).slice(3)).toEqual([
+    "stages 0-2: 2 layer(s) each, single",
+    "stage 3: layer 6 single, layer 7 single·recompute",
+  ]);
+});

@@ -2,19 +2,10 @@
 
 import json
 import os
-import pathlib
-import secrets
-import shutil
-import socket
 import subprocess
-import sys
-import time
 import unittest
-import urllib.request
 
-from jupyter_place import NODE, ROOT, JupyterPlace, notebook
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from jupyter_place import CHROMIUM, NODE, ROOT, JupyterPlace, JupyterServer, notebook
 
 FIGURE = """const drawn = { data: [{ type: "bar", name: "a", orientation: "v", x: ["p", "q"], y: [1, 2],
   marker: { color: "rgb(0,114,178)" } }], layout: { height: 300, title: { text: "Figure" } } };
@@ -32,10 +23,17 @@ SLIDER = """slider({ min: 1, max: 10, value: 2 }, (value) => ({ data: [{ type: "
 CELLS = [FIGURE, '[{ name: "<user>", n: 1 }]', LIVE, SLIDER, "", "`still here: ${kept}`"]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+# Behind the quickstart's own cells: a what-if, a training to be interrupted, what is left of it, one to be restarted in.
+EXTRA = [
+    """const eight = cluster("hgx-h100")
+slider({ min: 10, max: 40, step: 2, value: 20, unit: "GB" }, async (memory) =>
+  (await model("gpt2-xl").search(`${memory}GB`, { on: eight, globalBatch: 32 })).cost())""",
+    "const long = plan.train({ data, steps: 100000, seed: 3 })\nconst ended = await long.done",
+    "`${long.status} after ${long.records.length > 4 ? long.records.length : 'too few'} steps`",
+    """const other = plan.train({ data, steps: 100000, seed: 4 })
+for await (const step of other) if (step.step >= 2) break
+`workers ${other.pids.join(", ")}`""",
+]
 
 
 class JupyterLab(unittest.TestCase):
@@ -43,48 +41,43 @@ class JupyterLab(unittest.TestCase):
     def test_walk(self) -> None:
         with JupyterPlace() as place:
             (place.work / "small.ipynb").write_text(json.dumps(notebook(CELLS)))
-            self.walk(place)
+            self.drive(place, "jupyterlab.mjs", 300)
 
-    def walk(self, place: JupyterPlace) -> None:
-        token, port = secrets.token_hex(16), free_port()
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-        command += [f"--port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={place.work}"]
-        command += [f"--IdentityProvider.token={token}", "--LabApp.extension_manager=readonly"]
-        command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-        command += ["--LabApp.news_url=", "--ServerApp.terminals_enabled=False"]
-        log = place.folder / "server.log"
-        with log.open("w") as out:
-            server = subprocess.Popen(command, env=place.environment, stdout=out, stderr=out)
-        try:
-            url = f"http://127.0.0.1:{port}/"
-            self.wait_for(f"{url}api?token={token}", server, log)
+    @unittest.skipIf(CHROMIUM is None, "there is no Chromium on this machine")
+    def test_quickstart(self) -> None:
+        with JupyterPlace() as place:
+            # Its data lies in ../node_modules.
+            (place.work / "node_modules").symlink_to(ROOT / "node_modules")
+            (place.work / "package.json").write_text("{}")
+            (place.work / "notebooks").mkdir()
+            quickstart = json.loads((ROOT / "notebooks/quickstart.ipynb").read_text())
+            for cell in quickstart["cells"]:
+                if cell["metadata"].get("tags") == ["parameters"]:
+                    cell["source"] = "let steps = 30"
+                if cell["cell_type"] == "code":
+                    cell["outputs"], cell["execution_count"] = [], None
+            for number, source in enumerate(EXTRA):
+                cell = notebook([source])["cells"][0]
+                quickstart["cells"].append({**cell, "id": f"extra-{number}"})
+            (place.work / "notebooks/quickstart.ipynb").write_text(json.dumps(quickstart))
+            self.drive(place, "jupyterlab-quickstart.mjs", 900)
+
+    def drive(self, place: JupyterPlace, driver: str, seconds: int) -> None:
+        with JupyterServer(place, "jupyterlab") as server:
             shots = os.environ.get("GALVATRON_SCREENSHOTS", str(place.folder / "shots"))
-            driver = subprocess.run(
-                [NODE, "test/python/jupyterlab.mjs", url, token, shots, CHROMIUM],
+            done = subprocess.run(
+                [NODE, f"test/python/{driver}", server.url, server.token, shots, CHROMIUM],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
-                timeout=300,
+                timeout=seconds,
             )
-        finally:
-            server.terminate()
-            server.wait(20)
-        seen = [json.loads(line) for line in driver.stdout.splitlines()]
-        self.assertGreater(len(seen), 0, driver.stderr)
+        seen = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertGreater(len(seen), 0, done.stderr)
         for one in seen:
             print(f"  {'ok' if one['ok'] else 'FAILED'}: {one['name']} {one['detail']}")
             with self.subTest(one["name"]):
                 self.assertTrue(one["ok"], one["detail"])
-
-    def wait_for(self, url: str, server: subprocess.Popen, log: pathlib.Path) -> None:
-        for _ in range(240):
-            self.assertIsNone(server.poll(), log.read_text())
-            try:
-                urllib.request.urlopen(url, timeout=2).close()
-                return
-            except OSError:
-                time.sleep(0.25)
-        self.fail(f"JupyterLab did not start: {log.read_text()}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ const within = (budgetBytes: number): FoundPlan =>
   searchPlan({
     model,
     modelProfile,
-    machine: { machine: hostMachine(4), hardware },
+    machine: { machine: hostMachine(4), hardware, elsewhere: false },
     budgetBytes,
     options: { globalBatch: 8 },
   });
@@ -62,7 +62,7 @@ describe("searchPlan", () => {
 
   it("names the smallest budget by what is compiled: no outer choice has leaner Programs", () => {
     const { smallestBudgetBytes } = within(4096 * BYTES_PER_MB).report;
-    const machine = { machine: hostMachine(4), hardware };
+    const machine = { machine: hostMachine(4), hardware, elsewhere: false };
     for (const { outer, bytes } of leastMemories({ model, modelProfile, hardware, globalBatch: 8 })) {
       const space = {
         microBatches: outer.microBatches,
