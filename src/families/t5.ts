@@ -3,6 +3,7 @@ import type { Value } from "../graph/ir.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { dropout } from "../graph/layers/dropout.js";
 import { rmsNorm } from "../graph/layers/normalization.js";
+import { positionsOf } from "../graph/layers/positions.js";
 import {
   carriedTable,
   carriedWidth,
@@ -16,7 +17,6 @@ import {
   normal,
   type UnbiasedSizes,
 } from "../graph/layers/unbiased-sublayers.js";
-import { positionsOf } from "../graph/layers/positions.js";
 import { tokenTable, vocabularyLoss, vocabularyRows } from "../graph/layers/vocabulary.js";
 import {
   flag,

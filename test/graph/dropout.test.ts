@@ -25,7 +25,16 @@ interface MaskRequest {
 
 /** What one rank makes of ones: 0 where dropped, else 1 / (1 − rate). */
 async function maskOf(request: MaskRequest): Promise<readonly number[]> {
-  const { shape, samples, place = 0, seed = 1, layer = LAYER, firstSample = 0, heads, active = true } = request;
+  const {
+    shape,
+    samples,
+    place = 0,
+    seed = 1,
+    layer = LAYER,
+    firstSample = 0,
+    heads,
+    active = true,
+  } = request;
   const scope = new LayerScope(
     { kind: "x", strategy: ONE_RANK, samples, precision: "float32", lossTokens: 1 },
     "float32",

@@ -1,7 +1,7 @@
 import type { Value } from "../ir.js";
 import type { LayerScope } from "../layer-scope.js";
-import { ownHeads } from "./relative-bias.js";
 import { positionsOf } from "./positions.js";
+import { ownHeads } from "./relative-bias.js";
 
 /** A square grid of tokens, row by row, cut into square windows after a cyclic shift (Liu et al. 2021, section 3.2). */
 export interface Windows {

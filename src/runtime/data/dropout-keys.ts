@@ -8,7 +8,12 @@ import { philox, streamKey } from "../../base/random.js";
  * @param first - samples consumed before the first of them since training began
  * @param active - false where the model is only evaluated
  */
-export function dropoutKeys(seed: number, first: number, samples: number, active: boolean = true): BigInt64Array {
+export function dropoutKeys(
+  seed: number,
+  first: number,
+  samples: number,
+  active: boolean = true,
+): BigInt64Array {
   const [key0, key1] = streamKey(seed, "dropout");
   const words = new Uint32Array(4);
   const keys = new BigInt64Array(3 * samples);

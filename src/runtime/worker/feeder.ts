@@ -35,7 +35,10 @@ export function openFeeder(program: Program, feed: Feed, seed: number): Feeder {
     batches: Batches,
     heldOut: boolean,
   ): Promise<StepInputs> => {
-    const writes = [...dropoutWrites(program, seed, step, !heldOut), ...(await batches.writes(step, heldOut))];
+    const writes = [
+      ...dropoutWrites(program, seed, step, !heldOut),
+      ...(await batches.writes(step, heldOut)),
+    ];
     const { hyper: tensor } = program.io;
     return {
       step,
