@@ -10,7 +10,7 @@ const [from, to] = process.argv.slice(2);
 const session = newSession({ folder: from, reporter: SILENT_REPORTER });
 const model = modelFrom(session, ".", {});
 const plan = uniformPlan(model, { ranks: 2, tensorDegree: 2, globalBatch: 2 });
-exportStates(
+void exportStates(
   session,
   compilePlan(model, plan),
   hostPoolOptions(2),
