@@ -26,7 +26,7 @@ CELLS = [FIGURE, '[{ name: "<user>", n: 1 }]', LIVE, SLIDER, "", "`still here: $
 # Behind the quickstart's own cells: a what-if, a training to be interrupted, what is left of it, one to be restarted in.
 EXTRA = [
     """const eight = cluster("hgx-h100")
-slider({ min: 10, max: 40, step: 2, value: 20, unit: "GB" }, async (memory) =>
+slider({ min: 10, max: 40, step: 2, value: 16, unit: "GB" }, async (memory) =>
   (await model("gpt2-xl").search(`${memory}GB`, { on: eight, globalBatch: 32 })).cost())""",
     "const long = plan.train({ data, steps: 100000, seed: 3 })\nconst ended = await long.done",
     "`${long.status} after ${long.records.length > 4 ? long.records.length : 'too few'} steps`",
