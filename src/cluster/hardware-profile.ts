@@ -62,8 +62,6 @@ export interface HardwareProfile {
 export interface HeldBytes {
   /** A session of the graph runtime. */
   readonly graph: number;
-  /** The communication library, from the first communicator on. */
-  readonly library: number;
   /** A group on a stream; more once collectives go round a ring in it, or members send to each other directly. */
   readonly group: number;
   readonly ring: number;

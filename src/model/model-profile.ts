@@ -37,7 +37,10 @@ export interface ModelProfile {
   readonly precision: Precision;
   readonly device: string;
   readonly source: "measured" | "analytic";
-  /** Measured devices: bytes that a worker holds beside arena and workspace with so many graphs, no communicator open. */
+  /**
+   * Measured devices: bytes that a worker holds beside arena and workspace with so many graphs, all libraries loaded
+   * (that of communication too, where there are several ranks) and no communicator open.
+   */
   readonly held?: { readonly bytes: number; readonly graphs: number };
   readonly layers: readonly LayerSample[];
 }

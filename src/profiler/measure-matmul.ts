@@ -90,7 +90,7 @@ export async function measureReserve(
   if (pool.options.device !== "cuda") return { reservedBytes: quiet + GROWTH_BYTES };
   const graph = Math.max(0, ((await held(() => [], MORE_GRAPHS)) - quiet) / (MORE_GRAPHS - 1));
   if (pool.options.ranks < 2)
-    return { reservedBytes: quiet, held: { graph, library: 0, group: 0, ring: 0, exchange: 0, transfer: 0 } };
+    return { reservedBytes: quiet, held: { graph, group: 0, ring: 0, exchange: 0, transfer: 0 } };
   const ring = (stream: DeviceStream): Instruction => collective("allReduce", stream);
   const one = await held(() => [ring("compute")]);
   const three = await held(() => [ring("compute"), ring("gather"), ring("reduce")]);
@@ -103,7 +103,6 @@ export async function measureReserve(
     reservedBytes: one + (RESERVED_RINGS - 1) * groupAndRing,
     held: {
       graph,
-      library: Math.max(0, one - quiet - groupAndRing),
       group,
       ring: groupAndRing - group,
       exchange: Math.max(0, shared - one),

@@ -26,7 +26,6 @@ const hardware = z.strictObject({
   held: z
     .strictObject({
       graph: z.number(),
-      library: z.number(),
       group: z.number(),
       ring: z.number(),
       exchange: z.number(),

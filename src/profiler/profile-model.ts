@@ -17,7 +17,7 @@ import type { Feed } from "../runtime/wire.js";
 import { localProgram } from "./local-program.js";
 import type { MeasureOptions } from "./measure-steps.js";
 import { endOf, startOf } from "./measure-steps.js";
-import { lowerQuartile, median } from "./median.js";
+import { lowerQuartile } from "./median.js";
 
 /** Samples per micro-batch and rank that are measured; the cost model interpolates between them. */
 export const DEFAULT_SAMPLES: readonly number[] = [1, 2, 4, 8];
@@ -37,11 +37,12 @@ const DEFAULT_MEASURE: ModelMeasureOptions = {
 const DEVICE_WARMUP = 3;
 
 /**
- * A device under load slows down within tenths of a second, when its power is capped: training runs at that speed, so
- * so much is run, and the second half of it counts.
+ * A device whose power is capped is at its fastest for tenths of a second, then swings about its lasting speed with a
+ * period of about a second (H100: 262 to 280 ms a step). So much is run, the first third does not count, and the mean
+ * of the rest does.
  */
-const SUSTAINED_MS = 500;
-const MOST_STEPS = 100;
+const SUSTAINED_MS = 1500;
+const MOST_STEPS = 200;
 const MOST_GAP_MS = 0.02;
 
 /** Layer counts whose difference is the time of one layer, without what surrounds it. */
@@ -226,7 +227,7 @@ async function measureSlice(
   if (onDevice) {
     const wanted = Math.ceil((SUSTAINED_MS * options.repeats) / tookMs);
     const count = Math.min(MOST_STEPS, Math.max(options.repeats, wanted));
-    steps = (await pool.run(count)).slice(-Math.ceil(count / 2));
+    steps = (await pool.run(count)).slice(-Math.ceil((2 * count) / 3));
   } else if (tookMs < SHORT_MS)
     // Short steps are measured more often: their noise is larger, and they cost nothing.
     steps = [...steps, ...(await pool.run(MORE_REPEATS))];
@@ -288,7 +289,7 @@ function workspaceBytes(
 
 /**
  * Time that graphs and element-wise work took, the mean over ranks: the lower quartile over steps on a host, where
- * others disturb; the median on a device, the pauses between instructions counted.
+ * others disturb; the mean on a device, the pauses between instructions counted.
  */
 function phaseMs(
   program: Program,
@@ -311,7 +312,7 @@ function phaseMs(
       ? Math.min(MOST_GAP_MS, Math.max(0, startOf(step, index + 1) - endOf(step, index)))
       : 0;
   const means = steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length);
-  return onDevice ? median(means) : lowerQuartile(means);
+  return onDevice ? means.reduce((sum, ms) => sum + ms, 0) / means.length : lowerQuartile(means);
 }
 
 /** Bytes and elements that the graphs' shapes tell: exact, not measured. */

@@ -207,7 +207,6 @@ function heldBytes(
   return (
     base.bytes +
     (graphs - base.graphs) * bytes.graph +
-    (count.groups + count.transfers > 0 ? bytes.library : 0) +
     count.groups * bytes.group +
     count.rings * bytes.ring +
     count.exchanges * bytes.exchange +

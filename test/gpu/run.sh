@@ -60,12 +60,12 @@ gpt-blocks() {
   GALVATRON_NCCL_REDUCE_BLOCKS=8 RESULTS=$out/blocks-gpt.json bench 45 whole gpt --plans zero2 --steps 8 --no-peer --json "$out/gpt-reduce-blocks.json"
   GALVATRON_NCCL_REDUCE_BLOCKS=8 GALVATRON_NCCL_GATHER_BLOCKS=8 RESULTS=$out/blocks-gpt.json bench 45 whole gpt --plans zero3 --steps 8 --no-peer --json "$out/gpt-both-blocks.json"
 }
-llama() { bench 300 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --steps 8 --json "$out/llama.json"; }
+llama() { bench 300 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --json "$out/llama.json"; }
 predict-gpt() { bench 330 predict gpt --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-240}" ${PREDICT_OPTIONS:-} --json "$out/predict-gpt.json"; }
 predict-llama() { bench 330 predict llama --layers 4 --plans "${PREDICT_PLANS:-20}" --seconds "${PREDICT_SECONDS:-240}" --json "$out/predict-llama.json"; }
 budgets-gpt() { bench 330 budgets gpt --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-gpt.json"; }
 budgets-llama() { bench 330 budgets llama --layers "${BUDGET_LLAMA_LAYERS:-16}" --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-llama.json"; }
-curve() { bench 300 curve --json "$out/curve.json"; }
+curve() { bench 300 curve ${CURVE_OPTIONS:-} --json "$out/curve.json"; }
 one() { bench 470 one --json "$out/one.json"; }
 smoke() { timeout 60 python3 test/gpu/blocks.py "$bundle/graphs" "$runtime" --json "$out/smoke.json" --cases small-gpt,small-llama; }
 peers() { (cd test/bench/peers && timeout 120 python3 gpt2_step.py --batch 32) | tee "$out/gpt2-peer.json"; }

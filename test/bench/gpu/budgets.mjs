@@ -49,7 +49,7 @@ const { frozen, hash } = freeze(model, [...distinct.values()], known);
 console.log(`${frozen.length} predictions frozen: ${hash}`);
 const rows = [];
 for (const each of frozen)
-  if (seconds() < Number(option("seconds", "240"))) rows.push(await execute(model, each, 8));
+  if (seconds() < Number(option("seconds", "240"))) rows.push(await execute(model, each));
 await closeWorkers();
 
 const name = `${{ gpt: "gpt-1.4b", llama: "llama-6.7b" }[family]}${layers < whole.layers.length ? `-${layers}layers` : ""}`;

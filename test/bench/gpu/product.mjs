@@ -42,7 +42,7 @@ if (!machine) {
   process.exit(3);
 }
 export const gpus = machine.cluster.ranksPerNode;
-export const precision = machine.cluster.device === "cuda" ? "bfloat16" : "float32";
+export const precision = option("precision", machine.cluster.device === "cuda" ? "bfloat16" : "float32");
 
 const without = path.join(state, "no-capture");
 /** From now on steps are enqueued, not captured: said in every result. */

@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
+import { planText, recordErrors } from "./executed.mjs";
 import {
   breakdown,
   captured,
@@ -35,7 +36,7 @@ const model = { ...whole, layers: whole.layers.slice(0, layers) };
 const perGpu = tiny ? 2 : family === "gpt" ? 8 : 4;
 const globalBatch = perGpu * gpus;
 const name = `${{ gpt: "gpt-1.4b", llama: "llama-6.7b" }[family]}${layers < whole.layers.length ? `-${layers}layers` : ""}`;
-const steps = Number(option("steps", "10"));
+const steps = Number(option("steps", "16"));
 const rows = [];
 
 function peer() {
@@ -54,7 +55,7 @@ function peer() {
       "--layers",
       String(layers),
       "--steps",
-      "8",
+      String(steps),
       "--breakdown",
     ],
     { cwd: folder, encoding: "utf8", timeout: 160_000 },
@@ -114,6 +115,24 @@ for (const kind of option("plans", "searched,zero2,ddp").split(",")) {
       ),
     };
     rows.push(row);
+    if (found) {
+      // Predicted before it ran, by the profiles of this state: it counts among the executed plans.
+      const rest = got.stepMs.slice(3);
+      recordErrors(
+        `whole-${family}-${gpus}gpu`,
+        [
+          {
+            text: planText(plan),
+            stepMs: row.predictedMs,
+            simulatedMs: null,
+            measuredMs: rest.reduce((sum, ms) => sum + ms, 0) / rest.length,
+            memoryBytes: Math.max(...row.predictedBytes),
+            measuredBytes: Math.max(...row.memoryBytes),
+          },
+        ],
+        found.report.prediction.stepMs.toFixed(3),
+      );
+    }
     console.log(
       `${name} ${kind} [${row.plan.join(" / ")}]: step ${stepMs.toFixed(1)} ms (device ${row.deviceMs.toFixed(1)}), ${Math.round(row.tokensPerSecond)} tokens/s, ${(got.memoryBytes[0] / 2 ** 30).toFixed(1)} GB, load ${(got.loadMs / 1e3).toFixed(0)} s, predicted ${row.predictedMs?.toFixed(1) ?? "-"}; losses ${got.losses.map((x) => x.toFixed(3)).join(" ")}`,
     );

@@ -1,7 +1,11 @@
 """GPT-2 trained by PyTorch from given weights on given batches (what test/bench/gpu/curve.mjs wrote): its loss curve.
 
-    python3 gpt2_curve.py FOLDER [--eager] [--cpu]      prints one JSON line
+    python3 gpt2_curve.py FOLDER [--eager] [--cpu] [--autocast | --float32]      prints one JSON line
+
+Without a flag, as FSDP2's mixed precision and ours: graphs read a bfloat16 copy of all parameters, the masters and the
+optimizer are float32. --autocast: torch.autocast, which keeps norms and the residual stream in float32.
 """
+import copy
 import json
 import os
 import sys
@@ -56,7 +60,9 @@ decayed = [p for p in model.parameters() if p.dim() > 1]
 others = [p for p in model.parameters() if p.dim() <= 1]
 optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": spec["weight_decay"]}, {"params": others, "weight_decay": 0.0}],
                               lr=1e-4, betas=(spec["beta1"], spec["beta2"]), eps=spec["adam_epsilon"], fused=device == "cuda")
-run = model if "--eager" in sys.argv else torch.compile(model)
+autocast, copied = "--autocast" in sys.argv, not {"--autocast", "--float32"} & set(sys.argv)
+worker = copy.deepcopy(model).to(torch.bfloat16) if copied else model
+run = worker if "--eager" in sys.argv else torch.compile(worker)
 shape = (spec["steps"], 2, spec["sequence"], spec["batch"])
 batches = numpy.memmap(os.path.join(folder, "batches.bin"), dtype=numpy.int64, mode="r", shape=shape)
 losses, norms = [], []
@@ -65,12 +71,19 @@ for step in range(spec["steps"]):
     tokens, labels = (torch.from_numpy(numpy.ascontiguousarray(part.T)).to(device) for part in batches[step])
     for group in optimizer.param_groups:
         group["lr"] = spec["rates"][step]
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+    if copied:
+        with torch.no_grad():
+            for own, master in zip(worker.parameters(), model.parameters()):
+                own.copy_(master)
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=autocast):
         loss = run(tokens, labels)
     loss.backward()
+    if copied:
+        for own, master in zip(worker.parameters(), model.parameters()):
+            master.grad, own.grad = own.grad.float(), None
     norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), spec["max_norm"]).detach())
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     losses.append(loss.detach())
-print(json.dumps({"peer": "pytorch", "compile": run is not model, "seconds": time.perf_counter() - begin,
+print(json.dumps({"peer": "pytorch", "compile": run is not worker, "autocast": autocast, "seconds": time.perf_counter() - begin,
                   "losses": torch.stack(losses).tolist(), "norms": torch.stack(norms).tolist()}))
