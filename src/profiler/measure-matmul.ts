@@ -73,7 +73,7 @@ const RESERVE_ELEMENTS = 2 ** 20;
 const MORE_GRAPHS = 5;
 
 /** What a worker's heap and allocators are seen to grow by in hundreds of steps. */
-const GROWTH_BYTES = 6 * BYTES_PER_MB;
+const GROWTH_BYTES = 4 * BYTES_PER_MB;
 
 /**
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,
@@ -113,7 +113,10 @@ export async function measureReserve(
 
 type DeviceStream = "compute" | "gather" | "reduce";
 
-/** Bytes of the fullest worker after small graphs and some talk, the arena not counted on a device. */
+/**
+ * Bytes of a worker after small graphs and some talk: on the host the mean over processes, which differ by up to 3 MB
+ * without a cause; on a device those of the fullest, the arena not counted.
+ */
 async function heldBytes(
   pool: WorkerPool,
   graphs: readonly MatmulGraph[],
@@ -142,7 +145,7 @@ async function heldBytes(
   const held = steps
     .flat()
     .map((step) => step.memory.residentBytes - (device === "cuda" ? step.arenaBytes : 0));
-  return Math.max(...held);
+  return device === "cuda" ? Math.max(...held) : held.reduce((a, b) => a + b, 0) / held.length;
 }
 
 function collective(op: "allReduce" | "allToAll", stream: DeviceStream): Instruction {
