@@ -1,7 +1,7 @@
 import type { Value } from "../ir.js";
 import type { LayerScope } from "../layer-scope.js";
-import { ownHeads } from "./relative-bias.js";
 import { positionsOf } from "./positions.js";
+import { ownHeads } from "./relative-bias.js";
 
 /** A square grid of tokens, row by row, cut into square windows after a cyclic shift (Liu et al. 2021, section 3.2). */
 export interface Windows {
@@ -115,4 +115,19 @@ export function ownPadded(scope: LayerScope, x: Value, sequence: number): Value 
   const flat = g.reshape(x, [rows, samples * width]);
   const own = g.embedding(flat, positionsOf(scope, sequence), true);
   return g.reshape(own, [own.shape[0]!, samples, width]);
+}
+
+/**
+ * Every 2 × 2 neighbourhood of a grid as one token, columns before rows: (0,0), (1,0), (0,1), (1,1).
+ *
+ * @param x this rank's rows `[S / t, b, H]`, of which the first side² of all count
+ * @returns `[side² / 4, b, 4 H]`, whole on every rank
+ */
+export function neighbourhoods(scope: LayerScope, x: Value, side: number): Value {
+  const { g } = scope;
+  const [, samples, hidden] = x.shape as readonly [number, number, number];
+  const whole = g.slice(g.allGather(x, scope.degree), 0, 0, side * side);
+  const half = side / 2;
+  const tiles = g.reshape(whole, [half, 2, half, 2, samples, hidden]);
+  return g.reshape(g.transpose(tiles, [0, 2, 4, 3, 1, 5]), [half * half, samples, 4 * hidden]);
 }
