@@ -19,7 +19,7 @@ import {
   positiveReal,
 } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import { choice, GELUS, ignored, number, only, positionsField, truth } from "./config-fields.js";
+import { choice, GELUS, ignored, number, only, positionsField, rate, truth } from "./config-fields.js";
 import { type Family, plainOptions } from "./family.js";
 import { plainKind } from "./plain-kind.js";
 import { linearTensors, normTensors, sameTensor, type TensorView } from "./tensor-view.js";
@@ -229,7 +229,9 @@ export const BERT: Family = {
       position_embedding_type: only("absolute"),
       is_decoder: only(false),
       add_cross_attention: only(false),
-      ...ignored("hidden_dropout_prob", "attention_probs_dropout_prob", "directionality", "pooler_fc_size"),
+      hidden_dropout_prob: rate("dropout", 0.1),
+      attention_probs_dropout_prob: rate("attentionDropout", 0.1),
+      ...ignored("directionality", "pooler_fc_size"),
       ...ignored("pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type"),
     }),
     options: plainOptions,

@@ -18,6 +18,8 @@ export interface ConfigField {
   readonly read: (value: JsonValue, field: string) => ModelOptions;
   /** What leaving the field out means: the default of the configuration's class. `undefined`: nothing. */
   readonly absent: JsonValue | undefined;
+  /** An option that a person may give instead: then what the field says does not count. */
+  readonly unless?: string;
   /** The value for a model; `undefined`: not written. */
   readonly write: (options: ModelOptions) => JsonValue | undefined;
 }
@@ -123,6 +125,25 @@ export function only(
       return {};
     },
     write: () => value,
+  };
+}
+
+/** Rate of a dropout that we have at the same places. */
+export function rate(option: "dropout" | "attentionDropout", absent: number): ConfigField {
+  return { ...number(option, absent), write: (options) => options[option] ?? 0 };
+}
+
+/** Rate of a dropout at places where we have none: only 0, unless a person says which dropout it shall be here. */
+export function foreignRate(absent: number): ConfigField {
+  return {
+    absent,
+    unless: "dropout",
+    read: (value, field) => {
+      if (value !== 0)
+        throw refuse(field, value, "0, or the option dropout beside the folder (dropout: 0 trains without)");
+      return {};
+    },
+    write: (options) => options.dropout ?? 0,
   };
 }
 

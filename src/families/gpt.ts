@@ -27,6 +27,7 @@ import {
   numberOrDerived,
   only,
   positionsField,
+  rate,
   truth,
 } from "./config-fields.js";
 import { type Family, plainOptions } from "./family.js";
@@ -239,7 +240,10 @@ export const GPT: Family = {
       scale_attn_by_inverse_layer_idx: only(false),
       reorder_and_upcast_attn: only(false),
       add_cross_attention: only(false),
-      ...ignored("n_ctx", "resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_type", "summary_use_proj"),
+      resid_pdrop: rate("dropout", 0.1),
+      embd_pdrop: rate("dropout", 0.1),
+      attn_pdrop: rate("attentionDropout", 0.1),
+      ...ignored("n_ctx", "summary_type", "summary_use_proj"),
       ...ignored("summary_activation", "summary_first_dropout", "summary_proj_to_labels"),
     }),
     options: plainOptions,

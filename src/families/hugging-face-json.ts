@@ -4,7 +4,7 @@ import type { ModelOptions } from "../model/model-options.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { COMMON_FIELDS, type JsonObject } from "./config-fields.js";
 import type { Family } from "./family.js";
-import { FAMILIES, familyOf } from "./registry.js";
+import { FAMILIES, familyOf, modelSpec } from "./registry.js";
 
 const configJson = z.looseObject({ model_type: z.string() }).catchall(z.json());
 
@@ -28,7 +28,8 @@ export function parseConfigJson(text: string, name: string, options: ModelOption
       { modelType },
     );
   }
-  return family.spec(name, { ...readFields(family, modelType, config), ...options });
+  const read = readFields(family, modelType, config, options);
+  return { ...modelSpec(family.name, { ...read, ...options }), name };
 }
 
 function parseObject(text: string): JsonObject {
@@ -44,7 +45,12 @@ function parseObject(text: string): JsonObject {
   throw new GalvatronError("MODEL_INVALID", `config.json: ${issue.path.join(".")}: ${issue.message}`);
 }
 
-function readFields(family: Family, modelType: string, config: JsonObject): ModelOptions {
+function readFields(
+  family: Family,
+  modelType: string,
+  config: JsonObject,
+  given: ModelOptions,
+): ModelOptions {
   const fields = { ...COMMON_FIELDS, ...family.huggingFace.fields(modelType) };
   const stranger = Object.keys(config).find((name) => !Object.hasOwn(fields, name));
   if (stranger !== undefined)
@@ -55,8 +61,11 @@ function readFields(family: Family, modelType: string, config: JsonObject): Mode
     );
   let options: ModelOptions = { ...family.huggingFace.fixed?.(modelType) };
   // Defaults first: a field that is there may say more than one that is not.
-  const present = Object.entries(fields).filter(([name]) => Object.hasOwn(config, name));
-  for (const [name, field] of Object.entries(fields))
+  const counting = Object.entries(fields).filter(
+    ([, { unless }]) => unless === undefined || given[unless] === undefined,
+  );
+  const present = counting.filter(([name]) => Object.hasOwn(config, name));
+  for (const [name, field] of counting)
     if (!Object.hasOwn(config, name) && field.absent !== undefined)
       options = { ...options, ...field.read(field.absent, name) };
   const saidBy = new Map<string, string>();

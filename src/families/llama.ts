@@ -25,6 +25,7 @@ import {
   numberOrDerived,
   only,
   positionsField,
+  rate,
   rotaryFields,
   truth,
 } from "./config-fields.js";
@@ -289,7 +290,8 @@ const LLAMA_FIELDS: Readonly<Record<string, ConfigField>> = {
   rms_norm_eps: number("epsilon", 1e-6),
   tie_word_embeddings: truth("tied", false),
   ...rotaryFields(10000),
-  ...ignored("attention_dropout", "pretraining_tp"),
+  attention_dropout: rate("attentionDropout", 0),
+  ...ignored("pretraining_tp"),
 };
 
 /** Qwen2 is a LLaMA with biases on query, key and value. */

@@ -19,16 +19,7 @@ import {
   positiveReal,
 } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import {
-  choice,
-  GELUS,
-  ignored,
-  number,
-  only,
-  positionsField,
-  rotaryFields,
-  truth,
-} from "./config-fields.js";
+import { choice, GELUS, number, only, positionsField, rate, rotaryFields, truth } from "./config-fields.js";
 import { type Family, plainOptions } from "./family.js";
 import { plainKind } from "./plain-kind.js";
 import {
@@ -241,7 +232,8 @@ export const NEOX: Family = {
       attention_bias: only(true),
       is_decoder: only(false, false, [true]),
       ...rotaryFields(10000, 0.25),
-      ...ignored("attention_dropout", "hidden_dropout"),
+      attention_dropout: rate("attentionDropout", 0),
+      hidden_dropout: rate("dropout", 0),
     }),
     options: plainOptions,
     tensors,

@@ -3,12 +3,12 @@ import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
 import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
-import { classifierLoss } from "../graph/layers/classifier.js";
+import { classifierLoss, meanFeatures } from "../graph/layers/classifier.js";
 import { dropout } from "../graph/layers/dropout.js";
 import { layerNorm } from "../graph/layers/normalization.js";
 import { positionsOf } from "../graph/layers/positions.js";
 import { windowBlock } from "../graph/layers/window-block.js";
-import { ownPadded } from "../graph/layers/windows.js";
+import { neighbourhoods, ownPadded } from "../graph/layers/windows.js";
 import {
   type ModelOptions,
   mustDivide,
@@ -18,9 +18,27 @@ import {
   positiveReal,
 } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import { choice, GELUS, ignored, labelFields, number, numbers, only, squareSide } from "./config-fields.js";
+import {
+  choice,
+  foreignRate,
+  GELUS,
+  ignored,
+  labelFields,
+  number,
+  numbers,
+  only,
+  rate,
+  squareSide,
+} from "./config-fields.js";
 import type { Family } from "./family.js";
-import { linearTensors, normTensors, patchTensors, sameTensor, type TensorView } from "./tensor-view.js";
+import {
+  linearTensors,
+  normTensors,
+  patchTensors,
+  sameTensor,
+  type TensorView,
+  visionBlockTensors,
+} from "./tensor-view.js";
 
 /** A Swin for small grey images (28 × 28 pixels, ten classes) that trains on a laptop. */
 const SWIN_DEFAULTS: ModelOptions = {
@@ -261,14 +279,8 @@ function merge(scope: LayerScope, model: ModelSpec, stage: number): void {
   const { g } = scope;
   const { side, hidden, sequence } = swinStage(model, stage);
   const next = swinStage(model, stage + 1);
-  const { samples } = scope.request;
   const x = scope.borderInput("input", sequence, hidden);
-  const whole = g.slice(g.allGather(x, scope.degree), 0, 0, side * side);
-  const half = side / 2;
-  // Within a neighbourhood the columns come before the rows: (0,0), (1,0), (0,1), (1,1).
-  const tiles = g.reshape(whole, [half, 2, half, 2, samples, hidden]);
-  const ordered = g.transpose(tiles, [0, 2, 4, 3, 1, 5]);
-  const merged = ownPadded(scope, g.reshape(ordered, [half * half, samples, 4 * hidden]), next.sequence);
+  const merged = ownPadded(scope, neighbourhoods(scope, x, side), next.sequence);
   const normed = layerNorm(scope, "norm", merged, PLAIN_EPSILON);
   const weight = scope.parameter("reduction.weight", [next.hidden, 4 * hidden], { init: init(model) });
   scope.borderOutput(BORDER, g.linear(normed, weight, null));
@@ -282,19 +294,10 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
 
 /** Class from the mean over all tokens. */
 function head(scope: LayerScope, model: ModelSpec): void {
-  const { g } = scope;
   const { side, hidden, sequence } = swinStage(model, Number(model.options.stages));
   const x = scope.borderInput("input", sequence, hidden);
   const normed = layerNorm(scope, "norm", x, epsilonOf(model));
-  const places = g.reshape(positionsOf(scope, sequence), [normed.shape[0]!, 1, 1]);
-  const share = g.where(
-    g.less(places, g.scalar(side * side, "int64")),
-    g.scalar(1 / (side * side), normed.dtype),
-    g.scalar(0, normed.dtype),
-  );
-  const sum = g.reduceSum(g.mul(normed, share), [0], true);
-  // Every rank gets the mean, but only the first counts the loss: the others' way back leads through its gradient.
-  const mean = g.copyToGroup(g.allReduce(sum, scope.degree, "sum"), scope.degree);
+  const mean = meanFeatures(scope, normed, sequence, side * side);
   classifierLoss(scope, mean, { hidden, classes: model.vocabulary, init: init(model) });
 }
 
@@ -302,20 +305,10 @@ function head(scope: LayerScope, model: ModelSpec): void {
 const SWIN_LAYERS: FamilyLayers = { embedding, body, head };
 
 function blockTensors(ours: string, theirs: string, kind: LayerKind, window: number): readonly TensorView[] {
-  const { hidden, heads, feedForward } = kind;
-  const square = [hidden, hidden] as const;
-  const table = [(2 * window - 1) ** 2, heads];
-  const attention = `${theirs}.attention`;
+  const table = `${theirs}.attention.self.relative_position_bias_table`;
   return [
-    ...normTensors(`${ours}.attention.norm`, `${theirs}.layernorm_before`, hidden, true),
-    sameTensor(`${ours}.attention.bias.weight`, `${attention}.self.relative_position_bias_table`, table),
-    ...["query", "key", "value"].flatMap((name) =>
-      linearTensors(`${ours}.attention.${name}`, `${attention}.self.${name}`, square, true),
-    ),
-    ...linearTensors(`${ours}.attention.output`, `${attention}.output.dense`, square, true),
-    ...normTensors(`${ours}.feedForward.norm`, `${theirs}.layernorm_after`, hidden, true),
-    ...linearTensors(`${ours}.feedForward.up`, `${theirs}.intermediate.dense`, [feedForward, hidden], true),
-    ...linearTensors(`${ours}.feedForward.down`, `${theirs}.output.dense`, [hidden, feedForward], true),
+    ...visionBlockTensors(ours, theirs, "attention.self", kind),
+    sameTensor(`${ours}.attention.bias.weight`, table, [(2 * window - 1) ** 2, kind.heads]),
   ];
 }
 
@@ -388,7 +381,10 @@ export const SWIN: Family = {
       layer_norm_eps: number("epsilon", 1e-5),
       initializer_range: number("initializerRange", 0.02),
       ...labelFields(),
-      ...ignored("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "encoder_stride"),
+      hidden_dropout_prob: rate("dropout", 0),
+      attention_probs_dropout_prob: rate("attentionDropout", 0),
+      drop_path_rate: { ...foreignRate(0.1), write: () => 0 },
+      ...ignored("encoder_stride"),
       ...ignored("out_features", "out_indices", "_out_features", "_out_indices", "stage_names", "num_layers"),
       ...ignored("hidden_size", "path_norm", "tie_word_embeddings"),
     }),

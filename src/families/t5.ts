@@ -28,7 +28,7 @@ import {
   positiveReal,
 } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import { choice, ignored, number, numberOrDerived, only, truth } from "./config-fields.js";
+import { choice, foreignRate, ignored, number, numberOrDerived, only, truth } from "./config-fields.js";
 import type { Family } from "./family.js";
 import { linearTensors, normTensors, sameTensor, type TensorView } from "./tensor-view.js";
 
@@ -371,7 +371,8 @@ export const T5: Family = {
       initializer_factor: { ...only(1), write: () => undefined },
       is_encoder_decoder: only(true),
       is_decoder: only(false),
-      ...ignored("dropout_rate", "dense_act_fn", "is_gated_act", "n_positions", "max_length", "num_beams"),
+      dropout_rate: foreignRate(0.1),
+      ...ignored("dense_act_fn", "is_gated_act", "n_positions", "max_length", "num_beams"),
     }),
     fixed: () => ({ sequence: 512 }),
     options: t5Options,

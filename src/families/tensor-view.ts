@@ -59,6 +59,29 @@ export function normTensors(
   return bias ? [scale, sameTensor(`${parameter}.bias`, `${tensor}.bias`, [width])] : [scale];
 }
 
+/**
+ * A pre-norm block of the vision models.
+ * @param projections where query, key and value are: "attention.attention" or "attention.self"
+ */
+export function visionBlockTensors(
+  ours: string,
+  theirs: string,
+  projections: string,
+  { hidden, feedForward }: { readonly hidden: number; readonly feedForward: number },
+): readonly TensorView[] {
+  const square = [hidden, hidden] as const;
+  return [
+    ...normTensors(`${ours}.attention.norm`, `${theirs}.layernorm_before`, hidden, true),
+    ...["query", "key", "value"].flatMap((name) =>
+      linearTensors(`${ours}.attention.${name}`, `${theirs}.${projections}.${name}`, square, true),
+    ),
+    ...linearTensors(`${ours}.attention.output`, `${theirs}.attention.output.dense`, square, true),
+    ...normTensors(`${ours}.feedForward.norm`, `${theirs}.layernorm_after`, hidden, true),
+    ...linearTensors(`${ours}.feedForward.up`, `${theirs}.intermediate.dense`, [feedForward, hidden], true),
+    ...linearTensors(`${ours}.feedForward.down`, `${theirs}.output.dense`, [hidden, feedForward], true),
+  ];
+}
+
 /** Filters of a convolution whose stride is their size, as the projection of flattened patches, and their bias. */
 export function patchTensors(
   tensor: string,

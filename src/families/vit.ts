@@ -18,10 +18,17 @@ import {
   positiveReal,
 } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import { choice, GELUS, ignored, labelFields, number, only, squareSide } from "./config-fields.js";
+import { choice, GELUS, ignored, labelFields, number, only, rate, squareSide } from "./config-fields.js";
 import type { Family } from "./family.js";
 import { plainKind } from "./plain-kind.js";
-import { linearTensors, normTensors, patchTensors, sameTensor, type TensorView } from "./tensor-view.js";
+import {
+  linearTensors,
+  normTensors,
+  patchTensors,
+  sameTensor,
+  type TensorView,
+  visionBlockTensors,
+} from "./tensor-view.js";
 
 /** A ViT for small grey images (28 × 28 pixels, ten classes) that trains on a laptop. */
 const VIT_DEFAULTS: ModelOptions = {
@@ -172,24 +179,11 @@ function head(scope: LayerScope, model: ModelSpec): void {
 const VIT_LAYERS: FamilyLayers = { embedding, body, head };
 
 function tensors(model: ModelSpec): readonly TensorView[] {
-  const { hidden, feedForward } = model.kinds.encoder!;
+  const kind = model.kinds.encoder!;
+  const { hidden } = kind;
   const [patch, channels, tokens] = ["patch", "channels", "tokens"].map((name) =>
     Number(model.options[name]),
   ) as [number, number, number];
-  const layer = (index: number): readonly TensorView[] => {
-    const [ours, theirs] = [`layers.${index}`, `vit.encoder.layer.${index}`];
-    const square = [hidden, hidden] as const;
-    return [
-      ...normTensors(`${ours}.attention.norm`, `${theirs}.layernorm_before`, hidden, true),
-      ...["query", "key", "value"].flatMap((name) =>
-        linearTensors(`${ours}.attention.${name}`, `${theirs}.attention.attention.${name}`, square, true),
-      ),
-      ...linearTensors(`${ours}.attention.output`, `${theirs}.attention.output.dense`, square, true),
-      ...normTensors(`${ours}.feedForward.norm`, `${theirs}.layernorm_after`, hidden, true),
-      ...linearTensors(`${ours}.feedForward.up`, `${theirs}.intermediate.dense`, [feedForward, hidden], true),
-      ...linearTensors(`${ours}.feedForward.down`, `${theirs}.output.dense`, [hidden, feedForward], true),
-    ];
-  };
   const [first, filters] = ["vit.embeddings", "vit.embeddings.patch_embeddings.projection"];
   return [
     sameTensor("embedding.class.weight", `${first}.cls_token`, [1, 1, hidden], [hidden]),
@@ -200,7 +194,9 @@ function tensors(model: ModelSpec): readonly TensorView[] {
       [tokens, hidden],
     ),
     ...patchTensors(filters, hidden, channels, patch),
-    ...model.layers.flatMap((_, index) => layer(index)),
+    ...model.layers.flatMap((_, index) =>
+      visionBlockTensors(`layers.${index}`, `vit.encoder.layer.${index}`, "attention.attention", kind),
+    ),
     ...normTensors("head.norm", "vit.layernorm", hidden, true),
     ...linearTensors("head.output", "classifier", [model.vocabulary, hidden], true),
   ];
@@ -231,8 +227,9 @@ export const VIT: Family = {
       initializer_range: number("initializerRange", 0.02),
       qkv_bias: only(true),
       ...labelFields(),
-      ...ignored("encoder_stride", "pooler_act", "pooler_output_size", "hidden_dropout_prob"),
-      ...ignored("attention_probs_dropout_prob", "tie_word_embeddings"),
+      ...ignored("encoder_stride", "pooler_act", "pooler_output_size", "tie_word_embeddings"),
+      hidden_dropout_prob: rate("dropout", 0),
+      attention_probs_dropout_prob: rate("attentionDropout", 0),
     }),
     options: (model) => {
       const { tokens: _, ...options } = model.options;

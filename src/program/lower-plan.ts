@@ -1,4 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
+import { familyOf } from "../families/registry.js";
 import type { GraphStore } from "../graph/graph-ref.js";
 import type { LayerGraphs, LayerRequest } from "../graph/layer-graphs.js";
 import type { ModelSpec } from "../model/model-spec.js";
@@ -55,7 +56,7 @@ export function lowerPlan(model: ModelSpec, plan: Plan, options: LowerOptions): 
 
 /** Labels of a global batch, as a model has them by itself: classifiers one per sample, all others one per position. */
 export function lossTokensOf(model: ModelSpec, plan: Plan): number {
-  const perSample = model.family === "vit" || model.family === "swin" ? 1 : model.sequence;
+  const perSample = familyOf(model.family).objective === "classification" ? 1 : model.sequence;
   return plan.globalBatch * perSample;
 }
 

@@ -33,10 +33,12 @@ describe("config.json", () => {
   it("takes a configuration's defaults for what it leaves out", () => {
     const bare = (type: string): ModelSpec => parseConfigJson(JSON.stringify({ model_type: type }), "x");
     const { name: _, ...gpt2 } = bare("gpt2");
-    expect(gpt2).toEqual({ ...modelSpec("gpt2-small"), name: undefined });
+    const rates = { dropout: 0.1, attentionDropout: 0.1 };
+    expect(gpt2).toEqual({ ...modelSpec("gpt2-small", rates), name: undefined });
     expect(bare("bert").layers.length).toBe(12);
     expect(bare("qwen2").options.queryKeyValueBias).toBe(true);
-    expect(bare("swin").kinds["stage4"]!.heads).toBe(24);
+    const swin = parseConfigJson('{"model_type": "swin"}', "x", { dropout: 0 });
+    expect(swin.kinds["stage4"]!.heads).toBe(24);
     expect(bare("vit").vocabulary).toBe(2);
   });
 
@@ -63,12 +65,18 @@ describe("config.json", () => {
     ["attention_bias", { model_type: "llama", attention_bias: true }],
     ["use_sliding_window", { model_type: "qwen2", use_sliding_window: true }],
     ["layer_types", { model_type: "qwen2", layer_types: ["full_attention", "sliding_attention"] }],
-    ["feed_forward_proj", { model_type: "t5", feed_forward_proj: "gated-silu" }],
-    ["scale_decoder_outputs", { model_type: "t5", tie_word_embeddings: true, scale_decoder_outputs: false }],
+    ["feed_forward_proj", { model_type: "t5", dropout_rate: 0, feed_forward_proj: "gated-silu" }],
+    [
+      "scale_decoder_outputs",
+      { model_type: "t5", dropout_rate: 0, tie_word_embeddings: true, scale_decoder_outputs: false },
+    ],
     ["image_size", { model_type: "vit", image_size: [224, 192] }],
     ["qkv_bias", { model_type: "vit", qkv_bias: false }],
-    ["use_absolute_embeddings", { model_type: "swin", use_absolute_embeddings: true }],
-    ["mlp_ratio", { model_type: "swin", mlp_ratio: 2 }],
+    ["use_absolute_embeddings", { model_type: "swin", drop_path_rate: 0, use_absolute_embeddings: true }],
+    ["mlp_ratio", { model_type: "swin", drop_path_rate: 0, mlp_ratio: 2 }],
+    ["drop_path_rate", { model_type: "swin" }],
+    ["dropout_rate", { model_type: "t5", dropout_rate: 0.1 }],
+    ["resid_pdrop", { model_type: "gpt2", embd_pdrop: 0.1, resid_pdrop: 0.2 }],
     ["a_new_field", { model_type: "gpt2", a_new_field: 1 }],
     ["mamba", { model_type: "mamba" }],
     ["model_type", {}],
@@ -76,6 +84,15 @@ describe("config.json", () => {
     expect(refused(config as Record<string, unknown>)).toMatch(
       new RegExp(`^MODEL_.*${field.replace(".", "\\.")}`),
     );
+  });
+
+  it("hands dropout on in both directions", () => {
+    for (const name of ["gpt", "bert", "vit", "swin", "neox"]) {
+      const model = modelSpec(name, { dropout: 0.2, attentionDropout: 0.3 });
+      expect(parseConfigJson(configJsonText(model), name, lengths(model))).toEqual(model);
+    }
+    const llama = modelSpec("llama", { attentionDropout: 0.3 });
+    expect(parseConfigJson(configJsonText(llama), "llama", lengths(llama))).toEqual(llama);
   });
 
   it("names the type and class that train it", () => {

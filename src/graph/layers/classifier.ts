@@ -1,6 +1,7 @@
 import type { Value } from "../ir.js";
 import type { Init } from "../layer-graphs.js";
 import type { LayerScope } from "../layer-scope.js";
+import { positionsOf } from "./positions.js";
 
 export interface ClassifierShape {
   readonly hidden: number;
@@ -46,4 +47,17 @@ function rightAnswers(scope: LayerScope, logits: Value, labels: Value, maximum: 
   const right = g.and(counts, g.greaterOrEqual(found, maximum));
   const one = g.scalar(1 / scope.request.lossTokens, maximum.dtype);
   return g.reduceSum(g.where(right, one, g.scalar(0, maximum.dtype)), [0], true);
+}
+
+/**
+ * Mean `[1, b, H]` over the first `rows` of a sequence, from this rank's rows `[S / t, b, H]`. Every rank gets it, but only
+ * the first counts the loss: the others' way back leads through its gradient.
+ */
+export function meanFeatures(scope: LayerScope, x: Value, sequence: number, rows: number): Value {
+  const { g } = scope;
+  const places = g.reshape(positionsOf(scope, sequence), [x.shape[0]!, 1, 1]);
+  const counts = g.less(places, g.scalar(rows, "int64"));
+  const share = g.where(counts, g.scalar(1 / rows, x.dtype), g.scalar(0, x.dtype));
+  const sum = g.reduceSum(g.mul(x, share), [0], true);
+  return g.copyToGroup(g.allReduce(sum, scope.degree, "sum"), scope.degree);
 }

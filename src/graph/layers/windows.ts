@@ -116,3 +116,18 @@ export function ownPadded(scope: LayerScope, x: Value, sequence: number): Value 
   const own = g.embedding(flat, positionsOf(scope, sequence), true);
   return g.reshape(own, [own.shape[0]!, samples, width]);
 }
+
+/**
+ * Every 2 × 2 neighbourhood of a grid as one token, columns before rows: (0,0), (1,0), (0,1), (1,1).
+ *
+ * @param x this rank's rows `[S / t, b, H]`, of which the first side² of all count
+ * @returns `[side² / 4, b, 4 H]`, whole on every rank
+ */
+export function neighbourhoods(scope: LayerScope, x: Value, side: number): Value {
+  const { g } = scope;
+  const [, samples, hidden] = x.shape as readonly [number, number, number];
+  const whole = g.slice(g.allGather(x, scope.degree), 0, 0, side * side);
+  const half = side / 2;
+  const tiles = g.reshape(whole, [half, 2, half, 2, samples, hidden]);
+  return g.reshape(g.transpose(tiles, [0, 2, 4, 3, 1, 5]), [half * half, samples, 4 * hidden]);
+}

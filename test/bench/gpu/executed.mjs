@@ -2,17 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import {
-  breakdown,
-  captured,
-  closeWorkers,
-  dist,
-  gpus,
-  machine,
-  record,
-  state,
-  train,
-} from "./product.mjs";
+import { breakdown, captured, closeWorkers, dist, gpus, machine, record, state, train } from "./product.mjs";
 
 const { describePlan } = dist("plan/describe-plan.js");
 const { planByHand } = dist("session/find-plan.js");
