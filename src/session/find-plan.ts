@@ -63,20 +63,13 @@ export function searchPlan(request: SearchRequest): FoundPlan {
   const { budgetBytes, machine } = request;
   if (machine.elsewhere) return compiled(request, runSearch(request, budgetBytes));
   const lean = leanPlans(request);
-  const smallestBudgetBytes = Math.min(...lean.map(fullest));
-  if (smallestBudgetBytes > budgetBytes)
-    throw new GalvatronError(
-      "NO_FEASIBLE_PLAN",
-      `No plan fits ${Math.floor(budgetBytes / BYTES_PER_MB)} MB a rank. The smallest budget that would do is ${Math.ceil(smallestBudgetBytes / BYTES_PER_MB)} MB.`,
-      { smallestBudgetBytes, budgetBytes },
-    );
-  const speed = ({ report }: FoundPlan): number => report.prediction.samplesPerSecond;
+  const speed = (plan: FoundPlan | null): number => plan?.report.prediction.samplesPerSecond ?? 0;
   let found = lean
     .filter((plan) => fullest(plan) <= budgetBytes)
-    .reduce((a, b) => (speed(b) > speed(a) ? b : a));
-  const bound = searchWithin(request, budgetBytes) ?? found.report;
+    .reduce<FoundPlan | null>((a, b) => (speed(b) > speed(a) ? b : a), null);
+  let smallestBudgetBytes = Math.min(...lean.map(fullest));
   // The same budgets whatever the given one is, down to the first whose Programs fit: more memory is never slower.
-  const { reservedBytes } = request.machine.hardware;
+  const { reservedBytes } = machine.hardware;
   const most = (budgetBytes - reservedBytes) / LEAST_SHARE;
   let last = "";
   for (let step = Math.ceil(Math.log(Math.max(1, most)) / Math.log(BUDGET_STEP)); step >= 0; step--) {
@@ -86,12 +79,19 @@ export function searchPlan(request: SearchRequest): FoundPlan {
     if (text === last) continue;
     last = text;
     const candidate = compiled(request, report);
+    smallestBudgetBytes = Math.min(smallestBudgetBytes, fullest(candidate));
     if (fullest(candidate) > budgetBytes) continue;
     found = candidate;
     break;
   }
+  if (!found)
+    throw new GalvatronError(
+      "NO_FEASIBLE_PLAN",
+      `No plan fits ${Math.floor(budgetBytes / BYTES_PER_MB)} MB a rank. The smallest budget that would do is ${Math.ceil(smallestBudgetBytes / BYTES_PER_MB)} MB.`,
+      { smallestBudgetBytes, budgetBytes },
+    );
+  const bound = searchWithin(request, budgetBytes) ?? found.report;
   const { plan, prediction } = found.report;
-  const smallest = Math.min(smallestBudgetBytes, fullest(found));
   // Bounds compare by the sample: a smaller budget may end at another batch.
   const lowerBoundMs = Math.min(
     prediction.stepMs,
@@ -100,7 +100,7 @@ export function searchPlan(request: SearchRequest): FoundPlan {
   const gap = 1 - lowerBoundMs / prediction.stepMs;
   return {
     ...found,
-    report: { ...found.report, budgetBytes, smallestBudgetBytes: smallest, lowerBoundMs, gap },
+    report: { ...found.report, budgetBytes, smallestBudgetBytes, lowerBoundMs, gap },
   };
 }
 
@@ -163,7 +163,8 @@ function runSearch(request: SearchRequest, budgetBytes: number): SearchReport {
 }
 
 function fullest(found: FoundPlan): number {
-  return Math.max(...found.memoryBytesByRank);
+  // Measured bytes per graph are means: a budget is whole bytes.
+  return Math.ceil(Math.max(...found.memoryBytesByRank));
 }
 
 /** @throws GalvatronError PLAN_INVALID */

@@ -122,7 +122,8 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
     (globalThis as { [NOTEBOOK_HOST]?: NotebookHost })[NOTEBOOK_HOST] = host;
     const start = performance.now();
     const run = plan.train({ data: text("story.txt"), steps: 60 });
-    expect(run[DISPLAY]()).toEqual({ "text/plain": expect.stringContaining("Run running") });
+    // It draws itself already: as a cell's last value it adds nothing.
+    expect(run[DISPLAY]()).toEqual({});
     await run.done;
     expect(drawn.length).toBeGreaterThan(0);
     expect(drawn.length).toBeLessThanOrEqual((performance.now() - start) / 100 + 2);
