@@ -211,7 +211,7 @@ export function labelFields(): Readonly<Record<string, ConfigField>> {
 }
 
 /** A field that says nothing about what the model computes in training; not written. */
-export const IGNORED: ConfigField = { absent: undefined, read: () => ({}), write: () => undefined };
+const IGNORED: ConfigField = { absent: undefined, read: () => ({}), write: () => undefined };
 
 export function ignored(...fields: readonly string[]): Readonly<Record<string, ConfigField>> {
   return Object.fromEntries(fields.map((field) => [field, IGNORED]));
