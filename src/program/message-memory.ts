@@ -57,12 +57,13 @@ function messagesOf(program: Program, instruction: Instruction, room: number): r
       const others = group.length - 1;
       const input = bytesOf(instruction.input);
       const piece = Math.min(room / others, input / group.length);
-      // Both rooms take turns; a large all-reduce fills them with pieces to send and with the piece it has reduced.
+      // Both rooms take turns.
       let own = 2 * others * piece;
       let read = 2 * piece;
       if (instruction.op === "allReduce") {
-        if (input > SMALL_BYTES) own = (others + 1) * piece;
-        else own = read = 2 * input;
+        if (input <= SMALL_BYTES) own = read = 2 * input;
+        // A large one is read twice: pieces, each at its reader's place, and the reduced piece at the start.
+        else if (others > 1) read = 4 * piece;
       } else if (instruction.op === "allGather" || instruction.op === "broadcast") own = read = 2 * input;
       else if (instruction.op === "reduceScatter") {
         const scattered = Math.min(room / others, bytesOf(instruction.output));

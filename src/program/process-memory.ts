@@ -25,9 +25,9 @@ export interface GraphMemory {
 }
 
 /** A session of ONNX Runtime, beside its arena; fitted, as the two below, see docs/benchmarks/memory.md. */
-const BYTES_PER_GRAPH = 160_000;
+const BYTES_PER_GRAPH = 230_000;
 /** An instruction with its bindings and the message it came in. */
-const BYTES_PER_INSTRUCTION = 6_600;
+const BYTES_PER_INSTRUCTION = 5_000;
 /** Copies of constants that sessions keep beside their own. */
 const CONSTANT_COPIES = 0.8;
 /** Fragments of ONNX Runtime's arena, for every byte in use. */

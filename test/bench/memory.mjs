@@ -67,11 +67,21 @@ async function runAll() {
     writeFileSync(`${file}.part`, JSON.stringify({ family: model.family, plan, ranks: result }));
     renameSync(`${file}.part`, file);
     const worst = Math.max(
-      ...result.map(({ predicted, peakBytes }) => Math.abs(predicted.totalBytes / peakBytes - 1)),
+      ...result.map((rank, i) =>
+        Math.abs(predictedOf(lowered.programs[i], rank).totalBytes / rank.peakBytes - 1),
+      ),
     );
     console.log(`${index} ${model.family}: worst ${(100 * worst).toFixed(2)} %, ${describePlan(plan)[0]}`);
   }
   await alone.close();
+}
+
+function modelOf(family) {
+  return modelSpec(...MODELS.find(([name]) => name === family));
+}
+
+function predictedOf(program, { workspace, reservedBytes, sharedBytesPerRank }) {
+  return processMemory(program, workspace, reservedBytes, sharedBytesPerRank);
 }
 
 /** What each graph takes inside ONNX Runtime: run once on its own, before any plan that has it. */
@@ -124,7 +134,9 @@ async function runPlan(lowered, workspaces, reservedBytes) {
       };
       const status = readFileSync(`/proc/${pool.pids[rank]}/status`, "latin1");
       return {
-        predicted: processMemory(program, workspace, reservedBytes, pool.options.sharedBytesPerRank),
+        workspace,
+        reservedBytes,
+        sharedBytesPerRank: pool.options.sharedBytesPerRank,
         peakBytes: Number(/^VmHWM:\s*(\d+)/m.exec(status)[1]) * 1024,
         sharedBytes: Number(/^RssShmem:\s*(\d+)/m.exec(status)[1]) * 1024,
         arenaMappings: mappingsOf(pool.pids[rank], Math.ceil(program.arenaBytes / PAGE) * PAGE),
@@ -160,7 +172,11 @@ function write() {
   const plans = readdirSync(folder)
     .filter((name) => name.endsWith(".json"))
     .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")));
-  const all = plans.flatMap(({ family, ranks }) => ranks.map((rank) => ({ family, ...rank })));
+  // Predictions are made anew: what was measured stays.
+  const all = plans.flatMap(({ family, plan, ranks }) => {
+    const { programs } = compilePlan(modelOf(family), plan);
+    return ranks.map((rank, index) => ({ family, ...rank, predicted: predictedOf(programs[index], rank) }));
+  });
   const relative = ({ predicted, peakBytes }) => predicted.totalBytes / peakBytes - 1;
   const percent = (share) => `${(100 * share).toFixed(2)} %`;
   const mean = (numbers) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
