@@ -20,7 +20,8 @@ const within = (budgetBytes: number): FoundPlan =>
     budgetBytes,
     options: { globalBatch: 8 },
   });
-const fullest = (found: FoundPlan): number => Math.max(...found.memoryBytesByRank);
+/** What a plan needs of a budget: its prediction, and by how much one has been off. */
+const fullest = (found: FoundPlan): number => Math.ceil(Math.max(...found.memoryBytesByRank) * 1.035);
 
 describe("searchPlan", () => {
   it("keeps the compiled Programs within every budget, and proves its bound for that budget", () => {
