@@ -74,6 +74,23 @@ export function neededFlag(flags: FlagValues, name: string, example: string): st
   return value;
 }
 
+/** @throws GalvatronError ARGUMENT_INVALID for a word that is not among `choices` */
+export function choiceFlag<Choice extends string>(
+  flags: FlagValues,
+  name: string,
+  choices: readonly Choice[],
+): Choice | undefined {
+  const value = textFlag(flags, name);
+  const chosen = choices.find((choice) => choice === value);
+  if (value !== undefined && chosen === undefined)
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      `--${name} expects ${choices.join(" or ")}, got "${value}".`,
+      { flag: name },
+    );
+  return chosen;
+}
+
 function numberFlag(
   flags: FlagValues,
   name: string,

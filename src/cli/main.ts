@@ -16,6 +16,10 @@ const COMMANDS: Readonly<Record<string, { readonly help: string; readonly load: 
     help: "search --model gpt --memory 2GB [--output plan.json]: the fastest plan that fits",
     load: async () => (await import("./search.js")).searchCommand,
   },
+  plan: {
+    help: "plan --model gpt --pipeline 2 --tensor 2 --global-batch 8 [--output plan.json]: a plan by its degrees, priced",
+    load: async () => (await import("./plan.js")).planCommand,
+  },
   train: {
     help: "train --plan plan.json --data 'docs/**' --steps 200",
     load: async () => (await import("./train.js")).trainCommand,

@@ -1,53 +1,86 @@
 import { resolve } from "node:path";
 import { GalvatronError } from "../base/errors.js";
+import { memoryBytes, memoryText } from "../base/memory-size.js";
 import { describePlan } from "../plan/describe-plan.js";
-import { type FlagValues, neededFlag, readArguments, textFlag } from "./args.js";
-import { clusterOf, MODEL_FLAGS, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
+import { changeFromText, whatIfText } from "../search/change-text.js";
+import type { Candidate } from "../search/search-report.js";
+import { type FlagValues, neededFlag, readArguments, textFlag, wholeFlag } from "./args.js";
+import { MACHINE_FLAGS, MODEL_FLAGS, machineOf, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
+import { OUTPUT_FLAGS, writePlan } from "./plan-output.js";
 import { batchOf, SPACE_FLAGS, spaceOf } from "./space-flags.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
 
-/** `galvatron search --model … --memory 2GB`: the fastest plan that fits. */
+/**
+ * `galvatron search --model … --memory 2GB`: the fastest plan that fits. `--machine dgx-a100-80gb --nodes 4` plans for a
+ * machine by its published figures, without running anything.
+ */
 export const searchCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
     values: [
       ...MODEL_FLAGS,
       ...SESSION_FLAGS,
       ...SPACE_FLAGS,
-      ...["memory", "global-batch", "output", "format", "case", "inputs", "cost"],
-      ...["machine", "nodes", "gpus-per-node", "what-if", "front"],
+      ...MACHINE_FLAGS,
+      ...OUTPUT_FLAGS,
+      ...["memory", "global-batch", "case", "inputs", "cost", "what-if", "front"],
     ],
     switches: ["json", "quiet", "unrestricted", "explain", "all"],
   });
   if (flags["case"] !== undefined) return caseOf(flags, terminal);
-  if (flags["machine"] !== undefined) {
-    const { searchPreset } = await import("./search-preset.js");
-    return searchPreset(flags, terminal);
-  }
-  for (const flag of ["nodes", "gpus-per-node", "what-if", "front", "format", "explain", "all"])
-    if (flags[flag] !== undefined)
-      throw new GalvatronError("ARGUMENT_INVALID", `--${flag} goes with --machine NAME.`, { flag });
-  const memory = neededFlag(flags, "memory", "2GB");
+  const changeText = textFlag(flags, "what-if");
+  const change = changeText === undefined ? null : changeFromText(changeText);
+  const points = wholeFlag(flags, "front");
+  const globalBatch = batchOf(flags);
+  const memory =
+    flags["machine"] === undefined ? neededFlag(flags, "memory", "2GB") : textFlag(flags, "memory");
   const session = sessionOf(flags, terminal);
   const model = modelOf(flags, session);
-  const globalBatch = batchOf(flags);
-  const machine = await clusterOf(flags, session).profile();
-  const plan = await model.search(memory, {
-    on: machine,
+  if (memory !== undefined) memoryBytes(memory);
+  const on = await machineOf(flags, session);
+  const { nodes, ranksPerNode, memoryBytesPerRank } = on.data;
+  const plan = await model.search(memory ?? memoryBytesPerRank, {
+    on,
     ...(globalBatch !== undefined && { globalBatch }),
-    space: spaceOf(flags, machine.data.ranksPerNode),
+    space: spaceOf(flags, nodes * ranksPerNode),
   });
-  const output = textFlag(flags, "output");
-  if (output !== undefined) plan.save(resolve(terminal.folder, output));
-  if (flags["json"])
+  const report = flags["all"] === true ? plan.completeReport() : plan.report;
+  const explanation = flags["explain"] === true ? plan.explanation() : null;
+  const front = points === undefined ? null : plan.front(points);
+  const changed = change && plan.whatIf(change);
+  const written = writePlan(plan, flags, terminal);
+  if (flags["json"]) {
     printJson(terminal, {
-      plan: plan.data,
-      prediction: plan.prediction,
+      ...report,
       memoryBytesByRank: plan.memoryBytesByRank(),
-      report: { ...plan.report, plan: undefined, prediction: undefined },
+      ...(explanation && { explanation }),
+      ...(front && { front }),
+      ...(changed && { whatIf: { speedup: changed.speedup, after: changed.after } }),
     });
-  else terminal.out(`${plan.explain()}\n${output === undefined ? "" : `\nWritten to ${output}\n`}`);
+    return 0;
+  }
+  const lines = [
+    `${plan}`,
+    `${report.prediction.samplesPerSecond.toPrecision(5)} samples/s${on.elsewhere ? " by estimates" : ""}; gap ${(100 * report.gap).toFixed(2)} %; the smallest budget with any plan is ${memoryText(report.smallestBudgetBytes)} a rank`,
+    ...(flags["all"] === true ? ["", ...report.candidates.map(candidateText)] : []),
+    ...(explanation ? ["", explanation.text] : []),
+    ...(front ?? []).map(
+      (point) => `${memoryText(point.memoryBytes)}: ${point.samplesPerSecond.toPrecision(5)} samples/s`,
+    ),
+    ...(changed && changeText !== undefined
+      ? [whatIfText(changeText, changed.speedup, changed.after?.prediction.stepMs ?? null)]
+      : []),
+    ...written,
+  ];
+  terminal.out(`${lines.join("\n")}\n`);
   return 0;
 };
+
+function candidateText(candidate: Candidate): string {
+  const { globalBatch, microBatches, stages, schedule, stepMs, memoryBytes: bytes, reason } = candidate;
+  const outcome =
+    stepMs === null || bytes === null ? reason : `${stepMs.toPrecision(5)} ms a step, ${memoryText(bytes)}`;
+  return `batch ${globalBatch}, ${microBatches} micro-batches, ${stages} stages, ${schedule}: ${outcome}`;
+}
 
 /** `--case FILE --inputs DIR --cost galvatron3`: a search of the ancestor's, under the ancestor's cost model. */
 async function caseOf(flags: FlagValues, terminal: Terminal): Promise<number> {

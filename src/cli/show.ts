@@ -8,12 +8,16 @@ import { recordsOfFile } from "../profiler/file-table.js";
 import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import { readArguments, wholeFlag } from "./args.js";
-import { readPlanFile } from "./plan-file.js";
+import { sessionOf } from "./model-flags.js";
+import { PLAN_FILE_FLAGS, planFileContext, readPlanFile } from "./plan-file.js";
 import { type Command, printJson } from "./terminal.js";
 
-/** `galvatron show profile|plan|program FILE`: what a file holds, in words or as JSON. */
+/** `galvatron show profile|plan|program FILE`: what a file holds, in words or as JSON; the ancestor's with `--model …`. */
 export const showCommand: Command = async (args, terminal) => {
-  const { flags, words } = readArguments(args, { values: ["rank"], switches: ["json"] });
+  const { flags, words } = readArguments(args, {
+    values: ["rank", "folder", ...PLAN_FILE_FLAGS],
+    switches: ["json", "quiet"],
+  });
   const [what, file] = words;
   if ((what !== "profile" && what !== "plan" && what !== "program") || file === undefined)
     throw new GalvatronError(
@@ -35,7 +39,7 @@ export const showCommand: Command = async (args, terminal) => {
     }
     return 0;
   }
-  const { model, plan } = readPlanFile(path);
+  const { model, plan } = readPlanFile(path, planFileContext(flags, sessionOf(flags, terminal)));
   if (what === "plan") {
     if (flags["json"]) printJson(terminal, { model, plan });
     else terminal.out(`${model.name}, ${model.layers.length} layers\n${describePlan(plan).join("\n")}\n`);

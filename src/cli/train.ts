@@ -1,16 +1,17 @@
 import { dirname, resolve } from "node:path";
 import { GalvatronError } from "../base/errors.js";
-import { ModelHandle } from "../session/model-handle.js";
 import type { PlanHandle } from "../session/plan-handle.js";
 import type { Session } from "../session/session.js";
 import type { CheckpointOptions } from "../session/training-job.js";
 import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
 import { DATA_FLAGS, dataOf } from "./data-flags.js";
 import { clusterOf, MODEL_FLAGS, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
-import { readPlanFile } from "./plan-file.js";
+import { pricedPlan } from "./plan.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
+import { asksUniform, UNIFORM_FLAGS, UNIFORM_SWITCHES } from "./uniform-flags.js";
 
-/** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan.
+/** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan, or
+ * with uniform degrees: `--model … --pipeline 2 --tensor 2 --global-batch 8`. The plan file may be the ancestor's.
  * `--weights DIR` starts from Hugging Face weights, `--export DIR` writes such in the end.
  * `--checkpoint DIR --every 50 --keep 3` saves on the way, `--resume DIR` goes on from what was saved. */
 export const trainCommand: Command = async (args, terminal) => {
@@ -21,6 +22,8 @@ export const trainCommand: Command = async (args, terminal) => {
       "plan",
       "memory",
       "global-batch",
+      "precision",
+      ...UNIFORM_FLAGS,
       ...DATA_FLAGS,
       "steps",
       "seed",
@@ -32,7 +35,7 @@ export const trainCommand: Command = async (args, terminal) => {
       "weights",
       "export",
     ],
-    switches: ["json", "quiet", "synthetic"],
+    switches: ["json", "quiet", "synthetic", ...UNIFORM_SWITCHES],
   });
   const session = sessionOf(flags, terminal);
   const steps = wholeFlag(flags, "steps") ?? 100;
@@ -102,14 +105,21 @@ function checkpointOf(flags: FlagValues, terminal: Terminal): CheckpointOptions 
 }
 
 async function planOf(flags: FlagValues, session: Session, terminal: Terminal): Promise<PlanHandle> {
-  const file = textFlag(flags, "plan");
-  if (file !== undefined) {
+  const uniform = asksUniform(flags);
+  if (uniform || flags["plan"] !== undefined) {
     if (flags["memory"] !== undefined)
-      throw new GalvatronError("ARGUMENT_INVALID", "Give --plan or --memory, not both.");
-    const { model, plan } = readPlanFile(resolve(terminal.folder, file));
-    return new ModelHandle(session, model).plan(plan);
+      throw new GalvatronError(
+        "ARGUMENT_INVALID",
+        `Give ${uniform ? "degrees" : "--plan"} or --memory, not both: with --memory the search decides.`,
+      );
+    return pricedPlan(flags, session, terminal);
   }
-  const memory = neededFlag(flags, "memory", "2GB (or --plan plan.json)");
+  if (flags["precision"] !== undefined)
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      "--precision goes with degrees, or with a plan file without one.",
+    );
+  const memory = neededFlag(flags, "memory", "2GB (or --plan plan.json, or degrees such as --tensor 2)");
   const globalBatch = wholeFlag(flags, "global-batch");
   const model = modelOf(flags, session);
   const on = await clusterOf(flags, session).profile();

@@ -1,13 +1,16 @@
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
+import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
 import { borderTensors, collectiveCounts } from "./collective-counts.js";
+import { collectiveMs } from "./collective-time.js";
 import type { CostModel } from "./cost-model.js";
-import { stateGroup, tensorGroup } from "./group-shape.js";
+import { groupShape, stateGroup, tensorGroup } from "./group-shape.js";
 import { layerWork } from "./layer-lookup.js";
 import { overlappedMs } from "./overlap.js";
 import { stateMemory } from "./state-memory.js";
 import { accumulateTimeMs, stateTime } from "./state-time.js";
 import { type TensorTime, tensorCollectives } from "./tensor-collectives.js";
+import { tiedElements, wholeElements } from "./whole-parameters.js";
 
 /** One layer under one strategy on one rank: every term of its time and memory. Times in ms. */
 export interface LayerCost {
@@ -84,6 +87,35 @@ function tensorTime(cost: CostModel, kind: string, strategy: Strategy, samples: 
   );
 }
 
+/** Once a step: the tensor group adds up the gradients of what it holds whole, each rank of it its share of the state. */
+function wholeMs(cost: CostModel, kind: string, strategy: Strategy, elements: number): number {
+  if (strategy.tensorDegree === 1 || strategy.tensorSplit === "sequence") return 0;
+  const owned = strategy.dataParallel === "ddp" ? elements : elements / stateRanks(strategy);
+  const reduced = Math.min(wholeElements(cost.model, kind), owned);
+  if (reduced === 0) return 0;
+  return collectiveMs(cost.collectives, "allReduce", tensorGroup(cost.cluster, strategy), 4 * reduced);
+}
+
+/**
+ * Once a step, when the gradients of both are complete: embedding and head on different stages add up those of the table
+ * that they share. Nothing hides it, and both ends wait for the later one: the same time on both is exact.
+ */
+function tiedMs(cost: CostModel, kind: string, strategy: Strategy): number {
+  const { tensorDegree, dataDegree } = strategy;
+  const ranks = cost.cluster.nodes * cost.cluster.ranksPerNode;
+  const stageRanks = tensorDegree * dataDegree;
+  if ((kind !== EMBEDDING_KIND && kind !== HEAD_KIND) || stageRanks >= ranks) return 0;
+  const held = tiedElements(cost.model, strategy.tensorSplit === "weights" ? tensorDegree : 1);
+  if (held === 0) return 0;
+  const owned = strategy.dataParallel === "ddp" ? held : held / stateRanks(strategy);
+  return collectiveMs(
+    cost.collectives,
+    "allReduce",
+    groupShape(cost.cluster, 2, ranks - stageRanks),
+    4 * owned,
+  );
+}
+
 /**
  * Prices one layer.
  *
@@ -121,6 +153,9 @@ export function layerCost(
   const addMs = accumulates ? accumulateTimeMs(states.gradientBytes, hardware.optimizerGBps) : 0;
   const accumulateMs = scattered ? 0 : addMs;
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
+  const besideMs = time.gatherMs + time.scatterMs + (scattered ? addMs : 0);
+  const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, elements);
+  const sharedMs = tiedMs(cost, kind, strategy);
   return {
     forwardComputeMs: work.forwardMs,
     forwardTensorMs: tensor.forwardMs,
@@ -129,9 +164,9 @@ export function layerCost(
     recomputeMs,
     backwardTensorMs: tensor.backwardMs + recomputeTensorMs,
     leadMs: recomputeMs + recomputeTensorMs,
-    backwardDataMs: hide(backwardComputeMs, time.gatherMs + time.scatterMs + (scattered ? addMs : 0)),
-    reduceMs: hide(backwardComputeMs, time.reduceMs),
-    reduceAloneMs: time.reduceMs,
+    backwardDataMs: hide(backwardComputeMs, besideMs),
+    reduceMs: hide(backwardComputeMs, besideMs + reduceMs) - hide(backwardComputeMs, besideMs) + sharedMs,
+    reduceAloneMs: reduceMs + sharedMs,
     optimizerMs: time.optimizerMs,
     afterUpdateMs: time.afterUpdateMs,
     parameterBytes: states.parameterBytes,

@@ -7,7 +7,12 @@ import { fitProfile } from "../ancestor/fit-profile.js";
 import { hardwareProfileOf, type UnmeasuredHardware } from "../ancestor/hardware-profile-of.js";
 import { modelProfileOf } from "../ancestor/model-profile-of.js";
 import { type CaseResult, type CaseSearch, runCase } from "../ancestor/run-case.js";
-import { readStrategyConfig, type StrategyConfig, writeStrategyConfig } from "../ancestor/strategy-json.js";
+import {
+  readStrategyConfig,
+  type StrategyConfig,
+  type StrategyFileContext,
+  writeStrategyConfig,
+} from "../ancestor/strategy-json.js";
 import { GalvatronError } from "../base/errors.js";
 import { BYTES_PER_GB } from "../base/units.js";
 import type { Cluster } from "../cluster/cluster.js";
@@ -141,9 +146,10 @@ export function ancestorFiles(
  * A `galvatron_config_*.json` of any generation as a plan.
  *
  * @param config - the parsed file
+ * @param options - what the file does not say: precision (bfloat16 when left out), and ranks before 3.0
  * @throws GalvatronError PLAN_INVALID with the path of what is wrong or cannot be said
  */
-export function readGalvatronPlan(config: unknown, options: { readonly ranks?: number } = {}): Plan {
+export function readGalvatronPlan(config: unknown, options: StrategyFileContext = {}): Plan {
   return readStrategyConfig(config, "galvatron_config", options);
 }
 

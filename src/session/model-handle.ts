@@ -171,7 +171,8 @@ function countText(count: number): string {
   return `${(count / 1000 ** power).toPrecision(3)} ${units[power]}`.trim();
 }
 
-function defaultPrecision(machine: Machine): Precision {
+/** @internal */
+export function defaultPrecision(machine: Machine): Precision {
   return machine.cluster.device === "cuda" ? "bfloat16" : "float32";
 }
 

@@ -23,6 +23,7 @@ import type { Timeline } from "../program/timeline.js";
 import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
 import { startTraining } from "../runtime/coordinator/train.js";
 import type { Explanation } from "../search/explain.js";
+import type { ParetoPoint } from "../search/pareto-front.js";
 import type { SearchReport } from "../search/search-report.js";
 import type { Change, WhatIf } from "../search/what-if.js";
 import { deferredTraining } from "./deferred-training.js";
@@ -37,7 +38,7 @@ import {
   sweepPicture,
   trainingExpectation,
 } from "./plan-pictures.js";
-import { completeReportOf, explanationOf, whatIfOf } from "./plan-questions.js";
+import { completeReportOf, explanationOf, frontOf, whatIfOf } from "./plan-questions.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
@@ -100,6 +101,15 @@ export class PlanHandle extends Shown {
    */
   whatIf(change: Change): WhatIf {
     return whatIfOf(this.found, change);
+  }
+
+  /**
+   * The Pareto front of memory against throughput, leanest plan first, by the equations; {@link landscape} draws it.
+   *
+   * @param points - at most about so many
+   */
+  front(points = 16): readonly ParetoPoint[] {
+    return frontOf(this.found, points);
   }
 
   /** What each rank does in one step, as plain data. */

@@ -1,5 +1,6 @@
 import { completeReport } from "../search/complete-report.js";
 import { type Explanation, explain } from "../search/explain.js";
+import { type ParetoPoint, paretoFront } from "../search/pareto-front.js";
 import type { SearchInputs } from "../search/search.js";
 import type { SearchReport } from "../search/search-report.js";
 import { type Change, type WhatIf, whatIf } from "../search/what-if.js";
@@ -23,4 +24,9 @@ export function whatIfOf(found: FoundPlan, change: Change): WhatIf {
 /** The report with the best time of every candidate. */
 export function completeReportOf(found: FoundPlan): SearchReport {
   return completeReport(inputsOf(found), found.report);
+}
+
+/** The front of memory against throughput, by the equations, within the budget of the plan's search. */
+export function frontOf(found: FoundPlan, points: number): ParetoPoint[] {
+  return paretoFront(inputsOf(found), points);
 }

@@ -97,10 +97,11 @@ export function clusterIn(session: Session, options: ClusterOptions = {}): Clust
   return new ClusterHandle(session, ownMachine(options.device, ranks));
 }
 
-function presetCluster(
+/** {@link cluster} of a preset within a session of one's own. */
+export function presetCluster(
   session: Session,
   name: string,
-  { nodes, ranksPerNode }: PresetOptions,
+  { nodes, ranksPerNode }: PresetOptions = {},
 ): ClusterHandle {
   const hardware = presetHardware(name, nodes, ranksPerNode);
   return new ClusterHandle(session, { cluster: hardware.cluster, cores: 1, threadsPerRank: 1 }, hardware);

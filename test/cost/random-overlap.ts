@@ -27,7 +27,7 @@ export function overlappedAndClosed(seed: number): {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
   const ranks = pick([2, 4, 8]);
   const layers = 2 + Math.floor(random() * 5);
-  const model = smallModel(layers, { tied: false });
+  const model = smallModel(layers, { tied: random() < 0.5 });
   const usual = exampleHardware(ranks);
   const faster = 30 ** (2 * random() - 1);
   const hardware: HardwareProfile = {

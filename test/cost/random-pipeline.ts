@@ -7,6 +7,8 @@ import { simulateTimes } from "../../src/program/simulate.js";
 import { lower, smallModel } from "../program/small-model.js";
 import { randomNumbers } from "../search/brute-force.js";
 
+const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
+
 /** A random plan whose streams overlap only through transfers: no data-parallel collective beside computing. */
 export function randomPipeline(random: () => number): Plan {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
@@ -17,7 +19,7 @@ export function randomPipeline(random: () => number): Plan {
     const stage = Math.floor(random() * stages);
     stageLayers[stage] = stageLayers[stage]! + 1;
   }
-  const layers = stageLayers.reduce((sum, count) => sum + count, 0);
+  const layers = sum(stageLayers);
   const microBatches = pick([1, 2, 3, 4, 6, 8]);
   const tensorSplit = tensorDegree > 1 ? pick(["weights", "sequence"] as const) : "weights";
   const strategy = (recompute: boolean): Strategy => ({
@@ -42,7 +44,8 @@ export function randomPipeline(random: () => number): Plan {
 
 /**
  * One random plan, compiled to Programs and simulated instruction by instruction under random durations, against the
- * closed recurrence over its stages. Reductions take no time, since they would run beside backward.
+ * closed recurrence over its stages. Reductions are shorter than any backward behind which they hide, so that only the
+ * embedding's shows, and that of the table which embedding and head share.
  */
 export function simulatedAndClosed(seed: number): {
   readonly simulatedMs: number;
@@ -53,12 +56,19 @@ export function simulatedAndClosed(seed: number): {
   const plan = randomPipeline(random);
   const stages = plan.stageLayers.length;
   const width = plan.ranks / stages;
-  const { programs } = lower(smallModel(plan.layers.length, { tied: false }), plan);
+  const tied = random() < 0.5;
+  const { programs } = lower(smallModel(plan.layers.length, { tied }), plan);
   const passes = Array.from({ length: plan.layers.length + 2 }, () => ({
     forward: random() * 10,
-    backward: random() * 20,
+    backward: 2 + random() * 18,
     tensor: random() * 3,
+    reduce: random(),
   }));
+  const tieMs = random() * 20;
+  // Their reduction would run beside the collective that ends their backward, which is overlap.
+  const begins = new Set(plan.stageLayers.map((_, s) => sum(plan.stageLayers.slice(0, s))).slice(1));
+  // The same of a table beside one that both ends share: a single micro-batch writes either in a run of its own.
+  if (tied && plan.microBatches === 1) begins.add(-1);
   const links = Array.from({ length: stages }, () => ({ send: random() * 8, gradient: random() * 8 }));
   const updates = Array.from({ length: stages }, () => random());
   const duration = (program: Program, index: number): number => {
@@ -77,7 +87,10 @@ export function simulatedAndClosed(seed: number): {
       case "reduceScatter":
       case "allToAll":
       case "allReduce":
-        return instruction.stream === "compute" && instruction.label.phase !== "optimizer" ? pass.tensor : 0;
+        if (instruction.label.phase === "optimizer") return 0;
+        if (instruction.stream === "compute") return pass.tensor;
+        if (instruction.label.microBatch === undefined) return tieMs;
+        return begins.has(instruction.label.layer ?? 0) ? 0 : pass.reduce;
       case "adamw":
         return updates[stage]!;
       default:
@@ -87,14 +100,18 @@ export function simulatedAndClosed(seed: number): {
   const works = plan.stageLayers.map((_, stage): StageWork => {
     const program = programs[stage * width]!;
     const isLast = stage === stages - 1;
-    const lastLayer = plan.stageLayers.slice(0, stage + 1).reduce((sum, count) => sum + count, 0) - 1;
+    const lastLayer = sum(plan.stageLayers.slice(0, stage + 1)) - 1;
     let forwardMs = 0;
     let backwardMs = 0;
     let leadMs = 0;
     let afterMs = 0;
+    let reduceMs = 0;
+    const firstPart = Math.min(...program.instructions.map(({ label }) => label.layer ?? Infinity));
     for (const [index, { stream, label }] of program.instructions.entries()) {
-      if (stream !== "compute") continue;
       const ms = duration(program, index);
+      if (stream === "reduce" && (label.layer === firstPart || label.microBatch === undefined))
+        reduceMs += ms;
+      if (stream !== "compute") continue;
       if (label.phase === "optimizer") afterMs += ms;
       else if (label.microBatch !== 0) continue;
       else if (label.phase === "forward") forwardMs += ms;
@@ -109,7 +126,7 @@ export function simulatedAndClosed(seed: number): {
       leadMs,
       sendMs: isLast ? 0 : link.send,
       gradientMs: isLast ? 0 : link.gradient,
-      reduceMs: 0,
+      reduceMs,
       afterMs,
     };
   });

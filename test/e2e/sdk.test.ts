@@ -55,6 +55,28 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
     for (const shown of [plan, plan.explain(), plan.timeline()]) expect(htmlOf(shown)).toMatch(/<img alt=/);
   });
 
+  it("says why the plan is as it is, and what would be otherwise", () => {
+    const explanation = plan.explanation()!;
+    const terms = Object.values(plan.prediction.stages[explanation.binding.stage]!.time);
+    expect(terms).toContain(explanation.binding.ms);
+    expect(plan.explain().text).toContain(explanation.text);
+    for (const { withoutMs } of explanation.dimensions)
+      if (withoutMs !== null) expect(withoutMs).toBeGreaterThanOrEqual(plan.report.lowerBoundMs * (1 - 1e-9));
+    const { before, after, speedup } = plan.whatIf({ compute: 4 });
+    expect(after!.prediction.stepMs).toBeLessThan(before!.prediction.stepMs);
+    expect(speedup).toBeCloseTo(before!.prediction.stepMs / after!.prediction.stepMs, 9);
+    expect(() => plan.whatIf({ compute: 0 })).toThrow(/above 0/);
+    const { candidates, plan: same } = plan.completeReport();
+    expect(same).toEqual(plan.data);
+    expect(candidates).toHaveLength(plan.report.candidates.length);
+    expect(candidates.some(({ status }) => status === "pruned")).toBe(false);
+    for (const { status, stepMs } of candidates)
+      if (status === "ok") expect(stepMs).toBeGreaterThanOrEqual(plan.report.lowerBoundMs * (1 - 1e-9));
+    const front = plan.front(4);
+    for (const [index, point] of front.entries())
+      if (index > 0) expect(point.samplesPerSecond).toBeGreaterThan(front[index - 1]!.samplesPerSecond);
+  });
+
   it("refuses budgets too small, and the smallest budget it names does", async () => {
     const gpt = modelIn(session, "gpt", MODEL);
     const { smallestBudgetBytes } = plan.report;
@@ -155,6 +177,7 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
     });
     const report = await byHand.train({ data: text("story.txt"), steps: 3 }).done;
     expect(report.steps).toBe(3);
+    expect(byHand.explanation()).toBeNull();
     const broken = uniformPlan(gpt.spec, { ranks: on.data.ranksPerNode, globalBatch: 7 });
     await expect(gpt.plan(broken, { on })).rejects.toMatchObject({ code: "PLAN_INVALID" });
   });

@@ -49,7 +49,7 @@ export function randomInstance(seed: number): SearchInputs {
     kinds: { a: kind("a"), b: kind("b") },
     layers: Array.from({ length: layerCount }, (_, i) => (i < change ? "a" : "b")),
     embedding: { parameters: 4800 },
-    head: { parameters: 4800, forwardFlops: 1e6, tied: false },
+    head: { parameters: 4800, forwardFlops: 1e6, tied: seed % 2 === 1 },
     options: {},
   };
   const layers: LayerSample[] = [];
