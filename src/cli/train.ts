@@ -12,6 +12,7 @@ import { type Command, printJson, type Terminal } from "./terminal.js";
 
 /** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan.
  * `--weights DIR` starts from Hugging Face weights, `--export DIR` writes such in the end.
+ * `--canonical` adds gradients up in the order of the samples, so that plans alike give the same bits.
  * `--checkpoint DIR --every 50 --keep 3` saves on the way, `--resume DIR` goes on from what was saved. */
 export const trainCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
@@ -32,7 +33,7 @@ export const trainCommand: Command = async (args, terminal) => {
       "weights",
       "export",
     ],
-    switches: ["json", "quiet", "synthetic"],
+    switches: ["json", "quiet", "synthetic", "canonical"],
   });
   const session = sessionOf(flags, terminal);
   const steps = wholeFlag(flags, "steps") ?? 100;
@@ -51,6 +52,7 @@ export const trainCommand: Command = async (args, terminal) => {
     steps,
     ...(seed !== undefined && { seed }),
     ...(learningRate !== undefined && { learningRate }),
+    ...(flags["canonical"] === true && { gradientOrder: "canonical" }),
     ...(checkpoint && { checkpoint }),
     ...(resume !== undefined && { resume: resolve(terminal.folder, resume) }),
     ...(weights !== undefined && { weights }),
