@@ -13,6 +13,7 @@ import { asksUniform, UNIFORM_FLAGS, UNIFORM_SWITCHES } from "./uniform-flags.js
 /** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan, or
  * with uniform degrees: `--model … --pipeline 2 --tensor 2 --global-batch 8`. The plan file may be the ancestor's.
  * `--weights DIR` starts from Hugging Face weights, `--export DIR` writes such in the end.
+ * `--canonical` adds gradients up in the order of the samples, so that plans alike give the same bits.
  * `--checkpoint DIR --every 50 --keep 3` saves on the way, `--resume DIR` goes on from what was saved. */
 export const trainCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
@@ -35,7 +36,7 @@ export const trainCommand: Command = async (args, terminal) => {
       "weights",
       "export",
     ],
-    switches: ["json", "quiet", "synthetic", ...UNIFORM_SWITCHES],
+    switches: ["json", "quiet", "synthetic", "canonical", ...UNIFORM_SWITCHES],
   });
   const session = sessionOf(flags, terminal);
   const steps = wholeFlag(flags, "steps") ?? 100;
@@ -54,6 +55,7 @@ export const trainCommand: Command = async (args, terminal) => {
     steps,
     ...(seed !== undefined && { seed }),
     ...(learningRate !== undefined && { learningRate }),
+    ...(flags["canonical"] === true && { gradientOrder: "canonical" }),
     ...(checkpoint && { checkpoint }),
     ...(resume !== undefined && { resume: resolve(terminal.folder, resume) }),
     ...(weights !== undefined && { weights }),

@@ -1,6 +1,7 @@
 import { GalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
 import type { ModelSpec } from "../model/model-spec.js";
+import type { GradientOrder } from "../program/flat-state.js";
 import { type LoweredPlan, lossTokensOf } from "../program/lower-plan.js";
 import {
   findCheckpoint,
@@ -55,6 +56,12 @@ export interface TrainOptions extends OptimizerOptions {
   readonly seed?: number;
   /** Peak of the learning rate, or peak, warm-up and schedule. */
   readonly learningRate?: number | Partial<LearningRate>;
+  /**
+   * `canonical` adds gradients up in the order of the samples, whoever holds them, at the price of a reduction after
+   * every micro-batch: plans that differ only in data parallel, ZeRO, stages or recompute then give the same bits. Host
+   * only; `deferred`, the faster one, when left out. Either repeats itself bit for bit.
+   */
+  readonly gradientOrder?: GradientOrder;
   /** Saves weights, optimizer state and position, so that the run can be resumed under any plan. */
   readonly checkpoint?: CheckpointOptions;
   /**
@@ -118,7 +125,7 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   noteTraining(model, plan, foundData.files, seed, session.folder);
   if (path !== null && resumed) noteCheckpoint(path, resumed);
   const job = {
-    ...loweredFor(found, labelsOf(foundData.objective)),
+    ...loweredFor(found, labelsOf(foundData.objective), options.gradientOrder ?? "deferred"),
     seed,
     tokensPerStep: plan.globalBatch * model.sequence,
     firstStep: resumed?.step ?? 0,
@@ -151,12 +158,16 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   };
 }
 
-/** Programs whose loss is the mean over so many labels of a sample. */
-function loweredFor({ lowered, model, report, machine }: FoundPlan, labelsPerSample: number): LoweredPlan {
+/** Programs whose loss is the mean over so many labels of a sample, with gradients added up in this order. */
+function loweredFor(
+  { lowered, model, report, machine }: FoundPlan,
+  labelsPerSample: number,
+  gradientOrder: GradientOrder,
+): LoweredPlan {
   const lossTokens = report.plan.globalBatch * labelsPerSample;
-  if (lossTokens === lossTokensOf(model, report.plan)) return lowered;
+  if (lossTokens === lossTokensOf(model, report.plan) && gradientOrder === "deferred") return lowered;
   const { device } = machine.machine.cluster;
-  return compilePlan(model, report.plan, { device, lossTokens });
+  return compilePlan(model, report.plan, { device, lossTokens, gradientOrder });
 }
 
 async function prepared(found: FoundData, session: Session): Promise<Dataset> {
