@@ -20,7 +20,7 @@ const STEPS_AFTER = 3;
 const BOUNDS = { float32: 1e-5, bfloat16: 1e-2 };
 
 const models = [
-  ...["gpt", "llama", "bert", "t5", "vit", "swin"].map(smallModel),
+  ...["gpt", "llama", "bert", "t5", "vit", "swin"].map((family) => smallModel(family)),
   {
     ...modelSpec("gpt", { layers: 4, hidden: 32, heads: 4, sequence: 16, tied: true, vocabulary: 61 }),
     name: "tied gpt",

@@ -63,6 +63,8 @@ describe("the package's declarations", { timeout: 180_000 }, () => {
     expect(typeOf("model")).toBe(
       "(name: string | ModelSource, options?: ModelOptions | undefined) => ModelHandle",
     );
-    expect(typeOf("cluster")).toBe("(options?: ClusterOptions | undefined) => ClusterHandle");
+    expect(typeOf("cluster")).toBe(
+      "{ (options?: ClusterOptions | undefined): ClusterHandle; (preset: string, options?: PresetOptions | undefined): ClusterHandle; }",
+    );
   });
 });

@@ -13,7 +13,8 @@ let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "galvatron-shard-"));
 });
-afterAll(() => rmSync(folder, { recursive: true }));
+// A write that was given up may still be ending.
+  afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
 
 const bytesOf = (tensor: number): Uint8Array =>
   new Uint8Array(Float32Array.from({ length: ELEMENTS }, (_, i) => tensor * 1e6 + i).buffer);
