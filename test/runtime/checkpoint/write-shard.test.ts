@@ -14,7 +14,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "galvatron-shard-"));
 });
 // A write that was given up may still be ending.
-  afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
+afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
 
 const bytesOf = (tensor: number): Uint8Array =>
   new Uint8Array(Float32Array.from({ length: ELEMENTS }, (_, i) => tensor * 1e6 + i).buffer);
