@@ -109,11 +109,9 @@ describe("from profile to training", { timeout: 240_000 }, () => {
     const resumed = json(await galvatron(...args, "--resume", "saved/step-00000020", "--json"));
     expect(resumed.losses).toEqual(report.losses.slice(20));
     expect((await galvatron(...saving)).error).toMatch(/saved holds checkpoints of another training/);
-    // Small models are mostly reserve: what the operating system counts stays below what was predicted, and near it.
-    for (const [rank, bytes] of report.peakMemoryBytes.entries()) {
-      expect(bytes).toBeLessThan(report.predictedMemoryBytes[rank]!);
-      expect(bytes).toBeGreaterThan(0.7 * report.predictedMemoryBytes[rank]!);
-    }
+    // The prediction is a centre: test/bench/memory.mjs measures how near; other machines and loads get some room here.
+    for (const [rank, bytes] of report.peakMemoryBytes.entries())
+      expect(Math.abs(bytes / report.predictedMemoryBytes[rank]! - 1)).toBeLessThan(0.08);
     const again = json(await galvatron(...args, "--json")) as { losses: number[] };
     expect(again.losses).toEqual(report.losses);
   });
