@@ -5,18 +5,11 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { closeWorkers, dist, gpus, option, record, root, tiny, workers } from "./product.mjs";
 
-const { measureCollective } = dist("profiler/measure-collectives.js");
-const ours = [];
-if (gpus > 1)
-  for (const collective of ["allReduce", "allGather", "reduceScatter", "allToAll"])
-    ours.push(
-      ...(await measureCollective(
-        await workers(),
-        collective,
-        { ranks: gpus, stride: 1 },
-        { warmup: 4, repeats: 12 },
-      )),
-    );
+const { measureCollectives } = dist("profiler/measure-collectives.js");
+const names = ["allReduce", "allGather", "reduceScatter", "allToAll"];
+const options = { warmup: 4, repeats: 12 };
+const measured = gpus > 1 ? await measureCollectives(await workers(), options, () => undefined) : [];
+const ours = measured.filter(({ collective, ranks }) => ranks === gpus && names.includes(collective));
 await closeWorkers();
 const sizes = [...new Set(ours.map((sample) => sample.sizeBytes))];
 const run =
