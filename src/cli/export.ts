@@ -5,7 +5,7 @@ import { ownMachine } from "../session/own-machine.js";
 import { type ExportSource, exportJob, exportStates, type WeightsOptions } from "../session/weights.js";
 import { neededFlag, readArguments, textFlag } from "./args.js";
 import { sessionOf } from "./model-flags.js";
-import { readPlanFile } from "./plan-file.js";
+import { PLAN_FILE_FLAGS, planFileContext, readPlanFile } from "./plan-file.js";
 import { type Command, printJson } from "./terminal.js";
 
 /**
@@ -14,11 +14,12 @@ import { type Command, printJson } from "./terminal.js";
  */
 export const exportCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
-    values: ["plan", "checkpoint", "weights", "output", "dtype", "folder"],
+    values: [...PLAN_FILE_FLAGS, "plan", "checkpoint", "weights", "output", "dtype", "folder"],
     switches: ["json", "quiet"],
   });
   const session = sessionOf(flags, terminal);
-  const { model, plan } = readPlanFile(resolve(terminal.folder, neededFlag(flags, "plan", "plan.json")));
+  const file = resolve(terminal.folder, neededFlag(flags, "plan", "plan.json"));
+  const { model, plan } = readPlanFile(file, planFileContext(flags, session));
   const folder = resolve(terminal.folder, neededFlag(flags, "output", "model"));
   const dtype = textFlag(flags, "dtype") as WeightsOptions["dtype"];
   const job = exportJob(session, { folder, ...(dtype !== undefined && { dtype }) }, model);

@@ -77,7 +77,7 @@ function ancestorDocument(config: object, name: string, context: PlanFileContext
   if (!model)
     throw new GalvatronError(
       "ARGUMENT_INVALID",
-      `${name} is a strategy file of Galvatron and names no model. Give it: --model gpt --layers 8 …; where a verb has no such flags, "galvatron plan --plan ${name} --model … --output plan.json" makes a plan file of it.`,
+      `${name} is a strategy file of Galvatron and names no model. Give it: --model gpt --layers 8 …`,
       { name },
     );
   const precision = context.precision ?? precisionIn(name);

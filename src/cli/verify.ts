@@ -11,7 +11,7 @@ import { coverageOf } from "../runtime/verify/coverage.js";
 import { verifyPlans } from "../runtime/verify/verify-plans.js";
 import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
 import { sessionOf } from "./model-flags.js";
-import { readPlanFile } from "./plan-file.js";
+import { PLAN_FILE_FLAGS, planFileContext, readPlanFile } from "./plan-file.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
 
 const GLOBAL_BATCH = 8;
@@ -20,11 +20,12 @@ const TOLERANCE: Readonly<Record<Precision, number>> = { float32: 1e-5, bfloat16
 
 /**
  * `galvatron verify --model gpt --plans 20 --seed 1 --ranks 4`: trains a small model under random plans and on one
- * rank, and compares. `--plan FILE` checks that plan on its own model.
+ * rank, and compares. `--plan FILE` checks that plan on its own model; a strategy file of Galvatron needs `--model` and its
+ * sizes beside it.
  */
 export const verifyCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
-    values: ["model", "plans", "seed", "ranks", "plan", "precision", "dropout", "tolerance", "folder"],
+    values: [...PLAN_FILE_FLAGS, "plans", "seed", "plan", "dropout", "tolerance", "folder"],
     switches: ["json", "quiet"],
   });
   const seed = wholeFlag(flags, "seed") ?? 0;
@@ -73,7 +74,8 @@ function plansOf(
 ): { readonly model: ModelSpec; readonly plans: readonly Plan[] } {
   const file = textFlag(flags, "plan");
   if (file !== undefined) {
-    const { model, plan } = readPlanFile(resolve(terminal.folder, file));
+    const context = planFileContext(flags, sessionOf(flags, terminal));
+    const { model, plan } = readPlanFile(resolve(terminal.folder, file), context);
     return { model, plans: [plan] };
   }
   const ranks = wholeFlag(flags, "ranks") ?? 4;

@@ -1,19 +1,18 @@
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
-import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
 import { borderTensors, collectiveCounts } from "./collective-counts.js";
-import { collectiveMs } from "./collective-time.js";
 import type { CostModel } from "./cost-model.js";
-import { groupShape, stateGroup, tensorGroup } from "./group-shape.js";
+import { stateGroup, tensorGroup } from "./group-shape.js";
 import { layerWork } from "./layer-lookup.js";
+import { type LayerMemory, layerMemory } from "./layer-memory.js";
 import { overlappedMs } from "./overlap.js";
+import { tiedTable, wholeMs } from "./shared-gradients.js";
 import { stateMemory } from "./state-memory.js";
 import { accumulateTimeMs, stateTime } from "./state-time.js";
 import { type TensorTime, tensorCollectives } from "./tensor-collectives.js";
-import { tiedElements, wholeElements } from "./whole-parameters.js";
 
-/** One layer under one strategy on one rank: every term of its time and memory. Times in ms. */
-export interface LayerCost {
+/** One layer under one strategy on one rank: every term of its time (in ms) and of its memory. */
+export interface LayerCost extends LayerMemory {
   /** Every micro-batch. */
   readonly forwardComputeMs: number;
   readonly forwardTensorMs: number;
@@ -33,15 +32,6 @@ export interface LayerCost {
   /** Once a step, after the norm is known: the update, and gathering what it changed. */
   readonly optimizerMs: number;
   readonly afterUpdateMs: number;
-  /** Live across steps. */
-  readonly parameterBytes: number;
-  readonly gradientBytes: number;
-  readonly optimizerBytes: number;
-  /** Kept from forward to backward, for every micro-batch in flight. */
-  readonly activationBytes: number;
-  /** At its peak while this layer runs: gathered parameters, gradients on their way, what recompute makes again. */
-  readonly transientBytes: number;
-  readonly workspaceBytes: number;
 }
 
 export const forwardMs = (cost: LayerCost): number =>
@@ -87,35 +77,6 @@ function tensorTime(cost: CostModel, kind: string, strategy: Strategy, samples: 
   );
 }
 
-/** Once a step: the tensor group adds up the gradients of what it holds whole, each rank of it its share of the state. */
-function wholeMs(cost: CostModel, kind: string, strategy: Strategy, elements: number): number {
-  if (strategy.tensorDegree === 1 || strategy.tensorSplit === "sequence") return 0;
-  const owned = strategy.dataParallel === "ddp" ? elements : elements / stateRanks(strategy);
-  const reduced = Math.min(wholeElements(cost.model, kind), owned);
-  if (reduced === 0) return 0;
-  return collectiveMs(cost.collectives, "allReduce", tensorGroup(cost.cluster, strategy), 4 * reduced);
-}
-
-/**
- * Once a step, when the gradients of both are complete: embedding and head on different stages add up those of the table
- * that they share. Nothing hides it, and both ends wait for the later one: the same time on both is exact.
- */
-function tiedMs(cost: CostModel, kind: string, strategy: Strategy): number {
-  const { tensorDegree, dataDegree } = strategy;
-  const ranks = cost.cluster.nodes * cost.cluster.ranksPerNode;
-  const stageRanks = tensorDegree * dataDegree;
-  if ((kind !== EMBEDDING_KIND && kind !== HEAD_KIND) || stageRanks >= ranks) return 0;
-  const held = tiedElements(cost.model, strategy.tensorSplit === "weights" ? tensorDegree : 1);
-  if (held === 0) return 0;
-  const owned = strategy.dataParallel === "ddp" ? held : held / stateRanks(strategy);
-  return collectiveMs(
-    cost.collectives,
-    "allReduce",
-    groupShape(cost.cluster, 2, ranks - stageRanks),
-    4 * owned,
-  );
-}
-
 /**
  * Prices one layer.
  *
@@ -137,25 +98,35 @@ export function layerCost(
   const tensor = tensorTime(cost, kind, strategy, samples);
   const group = stateGroup(cost.cluster, strategy);
   const elements = work.parameterElements;
-  const time = stateTime(cost.collectives, group, elements, strategy, precision, hardware.optimizerGBps);
-  const states = stateMemory(elements, strategy, precision);
+  const table = tiedTable(cost, kind, strategy);
+  const held = Math.max(0, elements - table.heldElsewhere);
+  const time = stateTime(
+    cost.collectives,
+    group,
+    elements,
+    held,
+    strategy,
+    precision,
+    hardware.optimizerGBps,
+  );
+  const states = stateMemory(held, strategy, precision);
+  const read = held === elements ? states : stateMemory(elements, strategy, precision);
+  const added = stateMemory(accumulates ? elements : table.added, strategy, precision);
   const hide = (computeMs: number, communicationMs: number): number =>
     overlappedMs(computeMs, communicationMs, hardware.computeSlowdown, hardware.communicationSlowdown) -
     computeMs;
   const recomputeMs = strategy.recompute ? work.forwardMs : 0;
   const recomputeTensorMs = strategy.recompute ? tensor.forwardMs : 0;
   const { nodes, ranksPerNode } = cost.cluster;
-  // Beside the borders of the layer itself, a stage holds what it receives and what it has not sent yet.
   const pipelined = strategy.tensorDegree * strategy.dataDegree < nodes * ranksPerNode;
   const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
   const scattered = sharded || (strategy.dataParallel === "zero2" && group.ranks > 1);
   // Sharded gradients are added up where they arrive, on the stream of the reductions.
-  const addMs = accumulates ? accumulateTimeMs(states.gradientBytes, hardware.optimizerGBps) : 0;
+  const addMs = accumulateTimeMs(added.gradientBytes, hardware.optimizerGBps);
   const accumulateMs = scattered ? 0 : addMs;
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
   const besideMs = time.gatherMs + time.scatterMs + (scattered ? addMs : 0);
-  const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, elements);
-  const sharedMs = tiedMs(cost, kind, strategy);
+  const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, held);
   return {
     forwardComputeMs: work.forwardMs,
     forwardTensorMs: tensor.forwardMs,
@@ -165,19 +136,20 @@ export function layerCost(
     backwardTensorMs: tensor.backwardMs + recomputeTensorMs,
     leadMs: recomputeMs + recomputeTensorMs,
     backwardDataMs: hide(backwardComputeMs, besideMs),
-    reduceMs: hide(backwardComputeMs, besideMs + reduceMs) - hide(backwardComputeMs, besideMs) + sharedMs,
-    reduceAloneMs: reduceMs + sharedMs,
+    reduceMs:
+      hide(backwardComputeMs, besideMs + reduceMs) - hide(backwardComputeMs, besideMs) + table.reduceMs,
+    reduceAloneMs: reduceMs + table.reduceMs,
     optimizerMs: time.optimizerMs,
     afterUpdateMs: time.afterUpdateMs,
-    parameterBytes: states.parameterBytes,
-    gradientBytes: states.gradientBytes,
-    optimizerBytes: states.optimizerBytes,
-    activationBytes: strategy.recompute ? work.inputBytes : work.activationBytes,
-    transientBytes:
-      (sharded ? 2 * states.gatheredBytes : 0) +
-      (scattered ? 2 * states.wholeGradientBytes : states.wholeGradientBytes) +
-      (strategy.recompute ? Math.max(0, work.activationBytes - work.inputBytes) : 0) +
-      (pipelined ? 4 : 2) * work.inputBytes,
-    workspaceBytes: work.workspaceBytes,
+    ...layerMemory(work, strategy, {
+      states,
+      read,
+      added,
+      accumulates,
+      pipelined,
+      shares: group.ranks > 1,
+      isHead: kind === HEAD_KIND,
+      arrivingBytes: kind === EMBEDDING_KIND ? borderBytes(cost, kind, samples) / strategy.tensorDegree : 0,
+    }),
   };
 }

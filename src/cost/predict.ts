@@ -7,6 +7,7 @@ import { type CostModel, costModel } from "./cost-model.js";
 import { layerCost } from "./layer-cost.js";
 import { type PipelineTime, pipelineTime } from "./pipeline-time.js";
 import type { Prediction, StageMemory, StageTime } from "./prediction.js";
+import { normMs } from "./shared-gradients.js";
 import { type StageCost, type StagePart, stageBytes, stageCost, stageParts } from "./stage-cost.js";
 
 /**
@@ -61,7 +62,7 @@ export function planStages(cost: CostModel, plan: Plan): StageCost[] {
   );
 }
 
-function stageTime(plan: Plan, stage: StageCost, stepMs: number): StageTime {
+function stageTime(plan: Plan, stage: StageCost, stepMs: number, norm: number): StageTime {
   const count = plan.microBatches;
   const sum = (term: (part: StagePart, index: number) => number): number =>
     stage.parts.reduce((total, part, index) => total + term(part, index), 0);
@@ -73,7 +74,7 @@ function stageTime(plan: Plan, stage: StageCost, stepMs: number): StageTime {
     stage.reduceMs +
     sum(({ cost }) => cost.afterUpdateMs);
   const relayoutMs = count * stage.relayoutMs;
-  const optimizerMs = sum(({ cost }) => cost.optimizerMs);
+  const optimizerMs = norm + sum(({ cost }) => cost.optimizerMs);
   const busyMs = computeMs + recomputeMs + tensorMs + dataMs + relayoutMs + optimizerMs;
   // Transfers run beside computing: what of them is not hidden shows as waiting.
   const waitMs = Math.max(0, stepMs - busyMs);
@@ -115,11 +116,12 @@ function prediction(
   stages: readonly StageCost[],
   time: PipelineTime,
 ): Prediction {
+  const norm = normMs(cost);
   return {
     stepMs: time.stepMs,
     samplesPerSecond: (plan.globalBatch * 1000) / time.stepMs,
     stages: stages.map((stage) => ({
-      time: stageTime(plan, stage, time.stepMs),
+      time: stageTime(plan, stage, time.stepMs, norm),
       memory: stageMemory(cost, stage),
     })),
   };

@@ -10,6 +10,7 @@ export interface StageTime {
   readonly relayoutMs: number;
   /** Pipeline transfers that are not hidden. */
   readonly pipelineMs: number;
+  /** The norm of all gradients over all ranks, and the update. */
   readonly optimizerMs: number;
   /** Waiting for other stages. */
   readonly bubbleMs: number;

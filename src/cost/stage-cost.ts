@@ -13,6 +13,7 @@ import {
 } from "./layer-cost.js";
 import { inFlight, type StageWork } from "./pipeline-time.js";
 import { layoutOf, relayoutMs } from "./relayout-time.js";
+import { normMs } from "./shared-gradients.js";
 import { transferMs } from "./transfer-time.js";
 
 /** One part of a stage: a layer of the body, the embedding or the head. */
@@ -64,7 +65,7 @@ export function stageCost(
   let forward = 0;
   let backward = 0;
   let reduce = 0;
-  let update = 0;
+  let update = normMs(cost);
   let relayout = 0;
   for (const [index, part] of parts.entries()) {
     forward += forwardMs(part.cost);

@@ -26,45 +26,47 @@ const NORM_BYTES_PER_ELEMENT = 4;
 /**
  * Times of ZeRO's stages (Rajbhandari et al. 2020, section 7), in full: what overlap hides is taken off later.
  *
- * @param elements parameters of the layer that this rank's tensor share holds
+ * @param elements parameters of the layer that this rank's tensor share reads
+ * @param held of these, what the layer itself keeps: reduced and updated once a step
  */
 export function stateTime(
   times: CollectiveTimes,
   group: GroupShape,
   elements: number,
+  held: number,
   strategy: Strategy,
   precision: Precision,
   optimizerGBps: number,
 ): StateTime {
   const kind = strategy.dataParallel;
   const computeBytes = precision === "bfloat16" ? 2 : 4;
-  const owned = kind === "ddp" ? elements : elements / stateRanks(strategy);
+  const owned = kind === "ddp" ? held : held / stateRanks(strategy);
   const updateBytes = ADAMW_BYTES_PER_ELEMENT + NORM_BYTES_PER_ELEMENT + (precision === "bfloat16" ? 2 : 0);
   const optimizerMs = (owned * updateBytes) / (optimizerGBps * 1e6);
   const none = { gatherMs: 0, scatterMs: 0, reduceMs: 0, afterUpdateMs: 0, optimizerMs };
   if (group.ranks <= 1) return none;
-  const gradientBytes = elements * 4;
-  const parameterBytes = elements * computeBytes;
+  const readBytes = elements * computeBytes;
+  const heldBytes = held * computeBytes;
   switch (kind) {
     case "ddp":
-      return { ...none, reduceMs: collectiveMs(times, "allReduce", group, gradientBytes) };
+      return { ...none, reduceMs: collectiveMs(times, "allReduce", group, 4 * held) };
     case "zero1":
       return {
         ...none,
-        reduceMs: collectiveMs(times, "reduceScatter", group, gradientBytes),
-        afterUpdateMs: collectiveMs(times, "allGather", group, parameterBytes),
+        reduceMs: collectiveMs(times, "reduceScatter", group, 4 * held),
+        afterUpdateMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero2":
       return {
         ...none,
-        scatterMs: collectiveMs(times, "reduceScatter", group, gradientBytes),
-        afterUpdateMs: collectiveMs(times, "allGather", group, parameterBytes),
+        scatterMs: collectiveMs(times, "reduceScatter", group, 4 * elements),
+        afterUpdateMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero3":
       return {
         ...none,
-        gatherMs: collectiveMs(times, "allGather", group, parameterBytes),
-        scatterMs: collectiveMs(times, "reduceScatter", group, gradientBytes),
+        gatherMs: collectiveMs(times, "allGather", group, readBytes),
+        scatterMs: collectiveMs(times, "reduceScatter", group, 4 * elements),
       };
   }
 }

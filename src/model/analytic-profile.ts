@@ -4,6 +4,7 @@ import type { Precision } from "../plan/plan.js";
 import type { TensorSplit } from "../plan/strategy.js";
 import { EMBEDDING_KIND, HEAD_KIND, type LayerSample, type ModelProfile } from "./model-profile.js";
 import type { LayerKind, ModelSpec } from "./model-spec.js";
+import { wholeElements } from "./whole-parameters.js";
 
 /** What an analytic profile covers. */
 export interface AnalyticOptions {
@@ -59,7 +60,15 @@ function degreesOf(most: number): number[] {
   return Array.from({ length: most }, (_, index) => index + 1);
 }
 
+/** Parameters of one rank: its share of what the weights split cuts, and the whole of what it does not (norms, biases). */
+function heldElements(model: ModelSpec, kind: string, elements: number, weightShare: number): number {
+  if (weightShare === 1) return elements;
+  const whole = Math.min(elements, wholeElements(model, kind));
+  return whole + Math.ceil((elements - whole) / weightShare);
+}
+
 function bodySample(
+  model: ModelSpec,
   kind: LayerKind,
   hardware: HardwareProfile,
   curve: Throughput,
@@ -91,7 +100,7 @@ function bodySample(
     backwardMs: BACKWARD_FACTOR * (computeMs + touchMs),
     activationBytes: (cutElements + innerElements) * elementBytes,
     inputBytes,
-    parameterElements: Math.ceil(kind.parameters / weightShare),
+    parameterElements: heldElements(model, kind.name, kind.parameters, weightShare),
     workspaceBytes: innerElements * elementBytes,
   };
 }
@@ -123,7 +132,7 @@ function endSample(
       backwardMs: touch(3 * inputBytes),
       activationBytes: tokens * 8,
       inputBytes: tokens * 8,
-      parameterElements: Math.ceil(model.embedding.parameters / weightShare),
+      parameterElements: heldElements(model, name, model.embedding.parameters, weightShare),
       workspaceBytes: inputBytes,
     };
   }
@@ -147,7 +156,7 @@ function endSample(
     backwardMs: BACKWARD_FACTOR * computeMs + touchMs,
     activationBytes: 2 * inputBytes + logits * 4,
     inputBytes,
-    parameterElements: Math.ceil(parameters / weightShare),
+    parameterElements: heldElements(model, name, parameters, weightShare),
     workspaceBytes: 2 * logits * 4,
   };
 }
@@ -177,7 +186,9 @@ export function analyticProfile(
           if (kind.sequence % tensorDegree !== 0 || kind.heads % tensorDegree !== 0) continue;
           if (kind.keyValueHeads % tensorDegree !== 0) continue;
           if (tensorSplit === "weights" && kind.feedForward % tensorDegree !== 0) continue;
-          layers.push(bodySample(kind, hardware, curve, precision, tensorDegree, tensorSplit, samples));
+          layers.push(
+            bodySample(model, kind, hardware, curve, precision, tensorDegree, tensorSplit, samples),
+          );
         }
         for (const name of [EMBEDDING_KIND, HEAD_KIND]) {
           if (model.sequence % tensorDegree !== 0) continue;

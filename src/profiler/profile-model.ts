@@ -1,5 +1,4 @@
 import type { OnProgress } from "../base/progress.js";
-import { DTYPE_BYTES } from "../base/units.js";
 import { layerGraphs } from "../families/layer-graphs.js";
 import type { LayerGraphs } from "../graph/layer-graphs.js";
 import { EMBEDDING_KIND, HEAD_KIND, type LayerSample, type ModelProfile } from "../model/model-profile.js";
@@ -14,6 +13,7 @@ import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js
 import { syntheticDataset } from "../runtime/data/find-data.js";
 import { optimizerFrom } from "../runtime/optimizer.js";
 import type { Feed } from "../runtime/wire.js";
+import { sizesOf } from "./layer-sizes.js";
 import { localProgram } from "./local-program.js";
 import type { MeasureOptions } from "./measure-steps.js";
 import { endOf, startOf } from "./measure-steps.js";
@@ -313,32 +313,4 @@ function phaseMs(
       : 0;
   const means = steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length);
   return onDevice ? means.reduce((sum, ms) => sum + ms, 0) / means.length : lowerQuartile(means);
-}
-
-/** Bytes and elements that the graphs' shapes tell: exact, not measured. */
-function sizesOf(
-  graphs: LayerGraphs,
-): Pick<LayerSample, "activationBytes" | "inputBytes" | "parameterElements"> {
-  const bytes = (name: string): number => {
-    const { dtype, shape } = graphs.values[name]!;
-    return DTYPE_BYTES[dtype] * elements(shape);
-  };
-  const kept = new Set(
-    [...graphs.saved, ...graphs.borderInputs].filter((name) => {
-      const { role } = graphs.values[name]!;
-      return role !== "parameter" && role !== "constant" && role !== "data";
-    }),
-  );
-  return {
-    activationBytes: [...kept].reduce((sum, name) => sum + bytes(name), 0),
-    inputBytes: graphs.borderInputs.reduce((sum, name) => sum + bytes(name), 0),
-    parameterElements: graphs.parameters.reduce(
-      (sum, parameter) => sum + elements(graphs.values[parameter.name]!.shape),
-      0,
-    ),
-  };
-}
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((product, extent) => product * extent, 1);
 }

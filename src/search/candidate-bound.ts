@@ -68,7 +68,7 @@ export function candidateBound(
     pricedParts(shape, counts, held, (one) => rankOf(one, m)),
     pooled,
   ).boundMs;
-  if (stages === 1) return ranks;
+  if (stages === 1) return shape.normMs + ranks;
   // Where a path comes back through a stage, the recompute of its last layer may be done already.
   const led = (one: Addend): number => passMs(one) - one.leadMs;
   const whole = memoryPrice(pricedParts(shape, counts, held, passMs), pooled).boundMs;
@@ -77,7 +77,7 @@ export function candidateBound(
     whole - (stages - 1) * mostLead(shape),
   );
   const bubble = schedule === "gpipe" ? pass + ((m - 1) * pass) / stages : pass / (1 - (1 - 1 / m) ** stages);
-  return Math.max(ranks / stages, bubble);
+  return shape.normMs + Math.max(ranks / stages, bubble);
 }
 
 /** The bound of a single stage with its peak told apart: by classes of it. */
@@ -100,5 +100,5 @@ export function peakedBound(
     const parts = pricedParts({ ...shape, choices, vocabulary }, counts, held, cost);
     boundMs = Math.min(boundMs, memoryPrice(parts, budgetBytes - floorBytes).boundMs);
   }
-  return boundMs;
+  return shape.normMs + boundMs;
 }

@@ -49,7 +49,7 @@ function leastByKind(shape: ShapeTable): ReadonlyMap<string, number> {
  * tell which lengths a stage may have and how slow it may be. The paths are those of the schedule bound.
  */
 export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision {
-  const { outer, kinds, even } = problem;
+  const { shape, outer, kinds, even } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const layers = kinds.length;
   const width = layers + 1;
@@ -122,5 +122,5 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
       }
     }
   }
-  return { boundMs: endMs[0]!, roundMs, throughMs, beforeMs, fullestMs, busyMs, linkMs };
+  return { boundMs: shape.normMs + endMs[0]!, roundMs, throughMs, beforeMs, fullestMs, busyMs, linkMs };
 }

@@ -9,6 +9,7 @@ import {
   peakBytes,
 } from "../cost/layer-cost.js";
 import { type Layout, layoutOf, relayoutMs, sameLayout } from "../cost/relayout-time.js";
+import { normMs } from "../cost/shared-gradients.js";
 import { transferMs } from "../cost/transfer-time.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import type { Strategy } from "../plan/strategy.js";
@@ -48,6 +49,8 @@ export interface VocabularyChoice {
 
 /** All prices for one stage width and micro-batch size: shared by every sub-search that meets them. */
 export interface ShapeTable {
+  /** The norm over all ranks: once a step, part of every stage's time after reduction. */
+  readonly normMs: number;
   readonly stageRanks: number;
   readonly microBatchSamples: number;
   readonly layouts: readonly Layout[];
@@ -148,8 +151,8 @@ export function shapeTable(
     relayouts.set(kind, table(relayoutMs));
     transfers.set(kind, table(transferMs));
   }
-  const whole = { stageRanks, microBatchSamples, layouts, choices, vocabulary, relayouts, transfers };
-  return withoutBeatenLayouts(whole);
+  const tables = { layouts, choices, vocabulary, relayouts, transfers };
+  return withoutBeatenLayouts({ normMs: normMs(cost), stageRanks, microBatchSamples, ...tables });
 }
 
 /**

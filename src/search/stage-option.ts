@@ -38,7 +38,7 @@ export function stageOption(shape: ShapeTable, label: Label, layers: number, end
   let f = label.forwardMs;
   let b = label.backwardMs;
   let reduce = label.reduceMs;
-  let after = label.afterMs;
+  let after = shape.normMs + label.afterMs;
   let bytes = label.sumBytes;
   let peak = label.peakBytes - label.sumBytes;
   if (embedding) {

@@ -171,7 +171,10 @@ function fullest(found: FoundPlan): number {
   return Math.ceil(Math.max(...found.memoryBytesByRank) * (1 + LARGEST_ERROR[device]));
 }
 
-/** @throws GalvatronError PLAN_INVALID */
+/**
+ * A plan that somebody wrote, priced and compiled.
+ * @throws GalvatronError PLAN_INVALID when it breaks a rule, or the machine has another number of ranks
+ */
 export function planByHand(request: {
   readonly model: ModelSpec;
   readonly modelProfile: ModelProfile;
@@ -184,6 +187,13 @@ export function planByHand(request: {
     throw new GalvatronError("PLAN_INVALID", `The plan cannot run: ${problems.join("; ")}.`, {
       problems: problems.length,
     });
+  const { nodes, ranksPerNode, name } = machine.machine.cluster;
+  if (nodes * ranksPerNode !== plan.ranks)
+    throw new GalvatronError(
+      "PLAN_INVALID",
+      `The plan is for ${plan.ranks} ranks, but ${name} has ${nodes} × ${ranksPerNode} = ${nodes * ranksPerNode}. Give a machine of ${plan.ranks} ranks ("on"), or make the plan for ${nodes * ranksPerNode}.`,
+      { planRanks: plan.ranks, nodes, ranksPerNode },
+    );
   const prediction = predict(model, plan, modelProfile, machine.hardware);
   return compiled(request, {
     budgetBytes: machine.machine.cluster.memoryBytesPerRank,

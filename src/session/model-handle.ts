@@ -117,7 +117,7 @@ export class ModelHandle extends Shown {
 
   /**
    * A plan made by hand (see `uniformPlan`), priced and ready to train.
-   * @throws GalvatronError PLAN_INVALID with every rule it breaks
+   * @throws GalvatronError PLAN_INVALID with every rule it breaks, or when `on` has another number of ranks
    */
   async plan(plan: Plan, options: { readonly on?: ClusterHandle } = {}): Promise<PlanHandle> {
     const { machine, profile } = await this.prepared(options.on ?? this.fitting(plan.ranks), plan.precision);
@@ -130,7 +130,7 @@ export class ModelHandle extends Shown {
   /** A machine of as many ranks, when the one profiled last has another number. */
   private fitting(ranks: number): ClusterHandle | undefined {
     const last = this.session.lastProfiled?.machine;
-    if (last?.cluster.ranksPerNode === ranks) return undefined;
+    if (last && last.cluster.nodes * last.cluster.ranksPerNode === ranks) return undefined;
     return new ClusterHandle(this.session, ownMachine(last?.cluster.device, ranks));
   }
 

@@ -24,6 +24,7 @@ import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
 import { startTraining } from "../runtime/coordinator/train.js";
 import type { Explanation } from "../search/explain.js";
 import type { ParetoPoint } from "../search/pareto-front.js";
+import { planDocument } from "../search/plan-document.js";
 import type { SearchReport } from "../search/search-report.js";
 import type { Change, WhatIf } from "../search/what-if.js";
 import { deferredTraining } from "./deferred-training.js";
@@ -276,21 +277,7 @@ export class PlanHandle extends Shown {
    */
   save(path: string): void {
     try {
-      const { stepMs, samplesPerSecond, stages } = this.prediction;
-      writeFileSync(
-        path,
-        planJsonText({
-          model: this.model,
-          plan: this.data,
-          prediction: {
-            stepMs,
-            samplesPerSecond,
-            lowerBoundMs: this.report.lowerBoundMs,
-            stages: stages.map(({ time, memory }) => ({ time: { ...time }, memory: { ...memory } })),
-          },
-          provenance: planProvenance(this.found),
-        }),
-      );
+      writeFileSync(path, planJsonText(planDocument(this.model, this.report, planProvenance(this.found))));
     } catch (cause) {
       throw new GalvatronError(
         "FILE_UNWRITABLE",

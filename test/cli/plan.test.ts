@@ -98,9 +98,16 @@ describe("galvatron plan", { timeout: 240_000 }, () => {
       join(folder, name),
       JSON.stringify({ ...config, ...rest, pipeline_type: "pipedream_flush" }),
     );
-    const second = await galvatron("train", ...SMALL, "--plan", name, "--precision", "float32", ...data);
+    const theirs = [...SMALL, "--plan", name, "--precision", "float32"];
+    const second = await galvatron("train", ...theirs, ...data, "--checkpoint", "runs");
     expect(second.code, second.error).toBe(0);
     expect(last(second.out)).toMatchObject({ plan, losses });
+    const written = await galvatron("export", ...theirs, "--checkpoint", "runs", "--output", "tuned");
+    expect(written.code, written.error).toBe(0);
+    expect(JSON.parse(readFileSync(join(folder, "tuned/config.json"), "utf8"))).toMatchObject({ n_layer: 4 });
+    const proven = await galvatron("verify", ...theirs, "--json");
+    expect(proven.code, proven.error).toBe(0);
+    expect(last(proven.out)).toMatchObject({ plans: 1, worstPlan: plan });
     expect((await galvatron("train", ...SMALL, "--plan", name, ...data)).error).toMatch(
       /--precision float32/,
     );

@@ -1,14 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { isGalvatronError } from "../../src/base/errors.js";
 import { type PlanDocument, parsePlanJson, planJsonText } from "../../src/model/plan-json.js";
-import { canonicalJson, contentHash, planDocument } from "../../src/search/provenance.js";
+import { planDocument } from "../../src/search/plan-document.js";
 import { search } from "../../src/search/search.js";
 import { randomNumbers } from "./brute-force.js";
 import { exampleInputs } from "./example-inputs.js";
 
 function exampleDocument(): PlanDocument {
   const inputs = { ...exampleInputs(4, 300, 4), space: { pipelineDegrees: [2] } };
-  return planDocument(inputs, search(inputs), "0.0.0");
+  const provenance = { model: "a1", modelProfile: "b2", hardware: "c3", version: "0.0.0" };
+  return planDocument(inputs.model, search(inputs), provenance);
 }
 
 /** Changes one random place of a JSON value: what people and machines do to files. */
@@ -69,24 +70,5 @@ describe("plan files", () => {
       }
     }
     expect(refused).toBeGreaterThan(7000);
-  });
-});
-
-describe("content hashes", () => {
-  it("depend on contents, not on the order of keys", () => {
-    expect(canonicalJson({ b: 1, a: [{ d: 2, c: 3 }] })).toBe('{"a":[{"c":3,"d":2}],"b":1}');
-    expect(contentHash({ b: 1, a: 2 })).toBe(contentHash({ a: 2, b: 1 }));
-    expect(contentHash({ a: 2 })).not.toBe(contentHash({ a: 3 }));
-  });
-
-  it("are FNV-1a of 64 bits", () => {
-    // Known value for "a" (draft-eastlake-fnv, appendix C), here of the JSON text of a number: "1" = 0x31.
-    const prime = 0x100000001b3n;
-    const expected = ((0xcbf29ce484222325n ^ 0x31n) * prime) & 0xffff_ffff_ffff_ffffn;
-    expect(contentHash(1)).toBe(expected.toString(16).padStart(16, "0"));
-    let long = 0xcbf29ce484222325n;
-    for (const byte of Buffer.from('"galvatron"'))
-      long = ((long ^ BigInt(byte)) * prime) & 0xffff_ffff_ffff_ffffn;
-    expect(contentHash("galvatron")).toBe(long.toString(16).padStart(16, "0"));
   });
 });

@@ -3,6 +3,7 @@ import { isGalvatronError } from "../../src/base/errors.js";
 import { BYTES_PER_MB } from "../../src/base/units.js";
 import { modelSpec } from "../../src/families/registry.js";
 import { analyticProfile } from "../../src/model/analytic-profile.js";
+import { uniformPlan } from "../../src/plan/uniform.js";
 import { hostMachine } from "../../src/runtime/machine.js";
 import { leastMemories } from "../../src/search/least-memory.js";
 import { search } from "../../src/search/search.js";
@@ -78,4 +79,12 @@ describe("searchPlan", () => {
       }
     }
   }, 60_000);
+});
+
+describe("planByHand", () => {
+  it("says in words that a machine has another number of ranks", () => {
+    const machine = { machine: hostMachine(4), hardware, elsewhere: false };
+    const plan = uniformPlan(model, { ranks: 2, globalBatch: 8 });
+    expect(() => planByHand({ model, modelProfile, machine, plan })).toThrow(/for 2 ranks, but .* has 1 × 4 = 4/);
+  });
 });

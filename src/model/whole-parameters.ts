@@ -1,5 +1,5 @@
-import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
-import type { ModelSpec } from "../model/model-spec.js";
+import { EMBEDDING_KIND, HEAD_KIND } from "./model-profile.js";
+import type { ModelSpec } from "./model-spec.js";
 
 /** Columns of T5's table of relative positions. */
 const BUCKETS = 32;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { tiedElements, wholeElements } from "../../src/cost/whole-parameters.js";
 import { layerGraphs } from "../../src/families/layer-graphs.js";
 import { FAMILIES, modelSpec } from "../../src/families/registry.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../../src/model/model-profile.js";
+import { tiedElements, wholeElements } from "../../src/model/whole-parameters.js";
 import type { Strategy } from "../../src/plan/strategy.js";
 import { flatLayouts } from "../../src/program/flat-layout.js";
 

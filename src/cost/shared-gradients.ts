@@ -1,0 +1,61 @@
+import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
+import { tiedElements, wholeElements } from "../model/whole-parameters.js";
+import { stateRanks } from "../plan/stages.js";
+import type { Strategy } from "../plan/strategy.js";
+import { collectiveMs } from "./collective-time.js";
+import type { CostModel } from "./cost-model.js";
+import { groupShape, tensorGroup } from "./group-shape.js";
+
+/** The sum of squares that every rank adds to the norm: one float64. */
+const NORM_BYTES = 8;
+
+const allRanks = ({ cluster }: CostModel): number => cluster.nodes * cluster.ranksPerNode;
+
+/** Once a step, when every stage has reduced and before any updates: the all-reduce of the global norm over all ranks. */
+export function normMs(cost: CostModel): number {
+  const everybody = groupShape(cost.cluster, allRanks(cost), 1);
+  return collectiveMs(cost.collectives, "allReduce", everybody, NORM_BYTES);
+}
+
+/** Once a step: the tensor group adds up the gradients of what it holds whole, each rank of it its share of the state. */
+export function wholeMs(cost: CostModel, kind: string, strategy: Strategy, elements: number): number {
+  if (strategy.tensorDegree === 1 || strategy.tensorSplit === "sequence") return 0;
+  const owned = strategy.dataParallel === "ddp" ? elements : elements / stateRanks(strategy);
+  const reduced = Math.min(wholeElements(cost.model, kind), owned);
+  if (reduced === 0) return 0;
+  return collectiveMs(cost.collectives, "allReduce", tensorGroup(cost.cluster, strategy), 4 * reduced);
+}
+
+/** What an end of the model has of a table that embedding and head share. */
+export interface TiedTable {
+  /** Elements that one rank of this end reads and makes gradients of; 0 where nothing is shared. */
+  readonly elements: number;
+  /** Of these, what another part of the same stage holds: both ends are on it, the table exists once, at the embedding. */
+  readonly heldElsewhere: number;
+  /** Of these, what is added to another part's gradient even if there is one micro-batch: the embedding adds last. */
+  readonly added: number;
+  /** Once a step, the ends on two stages: adding up both gradients, which nothing hides. */
+  readonly reduceMs: number;
+}
+
+const NOTHING_TIED: TiedTable = { elements: 0, heldElsewhere: 0, added: 0, reduceMs: 0 };
+
+/**
+ * Both ends on one stage share one table and one gradient of it; on two stages each holds the table, and their
+ * gradients are all-reduced when both are complete. Both wait for the later one: the same time on both is exact.
+ */
+export function tiedTable(cost: CostModel, kind: string, strategy: Strategy): TiedTable {
+  if (kind !== EMBEDDING_KIND && kind !== HEAD_KIND) return NOTHING_TIED;
+  const { tensorDegree, dataDegree, tensorSplit, dataParallel } = strategy;
+  const elements = tiedElements(cost.model, tensorSplit === "weights" ? tensorDegree : 1);
+  if (elements === 0) return NOTHING_TIED;
+  const stageRanks = tensorDegree * dataDegree;
+  if (stageRanks >= allRanks(cost)) {
+    const head = kind === HEAD_KIND;
+    return { elements, heldElsewhere: head ? elements : 0, added: head ? 0 : elements, reduceMs: 0 };
+  }
+  const owned = dataParallel === "ddp" ? elements : elements / stateRanks(strategy);
+  const twoEnds = groupShape(cost.cluster, 2, allRanks(cost) - stageRanks);
+  const reduceMs = collectiveMs(cost.collectives, "allReduce", twoEnds, 4 * owned);
+  return { elements, heldElsewhere: 0, added: 0, reduceMs };
+}
