@@ -76,7 +76,7 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
         const next = (stage + 1) * width + start + count;
         if (roundMs[next] === Number.POSITIVE_INFINITY) continue;
         const { forwardMs: f, backwardMs: b, passMs: pass, ledMs: led, ...own } = floors(stage, start, count);
-        const { rankMs, criticalMs } = own;
+        const { rankMs, criticalMs, ledReducedMs, criticalReducedMs } = own;
         if (pass === Number.POSITIVE_INFINITY || rankMs === Number.POSITIVE_INFINITY) continue;
         const link = linkMs[start + count]!;
         const below = link + roundMs[next]!;
@@ -98,7 +98,8 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
         }
         roundMs[here] = Math.min(roundMs[here]!, round);
         throughMs[here] = Math.min(throughMs[here]!, through);
-        endMs[here] = Math.min(endMs[here]!, Math.max(through, rankMs, f + endMs[next]!));
+        const reduced = Math.max(criticalReducedMs + below, ledReducedMs + link + throughMs[next]!);
+        endMs[here] = Math.min(endMs[here]!, Math.max(through, rankMs, reduced, f + endMs[next]!));
       }
     }
   }

@@ -210,7 +210,9 @@ export function criticalBound(
       const round = led + link + (next ? next[ROUND]! : 0);
       out[ROUND] = round;
       out[THROUGH] = Math.max(m * pass, critical + round - led, next ? led + link + next[THROUGH]! : 0);
-      out[END] = Math.max(out[THROUGH] + option.reduceMs, next ? send + next[END]! : 0);
+      // The first stage's own update follows its own micro-batches.
+      const alone = stage === 0 ? m * pass + option.afterMs : 0;
+      out[END] = Math.max(Math.max(out[THROUGH], alone) + option.reduceMs, next ? send + next[END]! : 0);
       foldPaths(paths, AFTER, stage, option, send, gradient, next, out);
       return out;
     },

@@ -7,7 +7,14 @@ import { type ScalarFloor, scalarFloor } from "./scalar-floor.js";
 import type { Addend } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
 import { type Weights, weighted } from "./stage-table.js";
-import { leastValue, type StageCostName, stageRoom, stageWeights, worthInPipeline } from "./worth.js";
+import {
+  leadingEmbeddings,
+  leastValue,
+  type StageCostName,
+  stageRoom,
+  stageWeights,
+  worthInPipeline,
+} from "./worth.js";
 
 /** What no way to fill a stage with some layers can go below. */
 export interface Floor {
@@ -21,12 +28,21 @@ export interface Floor {
   readonly rankMs: number;
   /** The stage for a whole step while one micro-batch is gone, what is behind it not counted. */
   readonly criticalMs: number;
+  /** `ledMs` and `criticalMs` with the reduction behind them: on the first stage, elsewhere 0. */
+  readonly ledReducedMs: number;
+  readonly criticalReducedMs: number;
 }
 
 /** Floors of stages by their place and number of layers. */
 export type Floors = (stage: number, start: number, layers: number) => Floor;
 
 const COSTS: readonly StageCostName[] = ["alone", "pass", "critical"];
+const FIRST_COSTS: readonly StageCostName[] = [...COSTS, "passReduced", "criticalReduced"];
+
+function byCost<T>(value: (name: StageCostName) => T): Record<StageCostName, T> {
+  const [alone, pass, critical] = [value("alone"), value("pass"), value("critical")];
+  return { alone, pass, critical, passReduced: value("passReduced"), criticalReduced: value("criticalReduced") };
+}
 
 interface KindFloor {
   readonly forwardMs: number;
@@ -62,9 +78,9 @@ function hullsOf(
 ): Hulls {
   return classes.map(({ capBytes }) => {
     const allowed = list.filter(({ peakBytes }) => peakBytes <= capBytes);
-    const hull = (cost: StageCostName): Alternative[] =>
-      priceHull(allowed.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) })));
-    return { alone: hull("alone"), pass: hull("pass"), critical: hull("critical") };
+    return byCost((cost) =>
+      priceHull(allowed.map((one) => ({ bytes: bytesOf(one, held), ms: weighted(weights[cost], one) }))),
+    );
   });
 }
 
@@ -74,11 +90,10 @@ function endFloor(
   held: number,
   weights: CostWeights,
 ): EndFloor {
-  const least = (name: StageCostName): number => leastValue(list, (one) => weighted(weights[name], one));
   return {
     forwardMs: leastValue(list, (one) => one.forwardMs),
     backwardMs: leastValue(list, (one) => one.backwardMs),
-    costs: { alone: least("alone"), pass: least("pass"), critical: least("critical") },
+    costs: byCost((name) => leastValue(list, (one) => weighted(weights[name], one))),
     hulls: hullsOf(list, classes, held, weights),
   };
 }
@@ -129,7 +144,7 @@ export function stageFloors(
     if (!floors) {
       const weights = stageWeights(problem, stage);
       const end = (list: readonly Addend[]): EndFloor => endFloor(list, classes, held, weights);
-      const embedding = end(shape.vocabulary.map((one) => one.embedding));
+      const embedding = end(leadingEmbeddings(shape));
       const head = end(shape.vocabulary.map((one) => one.head));
       const byKind = names.map((name) => {
         const list = shape.choices.get(name)!;
@@ -146,8 +161,8 @@ export function stageFloors(
   };
   const width = kinds.length + 1;
   const oneKind = names.length === 1;
-  const exact = new Map<number, Record<StageCostName, ScalarFloor> | null>();
-  const exactFloors = (stage: number, start: number): Record<StageCostName, ScalarFloor> | null => {
+  const exact = new Map<number, ReadonlyMap<StageCostName, ScalarFloor> | null>();
+  const exactFloors = (stage: number, start: number): ReadonlyMap<StageCostName, ScalarFloor> | null => {
     const key = oneKind ? stage : stage * width + start;
     let found = exact.get(key);
     if (found === undefined) {
@@ -169,7 +184,8 @@ export function stageFloors(
     let forwardMs = 0;
     let backwardMs = 0;
     const { embedding, head, byKind } = heldFloors(held, stage);
-    const parts = classes.map((): Record<StageCostName, Part[]> => ({ alone: [], pass: [], critical: [] }));
+    const names = isFirst ? FIRST_COSTS : COSTS;
+    const parts = classes.map(() => byCost((): Part[] => []));
     for (const [index, floor] of byKind.entries()) {
       const sums = counts[index]!;
       const count = oneKind ? layers : sums[start + layers]! - sums[start]!;
@@ -177,15 +193,15 @@ export function stageFloors(
       forwardMs += count * floor.forwardMs;
       backwardMs += count * floor.backwardMs;
       for (const [at, own] of parts.entries())
-        for (const name of COSTS) own[name].push({ count, alternatives: floor.hulls[at]![name] });
+        for (const name of names) own[name].push({ count, alternatives: floor.hulls[at]![name] });
     }
-    const ends = { alone: 0, pass: 0, critical: 0 };
+    const ends = byCost(() => 0);
     for (const part of [...(isFirst ? [embedding] : []), ...(isLast ? [head] : [])]) {
       forwardMs += part.forwardMs;
       backwardMs += part.backwardMs;
-      for (const name of COSTS) ends[name] += part.costs[name];
+      for (const name of names) ends[name] += part.costs[name];
       for (const [at, own] of parts.entries())
-        for (const name of COSTS) own[name].push({ count: 1, alternatives: part.hulls[at]![name] });
+        for (const name of names) own[name].push({ count: 1, alternatives: part.hulls[at]![name] });
     }
     const priced = (name: StageCostName): number => {
       // From the highest peak down: where memory is no matter, the others are no faster.
@@ -201,17 +217,24 @@ export function stageFloors(
     let rankMs = priced("alone");
     let criticalMs = priced("critical") - (isLast ? 0 : lead);
     let ledMs = isLast ? passMs : Math.max(passMs - lead, forwardMs + backwardMs - leadGain);
+    let ledReducedMs = isFirst ? priced("passReduced") - lead : 0;
+    let criticalReducedMs = isFirst ? priced("criticalReduced") - lead : 0;
     if (within) {
       const own = exactFloors(stage, start);
       const led = isLast ? "cost" : "led";
       const floorOf = (name: StageCostName, which: keyof ScalarFloor): number =>
-        own ? own[name][which][layers]! + ends[name] : Number.POSITIVE_INFINITY;
+        own ? own.get(name)![which][layers]! + ends[name] : Number.POSITIVE_INFINITY;
       passMs = Math.max(passMs, floorOf("pass", "cost"));
       ledMs = Math.max(ledMs, floorOf("pass", led));
       rankMs = Math.max(rankMs, floorOf("alone", "cost"));
       criticalMs = Math.max(criticalMs, floorOf("critical", led));
+      if (isFirst) {
+        ledReducedMs = Math.max(ledReducedMs, floorOf("passReduced", led));
+        criticalReducedMs = Math.max(criticalReducedMs, floorOf("criticalReduced", led));
+      }
     }
-    const result = { forwardMs, backwardMs, passMs, ledMs, rankMs, criticalMs };
+    const own = { passMs, ledMs, rankMs, criticalMs, ledReducedMs, criticalReducedMs };
+    const result = { forwardMs, backwardMs, ...own };
     made.set(key, result);
     return result;
   };
@@ -223,7 +246,7 @@ function exactStage(
   { floors, relaxed, limitMs }: ExactWithin,
   stage: number,
   start: number | null,
-): Record<StageCostName, ScalarFloor> | null {
+): ReadonlyMap<StageCostName, ScalarFloor> | null {
   const { shape, outer, kinds } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const from = start ?? stage;
@@ -249,5 +272,5 @@ function exactStage(
     };
     return { cost: whole(cost), led: whole(led) };
   };
-  return { alone: floor("alone"), pass: floor("pass"), critical: floor("critical") };
+  return new Map((stage === 0 ? FIRST_COSTS : COSTS).map((name) => [name, floor(name)] as const));
 }

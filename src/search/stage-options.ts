@@ -36,34 +36,43 @@ export interface StageOrder {
 
 /** Every time by itself. */
 export function everyTime(problem: Problem, stage: number): StageOrder {
-  const { alone, pass, critical } = stageWeights(problem, stage);
+  const { alone, pass, critical, passReduced, criticalReduced } = stageWeights(problem, stage);
+  const values = new Map<StageCostName, Weights>([
+    ["alone", alone],
+    ["pass", pass],
+    ["critical", critical],
+  ]);
+  if (stage === 0) values.set("passReduced", passReduced).set("criticalReduced", criticalReduced);
   return {
     rank: alone,
     costs: [FORWARD_WEIGHTS, BACKWARD_WEIGHTS, REDUCE_WEIGHTS, AFTER_WEIGHTS],
-    values: new Map<StageCostName, Weights>([
-      ["alone", alone],
-      ["pass", pass],
-      ["critical", critical],
-    ]),
+    values,
   };
 }
 
-/** The critical time, one micro-batch, the reduction, and what paths that were learnt add up. */
+/**
+ * The critical time, one micro-batch, the reduction, and what paths that were learnt add up. The first stage's reduction
+ * follows everything, so there it is part of the other costs.
+ */
 export function criticalTime(problem: Problem, stage: number, paths: readonly SchedulePath[]): StageOrder {
-  const { pass, critical } = stageWeights(problem, stage);
-  const costs = [critical, pass, REDUCE_WEIGHTS];
+  const { alone, pass, critical, passReduced, criticalReduced } = stageWeights(problem, stage);
+  const values =
+    stage === 0
+      ? new Map<StageCostName, Weights>([
+          ["criticalReduced", criticalReduced],
+          ["passReduced", passReduced],
+          ["alone", alone],
+        ])
+      : new Map<StageCostName, Weights>([
+          ["pass", pass],
+          ["critical", critical],
+        ]);
+  const costs = stage === 0 ? [...values.values()] : [critical, pass, REDUCE_WEIGHTS];
   for (const path of paths) {
     const own = pathWeights(path, stage);
     if (!costs.some((cost) => proportional(cost, own))) costs.push(own);
   }
-  return {
-    rank: critical,
-    costs,
-    values: new Map<StageCostName, Weights>([
-      ["pass", pass],
-      ["critical", critical],
-    ]),
-  };
+  return { rank: costs[0]!, costs, values };
 }
 
 function proportional(a: Weights, b: Weights): boolean {

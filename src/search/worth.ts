@@ -86,8 +86,11 @@ function restBetween(rest: Rest, layout: number, from: number, to: number): numb
   return Math.min(stay, any + rest.change[layout]!);
 }
 
-/** Costs of a stage that the schedule bounds from above. */
-export type StageCostName = "alone" | "pass" | "critical";
+/**
+ * Costs of a stage that the schedule bounds from above. What is reduced counts the stage's reduction too: on the first
+ * stage, which comes back last, nothing hides it.
+ */
+export type StageCostName = "alone" | "pass" | "critical" | "passReduced" | "criticalReduced";
 
 export type Worth = (label: Label, layers: number) => boolean;
 
@@ -103,17 +106,21 @@ export interface StageRoom {
 /** How the layers of a stage are priced by each of its costs. */
 export function stageWeights(problem: Problem, stage: number): Readonly<Record<StageCostName, Weights>> {
   const { stages, microBatches: m, schedule } = problem.outer;
+  const critical = criticalWeights(m, schedule === "gpipe" ? 1 : inFlight(schedule, stage, stages, m));
   return {
     alone: aloneWeights(m),
     pass: PASS_WEIGHTS,
-    critical: criticalWeights(m, schedule === "gpipe" ? 1 : inFlight(schedule, stage, stages, m)),
+    critical,
+    passReduced: { ...PASS_WEIGHTS, reduce: 1 },
+    criticalReduced: { ...critical, reduce: 1 },
   };
 }
 
 /**
  * A stage among others: with t its time for one micro-batch, r its time alone and c its critical time, the relaxed
  * division demands r ≤ limit, before + m t ≤ limit, before + t + through(behind) ≤ limit, busy(before) + t +
- * round(behind) ≤ limit and before + c + round(behind) ≤ limit, where t and c may be shorter by the lead.
+ * round(behind) ≤ limit and before + c + round(behind) ≤ limit, where t and c may be shorter by the lead. The first
+ * stage's reduction comes on top of each.
  */
 export function stageRoom(
   problem: Problem,
@@ -130,7 +137,13 @@ export function stageRoom(
   const width = kinds.length + 1;
   const slack = limitMs * (1 + SAME);
   const none = (): Float64Array => new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
-  const most = { alone: none(), pass: none(), critical: none() };
+  const most = {
+    alone: none(),
+    pass: none(),
+    critical: none(),
+    passReduced: none(),
+    criticalReduced: none(),
+  };
   const last = stage === stages - 1;
   const lead = last ? 0 : mostLead(shape);
   for (const start of starts) {
@@ -152,10 +165,13 @@ export function stageRoom(
       if (schedule === "gpipe") led = Math.min(led, (slack - before - round) / m);
       const critical = slack - before - round;
       if (floor.passMs > alone || floor.ledMs > led || floor.criticalMs > critical) continue;
+      if (floor.ledReducedMs > slack - through || floor.criticalReducedMs > slack - round) continue;
       const pass = Math.min(alone, led + lead);
       most.alone[l] = slack;
       most.pass[l] = Math.max(most.pass[l]!, pass);
       most.critical[l] = Math.max(most.critical[l]!, critical + lead);
+      most.passReduced[l] = Math.max(most.passReduced[l]!, slack - through + lead);
+      most.criticalReduced[l] = Math.max(most.criticalReduced[l]!, slack - round + lead);
     }
   }
   const lengths: number[] = [];
@@ -170,17 +186,22 @@ export function stageRoom(
 /** Alternatives of the embedding and of the head, where a stage has them. */
 function stageEnds(shape: ShapeTable, stage: number, stages: number): Addend[][] {
   const ends: Addend[][] = [];
-  if (stage === 0) ends.push(shape.vocabulary.map(({ embedding }) => embedding));
+  if (stage === 0) ends.push(leadingEmbeddings(shape));
   if (stage === stages - 1) ends.push(shape.vocabulary.map(({ head }) => head));
   return ends;
+}
+
+/** Embeddings as a stage's first part: nothing hides their reduction. */
+export function leadingEmbeddings(shape: ShapeTable): Addend[] {
+  return shape.vocabulary.map(({ embedding }) => ({ ...embedding, reduceMs: embedding.reduceAloneMs }));
 }
 
 /** One stage alone, whose step must stay within the limit. */
 export function worthAlone(problem: Problem, limitMs: number): Worth {
   const count = problem.kinds.length;
   const most = new Float64Array(count + 1).fill(limitMs * (1 + SAME));
-  const room = { lengths: [count], most: { alone: most, pass: most, critical: most }, bytes: 0 };
   const values = new Map([["alone" as const, aloneWeights(problem.outer.microBatches)]]);
+  const room = { lengths: [count], most: { alone: most }, bytes: 0 };
   return worthInPipeline(problem, room, 0, problem.kinds, values);
 }
 
@@ -190,7 +211,7 @@ export function worthAlone(problem: Problem, limitMs: number): Worth {
  */
 export function worthInPipeline(
   problem: Problem,
-  room: StageRoom,
+  room: Pick<StageRoom, "lengths"> & { readonly most: Partial<StageRoom["most"]> },
   stage: number,
   ahead: readonly string[],
   values: ReadonlyMap<StageCostName, Weights>,
@@ -207,7 +228,7 @@ export function worthInPipeline(
       const hulls = [...values].map(([name, own]) => {
         const cost = (one: Addend): number => weighted(own, one);
         const price = memoryPrice(pricedStage(parts, length, capBytes, cost), budgetBytes - floorBytes);
-        return { ...price, most: room.most[name][length]! };
+        return { ...price, most: room.most[name]![length]! };
       });
       if (hulls.some(({ boundMs, most }) => boundMs > most)) continue;
       fitting.push(length);
@@ -220,7 +241,7 @@ export function worthInPipeline(
       const rests = [...prices[index]!].map((price) =>
         restOf(parts, capBytes, price, own.forward + own.backward, cost),
       );
-      return { own, rests, most: room.most[name] };
+      return { own, rests, most: room.most[name]! };
     });
     return [{ floorBytes, capBytes, lengths: fitting, leanest, needs }];
   });
