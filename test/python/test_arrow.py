@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.ipc
 
 HERE = pathlib.Path(__file__).parent
@@ -63,6 +64,59 @@ class Profiles(unittest.TestCase):
     def test_pyarrow_agrees_that_files_are_valid(self):
         self.hardware.validate(full=True)
         self.model.validate(full=True)
+
+
+class CompressedColumns(unittest.TestCase):
+    """Feather files as pandas and pyarrow write them: LZ4 by default."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.path = pathlib.Path(cls.folder.name) / "data.feather"
+        # Long enough for several linked blocks of LZ4, with a part that does not compress.
+        words = [f"line {i}: {'galvatron ' * (i % 7)}{i * 2654435761 % 2**32:x}" for i in range(20000)]
+        tokens = [[(i * j * 40503) % 65521 for j in range(i % 5)] for i in range(20000)]
+        cls.table = pa.table({"text": words, "tokens": tokens})
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def read(self):
+        done = subprocess.run(
+            ["node", str(HERE / "read_table.cjs"), str(self.path), "text", "tokens"], capture_output=True, text=True
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def test_every_compression(self):
+        for compression in ("lz4", "zstd", "uncompressed"):
+            with self.subTest(compression):
+                pyarrow.feather.write_feather(self.table, str(self.path), compression=compression, chunksize=7000)
+                code, out, error = self.read()
+                self.assertEqual(error, "")
+                self.assertEqual(code, 0)
+                text, tokens = json.loads(out)
+                self.assertEqual(text, self.table.column("text").to_pylist())
+                self.assertEqual(tokens, self.table.column("tokens").to_pylist())
+
+    def test_stream(self):
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_stream(str(self.path), self.table.schema, options=options) as writer:
+            writer.write_table(self.table)
+        _, out, _ = self.read()
+        self.assertEqual(json.loads(out)[0], self.table.column("text").to_pylist())
+
+    def test_broken_columns_are_refused(self):
+        # Neither codec has a checksum here: what can be seen is what breaks its format.
+        for compression, magic in (("lz4", 0x184D2204), ("zstd", 0xFD2FB528)):
+            with self.subTest(compression):
+                pyarrow.feather.write_feather(self.table, str(self.path), compression=compression)
+                whole = self.path.read_bytes()
+                at = whole.index(magic.to_bytes(4, "little"))
+                self.path.write_bytes(whole[:at] + bytes(4) + whole[at + 4 :])
+                code, out, error = self.read()
+                self.assertEqual((code, out), (1, ""))
+                self.assertRegex(error, "DATA_INVALID: .*data.feather is no Arrow file that can be read")
 
 
 if __name__ == "__main__":

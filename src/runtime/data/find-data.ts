@@ -134,6 +134,7 @@ function indexedFound(data: IndexedData, model: Model, seed: number, { folder }:
       source: "indexed data without a tokenizer",
       words: 1,
       mask: null,
+      edges: null,
       end: null,
       pad: null,
       sentinels: [],

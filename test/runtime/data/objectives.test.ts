@@ -13,7 +13,8 @@ import {
 import { spanCorruptionExample } from "../../../src/runtime/data/objectives/span-corruption.js";
 import { blendedAt } from "../../../src/runtime/data/sample-order.js";
 
-const bert = modelSpec("bert", { layers: 1, hidden: 8, heads: 1, sequence: 200, vocabulary: 257 });
+const sizes = { layers: 1, hidden: 8, heads: 1, sequence: 200 };
+const bert = modelSpec("bert", { ...sizes, vocabulary: 257 });
 const t5 = modelSpec("t5", {
   layers: 1,
   hidden: 8,
@@ -26,6 +27,7 @@ const NO_SPECIALS: TokenMeaning = {
   source: "plain.json",
   words: 100,
   mask: null,
+  edges: null,
   end: null,
   pad: null,
   sentinels: [],
@@ -58,6 +60,30 @@ describe("masked language model", () => {
     expect(Math.abs(masks / 15_000 - 0.8)).toBeLessThan(0.013);
     expect(Math.abs(same / 15_000 - 0.1)).toBeLessThan(0.01);
     expect(Math.abs(other / 15_000 - 0.1)).toBeLessThan(0.01);
+  });
+
+  it("opens and closes samples with the tokenizer's tokens for that, and hides only what is between", () => {
+    const closed = textObjective(modelSpec("bert", { ...sizes, vocabulary: 303 }), {
+      ...BYTES,
+      mask: 300,
+      edges: [301, 302],
+    });
+    if (closed.kind !== "masked") throw new TypeError("expected a masked objective");
+    expect([tokensOf(closed), labelsOf(closed), labelsOf(objective)]).toEqual([198, 30, 30]);
+    const text = window.subarray(0, 198);
+    const hidden = new Set<number>();
+    for (let place = 0; place < 200; place++) {
+      const { tokens, labels } = maskedExample(text, closed, 7, place);
+      expect([tokens[0], tokens[199], labels[0], labels[199]]).toEqual([301, 302, IGNORED, IGNORED]);
+      for (let i = 1; i < 199; i++) {
+        if (labels[i] === IGNORED) expect(tokens[i]).toBe(text[i - 1]);
+        else {
+          expect(labels[i]).toBe(text[i - 1]);
+          hidden.add(i);
+        }
+      }
+    }
+    expect(hidden.size).toBe(198);
   });
 
   it("is a function of seed and place, and hides others at every place", () => {

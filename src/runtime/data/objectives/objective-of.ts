@@ -15,6 +15,8 @@ export interface TokenMeaning {
   /** Tokens of text lie below this. */
   readonly words: number;
   readonly mask: number | null;
+  /** What opens and closes a sample of an encoder ("[CLS]", "[SEP]"), both or none. */
+  readonly edges: readonly [number, number] | null;
   readonly end: number | null;
   readonly pad: number | null;
   /** Tokens that stand for spans; "last": the last ones of the model's vocabulary. */
@@ -26,6 +28,7 @@ export const BYTES: TokenMeaning = {
   source: "bytes",
   words: 256,
   mask: 256,
+  edges: null,
   end: 256,
   pad: 257,
   sentinels: "last",
@@ -70,8 +73,10 @@ function maskedObjective(model: TextModel, meaning: TokenMeaning): MaskedObjecti
   const { sequence, vocabulary } = model;
   const mask = needed(model, meaning, "mask");
   mustFit(model, meaning, Math.max(meaning.words, mask + 1));
-  const masked = Math.max(1, Math.round(HIDDEN_SHARE * sequence));
-  return { kind: "masked", sequence, vocabulary, masked, mask, words: meaning.words };
+  // A sequence of two tokens has no room for a text between edges.
+  const edges = sequence > 2 ? meaning.edges : null;
+  const masked = Math.max(1, Math.round(HIDDEN_SHARE * (sequence - (edges ? 2 : 0))));
+  return { kind: "masked", sequence, vocabulary, masked, mask, words: meaning.words, edges };
 }
 
 function spanObjective(model: TextModel, meaning: TokenMeaning): SpanCorruptionObjective {
@@ -171,6 +176,7 @@ export function syntheticObjective(model: TextModel & Pick<ModelSpec, "vocabular
     source: "synthetic data",
     words,
     mask: words,
+    edges: null,
     end: words,
     pad: words + 1,
     sentinels: "last",

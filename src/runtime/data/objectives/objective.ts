@@ -21,6 +21,8 @@ export interface MaskedObjective {
   readonly mask: number;
   /** Random replacements are tokens below this. */
   readonly words: number;
+  /** Tokens that open and close a sample and are never hidden; null where samples are text from end to end. */
+  readonly edges: readonly [number, number] | null;
 }
 
 /** Spans of tokens are cut out; the decoder writes them (Raffel et al. 2020, section 3.1.4). */
@@ -75,7 +77,7 @@ export function tokensOf(objective: Objective): number {
     case "causal":
       return objective.sequence + 1;
     case "masked":
-      return objective.sequence;
+      return objective.sequence - (objective.edges?.length ?? 0);
     case "spanCorruption":
       return objective.tokens;
     case "classification":

@@ -1,7 +1,14 @@
 import { createReadStream } from "node:fs";
-import { type DataType, RecordBatchReader, type Vector } from "apache-arrow";
+import decompressLz4 from "@foxglove/wasm-lz4";
+import {
+  CompressionType,
+  compressionRegistry,
+  type DataType,
+  RecordBatchReader,
+  type Vector,
+} from "apache-arrow";
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import { compressors, decompressZstd } from "hyparquet-compressors";
 import { GalvatronError } from "../../../base/errors.js";
 
 /** Some rows of a table: for each column asked for, its values; lists of numbers are arrays. */
@@ -25,13 +32,6 @@ export async function* tableRows(path: string, columns: readonly string[]): Asyn
     const { code, message } = cause as { code?: string; message?: string };
     if (code === "ENOENT" || code === "EACCES")
       throw new GalvatronError("FILE_UNREADABLE", `Cannot read ${path}.`, { path }, { cause });
-    if (message?.includes("codec not found"))
-      throw new GalvatronError(
-        "DATA_INVALID",
-        `${path} is an Arrow file with compressed columns, which is not read. Write it uncompressed (write_feather(…, compression="uncompressed")) or as Parquet.`,
-        { path },
-        { cause },
-      );
     throw new GalvatronError(
       "DATA_INVALID",
       `${path} is no ${isParquet ? "Parquet" : "Arrow"} file that can be read: ${message ?? String(cause)}.`,
@@ -71,7 +71,27 @@ async function* parquetRows(path: string, columns: readonly string[]): AsyncGene
   }
 }
 
+/** Bytes of the length that Arrow writes before every compressed buffer, int64. */
+const LENGTH_BYTES = 8;
+
+/** A buffer of exactly the length that its file promises. */
+function decoded(data: Uint8Array, decode: (data: Uint8Array, length: number) => Uint8Array): Uint8Array {
+  // The reader hands over what follows the length, as a view.
+  const prefix = new DataView(data.buffer, data.byteOffset - LENGTH_BYTES, LENGTH_BYTES);
+  const length = Number(prefix.getBigInt64(0, true));
+  const bytes = decode(data, length);
+  if (bytes.length !== length)
+    throw new RangeError(`a compressed column holds ${bytes.length} bytes instead of ${length}`);
+  // Typed views of the column need their alignment.
+  return bytes.byteOffset % LENGTH_BYTES === 0 ? bytes : bytes.slice();
+}
+
 async function* arrowRows(path: string, columns: readonly string[]): AsyncGenerator<TableRows> {
+  await decompressLz4.isLoaded;
+  compressionRegistry.set(CompressionType.LZ4_FRAME, { decode: (data) => decoded(data, decompressLz4) });
+  compressionRegistry.set(CompressionType.ZSTD, {
+    decode: (data) => decoded(data, (all) => decompressZstd(all)),
+  });
   const reader = await RecordBatchReader.from(createReadStream(path));
   await reader.open();
   if (!reader.schema) throw new RangeError("it has no schema");

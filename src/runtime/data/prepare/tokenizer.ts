@@ -15,6 +15,8 @@ export interface LoadedTokenizer {
 
 /** Names that tokenizers give to special tokens, the likeliest first. */
 const NAMES = {
+  first: ["[CLS]", "<s>"],
+  last: ["[SEP]", "</s>"],
   mask: ["[MASK]", "<mask>", "<|mask|>"],
   end: ["<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "[EOS]"],
   pad: ["<pad>", "[PAD]", "<|pad|>", "<|endoftext|>"],
@@ -58,6 +60,7 @@ export function loadTokenizer(path: string): LoadedTokenizer {
   };
   const sentinels: number[] = [];
   for (let i = 0; ids.has(`<extra_id_${i}>`); i++) sentinels.push(ids.get(`<extra_id_${i}>`)!);
+  const [first, last] = [find(NAMES.first), find(NAMES.last)];
   let words = 0;
   for (const id of ids.values()) words = Math.max(words, id + 1);
   return {
@@ -65,6 +68,7 @@ export function loadTokenizer(path: string): LoadedTokenizer {
       source: path,
       words,
       mask: find(NAMES.mask),
+      edges: first !== null && last !== null ? [first, last] : null,
       end: find(NAMES.end),
       pad: find(NAMES.pad),
       sentinels,
