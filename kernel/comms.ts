@@ -10,6 +10,8 @@ interface Comm {
   readonly closeListeners: (() => void)[];
 }
 
+const RESTARTED = "The kernel started anew since this was drawn: run its cell again.";
+
 /** The comms of this kernel: channels that a front end opens to a named target here. */
 export class Comms {
   readonly #publish: PublishComm;
@@ -44,6 +46,7 @@ export class Comms {
         this.#accept(String(id), String(target), data);
         break;
       case "comm_msg":
+        if (!comm) this.#refuse(String(id), RESTARTED);
         for (const listener of comm?.messageListeners ?? []) listener(data);
         break;
       default:
@@ -52,10 +55,14 @@ export class Comms {
     }
   }
 
+  #refuse(id: string, reason: string): void {
+    this.#publish("comm_close", { comm_id: id, data: { reason } });
+  }
+
   #accept(id: string, target: string, data: unknown): void {
     const listener = this.#targets.get(target);
     if (!listener) {
-      this.#publish("comm_close", { comm_id: id, data: { reason: `Nothing here answers "${target}".` } });
+      this.#refuse(id, `Nothing here answers "${target}".`);
       return;
     }
     const comm: Comm = { target, messageListeners: [], closeListeners: [] };

@@ -17,6 +17,8 @@ import type { KnownModules } from "./tslab-typescript.js";
 export interface KernelOptions {
   readonly connection: Connection;
   readonly launcherPid: number | undefined;
+  /** The process that started this one. */
+  readonly parentPid: number;
   readonly version: string;
   /** What a notebook server calls this kernel. */
   readonly kernelId: string | undefined;
@@ -75,9 +77,9 @@ export class Kernel {
 
   /** Opens the sockets; the compiler warms afterwards, and cells wait for it. */
   async start(): Promise<void> {
-    const { connection, launcherPid, version } = this.#options;
+    const { connection, launcherPid, parentPid, version } = this.#options;
     this.#sockets = await KernelSockets.open(
-      { connection, launcherPid, version, session: randomUUID(), shield: this.#shieldMemory },
+      { connection, launcherPid, parentPid, version, session: randomUUID(), shield: this.#shieldMemory },
       {
         onRequest: (channel, message) => void this.#onRequest(channel, message),
         onInput: (message) => this.#onInput(message),

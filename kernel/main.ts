@@ -8,6 +8,9 @@ import { sdkPrelude } from "./prelude.js";
 
 const SDK_NAME = "galvatron-ts";
 
+/** Read before anything else: a launcher that dies while we start is missed, too. */
+const parentPid = process.ppid;
+
 /** dist/kernel/main.js lies two folders under the package. */
 const packageFolder = path.resolve(__dirname, "..", "..");
 const sdkEntry = path.resolve(__dirname, "..", "src", "index");
@@ -28,6 +31,7 @@ async function main(): Promise<void> {
   const kernel = new Kernel({
     connection: parseConnection(readFileSync(file, "utf8"), file),
     launcherPid: launcherPid(),
+    parentPid,
     kernelId: /kernel-([0-9a-f-]{36})\.json$/.exec(file)?.[1],
     version,
     folder: process.cwd(),

@@ -40,6 +40,8 @@ export interface SocketWorkerData {
   readonly shield: SharedArrayBuffer;
   /** The process that must outlive the kernel, by its id. */
   readonly launcherPid: number | undefined;
+  /** The process that started the kernel. */
+  readonly parentPid: number;
 }
 
 /** How long the main thread may take to hear of an interrupt before what it does is ended by force. */
@@ -48,7 +50,14 @@ const SHIELD_POLL_MS = 20;
 const ORPHAN_POLL_MS = 1000;
 const LAST_WORD_MS = 1500;
 
-const { connection, session, version, launcherPid, shield: shieldMemory } = workerData as SocketWorkerData;
+const {
+  connection,
+  session,
+  version,
+  launcherPid,
+  parentPid,
+  shield: shieldMemory,
+} = workerData as SocketWorkerData;
 const shield: Shield = new Shield(shieldMemory);
 const port = parentPort!;
 const post = (message: FromSockets): void => port.postMessage(message);
@@ -170,9 +179,8 @@ function endSoon(): void {
 
 /** The launcher may be killed without a word; nobody could reach this kernel any more. */
 function watchLauncher(): void {
-  const parent = process.ppid;
   setInterval(() => {
-    if (process.ppid === parent && (launcherPid === undefined || isAlive(launcherPid))) return;
+    if (process.ppid === parentPid && (launcherPid === undefined || isAlive(launcherPid))) return;
     post({ orphaned: true });
     endSoon();
   }, ORPHAN_POLL_MS).unref();

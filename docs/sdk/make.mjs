@@ -23,7 +23,11 @@ const app = await Application.bootstrapWithPlugins({
   entryPoints: ["src/index.ts"],
   tsconfig: "tsconfig.build.json",
   plugin: ["typedoc-plugin-markdown"],
-  readme: "none",
+  readme: "docs/sdk/intro.md",
+  mergeReadme: true,
+  // What a person calls first comes first; what types of others inherit is theirs to tell.
+  groupOrder: ["Functions", "Classes", "Interfaces", "Type Aliases", "Variables"],
+  excludeExternals: true,
   name: "galvatron-ts",
   excludeInternal: true,
   excludePrivate: true,

@@ -10,7 +10,8 @@ const LOADER = `(function(id,figure){
 var w=window,places=document.querySelectorAll('[data-galvatron-plot="'+id+'"]:not([data-drawn])');
 if(!places.length)return;
 function draw(P){places.forEach(function(p){if(p.hasAttribute("data-drawn"))return;p.setAttribute("data-drawn","");
-var n=document.createElement("div");n.style.height=(figure.layout.height||360)+"px";p.replaceChildren(n);
+var n=document.createElement("div");n.style.height=(figure.layout.height||360)+"px";n.setAttribute("role","img");
+n.setAttribute("aria-label",(figure.layout.title||{}).text||"figure");p.replaceChildren(n);
 P.newPlot(n,figure.data,figure.layout,{responsive:true,displaylogo:false});});}
 if(w.Plotly)return draw(w.Plotly);
 function base(){var c=document.getElementById("jupyter-config-data");

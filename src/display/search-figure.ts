@@ -13,24 +13,35 @@ const ENDS: readonly (readonly [Status, string, NonNullable<ScatterTrace["marker
   ["invalid", "divides nothing", { color: "#9a9a9a", size: 5, symbol: "x" }],
 ];
 
+/** What a landscape shows beyond its report. */
+export interface LandscapeMore {
+  /** Pareto front by `paretoFront`; without it that of the candidates is drawn. */
+  readonly front?: readonly ParetoPoint[];
+  /** The report by `completeReport`: best plans of the candidates that were only proven slower are drawn, too. */
+  readonly complete?: SearchReport;
+}
+
 /**
- * Search landscape. Left: what memory buys; every searched candidate, and the plans that no other beats in memory and
- * speed at once. Right: every outer choice of the winner's batch, and why it did not win.
- *
- * @param front - Pareto front by `paretoFront`; without it that of the searched candidates is drawn
+ * Search landscape. Left: what memory buys; the best plan of every candidate that is known, and the plans that no other
+ * beats in memory and speed at once. Right: every outer choice of the winner's batch, and why it did not win.
  */
-export function searchFigure(report: SearchReport, front: readonly ParetoPoint[] = []): Figure {
+export function searchFigure(
+  report: SearchReport,
+  { front = [], complete = report }: LandscapeMore = {},
+): Figure {
+  const pruned = report.candidates.map(({ status }) => status === "pruned");
+  const slower = complete.candidates.filter(({ status }, index) => pruned[index] && status === "ok");
   const fitting = report.candidates.filter(
     (c) => c.status === "ok" && c.memoryBytes !== null && c.samplesPerSecond !== null,
   );
-  const joined = front.length > 0 ? front.map(frontPoint) : candidateFront(fitting);
+  const joined = front.length > 0 ? front.map(frontPoint) : candidateFront([...fitting, ...slower]);
   const chosen: Place = {
     memoryBytes: Math.max(...report.prediction.stages.map(({ memory }) => memory.totalBytes)),
     samplesPerSecond: report.prediction.samplesPerSecond,
     text: "the chosen plan",
   };
   const budgetMB = report.budgetBytes / BYTES_PER_MB;
-  const points = [...fitting.map(place), ...joined, chosen];
+  const points = [...fitting, ...slower].map(place).concat(joined, chosen);
   const widestMB = Math.max(budgetMB, ...points.map((p) => p.memoryBytes / BYTES_PER_MB));
   return {
     data: [
@@ -39,9 +50,12 @@ export function searchFigure(report: SearchReport, front: readonly ParetoPoint[]
         size: 5,
         symbol: "circle",
       }),
+      ...(slower.length > 0
+        ? [{ ...scatter("proven slower", slower.map(place), "markers", ENDS[1]![2]), showlegend: false }]
+        : []),
       scatter("searched", fitting.map(place), "markers", ENDS[0]![2]),
       scatter("chosen", [chosen], "markers", { color: "#E69F00", size: 13, symbol: "diamond" }),
-      ...outcomes(report),
+      ...outcomes(report, complete),
     ],
     layout: {
       ...baseLayout(
@@ -90,8 +104,12 @@ function scatter(
 }
 
 /** One mark for each outer choice of the winner's batch: micro-batches across, stages (and schedule) up. */
-function outcomes({ candidates, plan }: SearchReport): ScatterTrace[] {
-  const own = candidates.filter(({ globalBatch }) => globalBatch === plan.globalBatch);
+function outcomes({ candidates, plan }: SearchReport, complete: SearchReport): ScatterTrace[] {
+  const told = candidates.map((c, index): Candidate => {
+    const known = complete.candidates[index]!;
+    return { ...(known.status === "no-plan-fits" ? known : c), reason: known.reason };
+  });
+  const own = told.filter(({ globalBatch }) => globalBatch === plan.globalBatch);
   const counts = [...new Set(own.map(({ microBatches }) => microBatches))].sort((a, b) => a - b);
   const rows = [...new Set(own.map(({ stages }) => stages))].sort((a, b) => a - b);
   const row = (c: Pick<Candidate, "stages" | "schedule">): string =>

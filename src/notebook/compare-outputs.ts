@@ -1,5 +1,7 @@
 import { partPlots } from "../display/plot-bundle.js";
-import { type CellOutput, type CodeCell, type MimeData, type Notebook, tagsOf } from "./notebook-json.js";
+import { type MeasuredNumber, measuredText, quantityOf } from "./measured-text.js";
+import type { CellOutput, CodeCell, MimeData, Notebook } from "./notebook-json.js";
+import { factorFor, isWithin, type Tolerance, toleranceOf } from "./tolerance.js";
 
 /** One output that is not what the notebook says. */
 export interface OutputChange {
@@ -12,32 +14,8 @@ export interface OutputChange {
   readonly now: string;
 }
 
-/** Numbers in cells tagged so are measurements: they may differ within a factor. */
-export const MEASURED_TAG: string = "measured";
-
-/** What such a cell shows was chosen by measurements, such as a plan: words may differ too, only kinds are compared. */
-export const CHOSEN_TAG: string = "chosen";
-
 /** Outputs in this form come and go with what was measured before: bars and notices are not compared. */
 export const PASSING_TYPE: string = "application/vnd.galvatron.passing+json";
-
-/** Measured numbers may differ by this factor either way, unless the cell's metadata says otherwise. */
-const DEFAULT_FACTOR = 3;
-
-/** How numbers of a cell are compared. */
-export type Tolerance =
-  | { readonly kind: "exact" }
-  | { readonly kind: "factor"; readonly factor: number }
-  | { readonly kind: "any" };
-
-/** A cell's tolerance: exact, or by its tags "measured" and "chosen" and `metadata.galvatron.factor`. */
-export function toleranceOf(cell: CodeCell): Tolerance {
-  if (tagsOf(cell).includes(CHOSEN_TAG)) return { kind: "any" };
-  if (!tagsOf(cell).includes(MEASURED_TAG)) return { kind: "exact" };
-  const own = cell.metadata.galvatron as { factor?: unknown } | undefined;
-  const factor = typeof own?.factor === "number" && own.factor >= 1 ? own.factor : DEFAULT_FACTOR;
-  return { kind: "factor", factor };
-}
 
 /** What two executions of the same notebook show differently. */
 export function compareOutputs(stored: Notebook, now: Notebook): OutputChange[] {
@@ -107,14 +85,18 @@ function compareData(stored: MimeData, now: MimeData, tolerance: Tolerance): Dif
   if (types.join() !== others.join()) {
     return [{ what: "its forms", stored: types.join(", "), now: others.join(", ") }];
   }
-  return comparedTypes(stored).flatMap((type) => {
+  const differences = comparedTypes(stored).map((type) => {
     const [a, b] = [stored[type], now[type]];
     if (type === FIGURE_TYPE) return compareFigures(a, b, tolerance);
     if (type === "text/html" && typeof a === "string" && typeof b === "string")
       return comparePages(a, b, tolerance);
     if (typeof a === "string" && typeof b === "string") return compareText(type, a, b, tolerance);
-    return sameJson(a, b, tolerance) ? [] : [{ what: type, ...firstJsonDifference(a, b, tolerance, "") }];
+    return compareJson(type, a, b, tolerance);
   });
+  // What a table and its plain text both say is told once.
+  return tolerance.kind === "range"
+    ? (differences.find((some) => some.length > 0) ?? [])
+    : differences.flat();
 }
 
 /** A figure's page and picture are made from its data: comparing those as well would tell one change three times. */
@@ -152,99 +134,100 @@ interface AnyFigure {
 
 /**
  * Exactly, or measured: the same traces by name and kind, the same words in title and axes, and of every series the
- * largest number within the factor. How many points a measured series has may differ: a timeline joins what is near.
+ * largest number within the range. How many points a measured series has may differ: a timeline joins what is near.
  */
 function compareFigures(stored: unknown, now: unknown, tolerance: Tolerance): Difference[] {
-  if (tolerance.kind !== "factor") {
-    return sameJson(stored, now, tolerance)
-      ? []
-      : [{ what: FIGURE_TYPE, ...firstJsonDifference(stored, now, tolerance, "") }];
-  }
-  const [a, b] = [measuredFigure(stored as AnyFigure), measuredFigure(now as AnyFigure)];
-  return sameJson(a, b, tolerance)
-    ? []
-    : [{ what: FIGURE_TYPE, ...firstJsonDifference(a, b, tolerance, "") }];
+  if (tolerance.kind !== "range") return compareJson(FIGURE_TYPE, stored, now, tolerance);
+  const [a, b] = [stored as AnyFigure, now as AnyFigure];
+  const [before, after] = [traceNames(a), traceNames(b)];
+  if (before !== after) return [{ what: "the series of a figure", stored: before, now: after }];
+  return [
+    ...compareText("titles of a figure", titlesOf(a).join("\n"), titlesOf(b).join("\n"), tolerance),
+    ...compareNumbers("a figure", seriesOf(a), seriesOf(b), tolerance),
+  ];
 }
 
-function measuredFigure({ data = [], layout = {} }: AnyFigure): unknown {
-  const titles = Object.entries(layout).flatMap(([key, value]) =>
-    typeof value === "object" && value !== null && "title" in value ? [[key, value.title]] : [],
+function traceNames({ data = [] }: AnyFigure): string {
+  return data.map(({ name, type }) => `${String(name)} (${String(type)})`).join(", ");
+}
+
+function titlesOf({ layout = {} }: AnyFigure): string[] {
+  const named = Object.entries(layout).flatMap(([key, value]) =>
+    typeof value === "object" && value !== null && "title" in value ? [[key, value.title] as const] : [],
   );
-  return {
-    title: layout.title,
-    titles: Object.fromEntries(titles),
-    data: data.map((trace) => ({
-      name: trace.name,
-      type: trace.type,
-      ...Object.fromEntries(["x", "y"].map((axis) => [axis, largest(trace[axis])])),
-    })),
-  };
+  const text = (title: unknown): string =>
+    typeof title === "object" && title !== null && "text" in title ? String(title.text) : String(title ?? "");
+  return [text(layout.title), ...named.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, title]) => text(title))];
+}
+
+/** How far every series goes along both axes: bars that start somewhere, to their end. */
+function seriesOf({ data = [], layout = {} }: AnyFigure): MeasuredNumber[] {
+  return data.flatMap((trace) =>
+    (["x", "y"] as const).map((axis): MeasuredNumber => {
+      const own = layout[`${axis}axis${String(trace[`${axis}axis`] ?? axis).slice(1)}`];
+      const { title } = (own ?? {}) as { title?: { text?: string } };
+      const base =
+        axis === (trace.orientation === "h" ? "x" : "y") && Array.isArray(trace.base) ? trace.base : [];
+      const value = farthest(trace[axis], base);
+      const shown = `${String(trace.name)}: up to ${value} on the axis "${title?.text ?? axis}"`;
+      return { value, quantity: quantityOf(title?.text ?? ""), shown };
+    }),
+  );
 }
 
 /** The largest magnitude of a series, 0 for one without numbers. */
-function largest(series: unknown): number {
+function farthest(series: unknown, base: readonly unknown[]): number {
   if (!Array.isArray(series)) return 0;
-  return series.reduce<number>(
-    (most, value) => (typeof value === "number" ? Math.max(most, Math.abs(value)) : most),
-    0,
-  );
+  return series.reduce<number>((most, value, index) => {
+    const from = base[index];
+    const end = typeof value === "number" ? value + (typeof from === "number" ? from : 0) : 0;
+    return Math.max(most, Math.abs(end));
+  }, 0);
 }
-
-/** "+3.1 %", "−2 %": a difference of two measurements, which may come out with either sign and any size. */
-const DIFFERENCE = /[+−]\d[\d.,]*/g;
-const NUMBER = /[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?/gi;
 
 function compareText(what: string, stored: string, now: string, tolerance: Tolerance): Difference[] {
   if (stored === now || tolerance.kind === "any") return [];
-  if (tolerance.kind === "factor" && sameMeasuredText(stored, now, tolerance)) return [];
+  if (tolerance.kind === "range") {
+    const isPage = what === "text/html";
+    const [before, after] = [measuredText(stored, isPage), measuredText(now, isPage)];
+    if (before.words === after.words) return compareNumbers(what, before.numbers, after.numbers, tolerance);
+    const [a, b] = firstDifference(before.words, after.words);
+    return [{ what: `words of ${what}`, stored: a, now: b }];
+  }
   const [a, b] = firstDifferentLine(stored, now);
   return [{ what, stored: a, now: b }];
 }
 
-/** The same words around numbers that are near: widths of columns and rules may follow the numbers. */
-function sameMeasuredText(stored: string, now: string, tolerance: Tolerance): boolean {
-  const [before, again] = [withoutPictures(stored), withoutPictures(now)];
-  const words = (text: string): string =>
-    text.replace(NUMBER, "#").replace(/─+/g, "─").replace(/\s+/g, " ").trim();
-  if (words(before) !== words(again)) return false;
-  const numbers = (text: string): number[] => (text.match(NUMBER) ?? []).map(Number);
-  const after = numbers(again);
-  return numbers(before).every((value, index) => sameNumber(value, after[index]!, tolerance));
+/** Every number that left its range. */
+function compareNumbers(
+  what: string,
+  stored: readonly MeasuredNumber[],
+  now: readonly MeasuredNumber[],
+  tolerance: Extract<Tolerance, { kind: "range" }>,
+): Difference[] {
+  return stored.flatMap((before, index): Difference[] => {
+    const after = now[index]!;
+    const factor = factorFor(before.quantity, tolerance);
+    if (isWithin(before.value, after.value, factor)) return [];
+    const times = Number((after.value / before.value).toPrecision(3));
+    const allowed = factor === 1 ? "must be equal" : `${times} times, ${factor} allowed either way`;
+    return [
+      { what: `${what}, ${before.quantity}`, stored: before.shown, now: `${after.shown} (${allowed})` },
+    ];
+  });
 }
 
-/** Pictures and fingerprints are made from numbers that stand beside them. */
-function withoutPictures(text: string): string {
-  return text
-    .replace(/data:image\/[\w+.-]+;base64,[\w+/=]+/g, "picture")
-    .replace(/data-galvatron-(plot|interact)="\w+"/g, "")
-    .replace(/\("[0-9a-f]{16}",/g, "(")
-    .replace(DIFFERENCE, "±");
+function compareJson(what: string, a: unknown, b: unknown, tolerance: Tolerance): Difference[] {
+  return tolerance.kind === "any" || sameJson(a, b) ? [] : [{ what, ...firstJsonDifference(a, b, "") }];
 }
 
-function sameNumber(a: number, b: number, tolerance: Tolerance): boolean {
-  if (a === b || (Number.isNaN(a) && Number.isNaN(b))) return true;
-  if (tolerance.kind === "any") return true;
-  if (tolerance.kind === "exact" || Math.sign(a) !== Math.sign(b)) return false;
-  const ratio = Math.abs(a / b);
-  return ratio <= tolerance.factor && ratio >= 1 / tolerance.factor;
-}
-
-function sameJson(a: unknown, b: unknown, tolerance: Tolerance): boolean {
-  if (typeof a === "number" && typeof b === "number") return sameNumber(a, b, tolerance);
-  if (typeof a === "string" && typeof b === "string") {
-    return (
-      a === b ||
-      tolerance.kind === "any" ||
-      (tolerance.kind === "factor" && sameMeasuredText(a, b, tolerance))
-    );
-  }
-  if (tolerance.kind === "any") return true;
+function sameJson(a: unknown, b: unknown): boolean {
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b;
   const keys = Object.keys(a);
   return (
     Array.isArray(a) === Array.isArray(b) &&
     keys.length === Object.keys(b).length &&
-    keys.every((key) => key in b && sameJson(member(a, key), member(b, key), tolerance))
+    keys.every((key) => key in b && sameJson(member(a, key), member(b, key)))
   );
 }
 
@@ -253,26 +236,23 @@ function member(value: object, key: string): unknown {
 }
 
 /** The first place where two values differ, named by its path. */
-function firstJsonDifference(
-  a: unknown,
-  b: unknown,
-  tolerance: Tolerance,
-  path: string,
-): { stored: string; now: string } {
+function firstJsonDifference(a: unknown, b: unknown, path: string): { stored: string; now: string } {
   if (typeof a === "object" && typeof b === "object" && a !== null && b !== null) {
     const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])];
-    const key = keys.find((name) => !sameJson(member(a, name), member(b, name), tolerance));
-    if (key !== undefined) {
-      return firstJsonDifference(
-        member(a, key),
-        member(b, key),
-        tolerance,
-        path === "" ? key : `${path}.${key}`,
-      );
-    }
+    const key = keys.find((name) => !sameJson(member(a, name), member(b, name)));
+    if (key !== undefined)
+      return firstJsonDifference(member(a, key), member(b, key), path === "" ? key : `${path}.${key}`);
   }
   const show = (value: unknown): string => `${path} = ${shorten(JSON.stringify(value) ?? "nothing")}`;
   return { stored: show(a), now: show(b) };
+}
+
+/** Two texts from a few words before they part. */
+function firstDifference(a: string, b: string): [string, string] {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at++;
+  const from = Math.max(0, at - 40);
+  return [shorten(a.slice(from)), shorten(b.slice(from))];
 }
 
 function firstDifferentLine(stored: string, now: string): [string, string] {

@@ -11,7 +11,7 @@ import {
   type SliderRange,
   sliderControl,
 } from "./control.js";
-import { INTERACT_TARGET, interactHtml, interactState } from "./interact-page.js";
+import { INTERACT_TARGET, type InteractState, interactHtml, interactState } from "./interact-page.js";
 import { present } from "./present.js";
 
 /** Controls on the page and the picture that follows them. Shows nothing itself: it is drawn when it is made. */
@@ -92,8 +92,15 @@ class LiveInteraction implements Displayable {
     return {};
   }
 
+  /** What it shows now; nothing before the first picture is drawn. */
+  get state(): InteractState {
+    return interactState(this.#latest);
+  }
+
   /** Draws for the values that a page sent. */
-  async move(sent: unknown): Promise<object> {
+  async move(sent: unknown): Promise<void> {
+    // A page that is moved again would be redrawn under the person's hand.
+    clearTimeout(this.#settle);
     const given = (sent ?? {}) as Record<string, unknown>;
     const entries = Object.entries(this.#controls).map(([name, control]) => [
       name,
@@ -101,12 +108,10 @@ class LiveInteraction implements Displayable {
     ]);
     this.values = Object.fromEntries(entries) as Values;
     this.#latest = await this.#bundle();
-    return interactState(this.#latest);
   }
 
   /** The notebook's own copy follows once the person lets go. */
   settle(): void {
-    clearTimeout(this.#settle);
     this.#settle = setTimeout(() => this.#handle?.update(this.#page()), SETTLE_MS);
     this.#settle.unref();
   }
@@ -132,7 +137,7 @@ class LiveInteraction implements Displayable {
       .map(([name, value]) => `${name} = ${value}`)
       .join(", ");
     return {
-      "text/html": interactHtml(page, interactState(this.#latest)),
+      "text/html": interactHtml(page, this.state),
       "text/plain": `${words}\n${String(this.#latest["text/plain"] ?? "")}`,
     };
   }
@@ -149,13 +154,20 @@ function answerPages(): void {
 function answer(comm: HostComm): void {
   const live = interactions.get(String((comm.data as { id?: unknown } | undefined)?.id));
   if (!live) {
-    comm.send({ html: "<p>This picture was drawn before the kernel started anew: run its cell again.</p>" });
+    comm.send({
+      parts: [{ html: "<p>This picture was drawn before the kernel started anew: run its cell again.</p>" }],
+    });
     return;
   }
+  // The page has pictures; from here on its figures are plotly's.
+  comm.send({ parts: live.state });
   let last: Promise<unknown> = live.drawn;
   comm.onMessage((message) => {
     const { values, settled } = message as { values?: unknown; settled?: unknown };
-    last = last.then(async () => comm.send(await live.move(values)));
-    if (settled) live.settle();
+    last = last.then(async () => {
+      await live.move(values);
+      comm.send({ parts: live.state, moved: true });
+      if (settled) live.settle();
+    });
   });
 }

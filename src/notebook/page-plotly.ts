@@ -39,7 +39,8 @@ if(!window.Plotly)return;
 document.querySelectorAll("figure[data-plot]").forEach(function(place){
 var data=place.querySelector('script[type="application/json"]');if(!data)return;
 var figure=JSON.parse(data.textContent),target=document.createElement("div");
-target.style.height=(figure.layout.height||360)+"px";place.replaceChildren(target);
+target.style.height=(figure.layout.height||360)+"px";target.setAttribute("role","img");
+target.setAttribute("aria-label",(figure.layout.title||{}).text||"figure");place.replaceChildren(target);
 window.Plotly.newPlot(target,figure.data,figure.layout,{responsive:true,displaylogo:false});});});})();`;
 
 export function scriptHash(script: string): string {

@@ -1,5 +1,6 @@
 import { GalvatronError, isGalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
+import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import { layerLookup } from "../cost/layer-lookup.js";
 import { predict } from "../cost/predict.js";
 import { stageWorkspaceBytes } from "../cost/stage-workspace.js";
@@ -62,7 +63,11 @@ const BUDGET_STEP = 1.03;
 export function searchPlan(request: SearchRequest): FoundPlan {
   const { budgetBytes, machine } = request;
   if (machine.elsewhere) return compiled(request, runSearch(request, budgetBytes));
-  const lean = leanPlans(request);
+  const shelf = shelfOf(request);
+  shelf.lean ??= leanPlans(request);
+  // Without any plan at all the search says why.
+  const lean =
+    shelf.lean.length > 0 ? shelf.lean : [compiled(request, runSearch(request, request.budgetBytes))];
   const speed = (plan: FoundPlan | null): number => plan?.report.prediction.samplesPerSecond ?? 0;
   let found = lean
     .filter((plan) => fullest(plan) <= budgetBytes)
@@ -73,12 +78,14 @@ export function searchPlan(request: SearchRequest): FoundPlan {
   const most = (budgetBytes - reservedBytes) / LEAST_SHARE;
   let last = "";
   for (let step = Math.ceil(Math.log(Math.max(1, most)) / Math.log(BUDGET_STEP)); step >= 0; step--) {
-    const report = searchWithin(request, reservedBytes + BUDGET_STEP ** step);
+    const report = kept(shelf.reports, step, () =>
+      searchWithin(request, reservedBytes + BUDGET_STEP ** step),
+    );
     if (!report || report.prediction.samplesPerSecond <= speed(found)) break;
     const text = JSON.stringify(report.plan);
     if (text === last) continue;
     last = text;
-    const candidate = compiled(request, report);
+    const candidate = { ...kept(shelf.plans, text, () => compiled(request, report)), report };
     smallestBudgetBytes = Math.min(smallestBudgetBytes, fullest(candidate));
     if (fullest(candidate) > budgetBytes) continue;
     found = candidate;
@@ -129,8 +136,43 @@ function leanPlans(request: SearchRequest): FoundPlan[] {
     };
     plans.push(compiled(request, runSearch({ ...request, options: { globalBatch, space } }, bytes)));
   }
-  // Without any plan at all the search says why.
-  return plans.length > 0 ? plans : [compiled(request, runSearch(request, request.budgetBytes))];
+  return plans;
+}
+
+/** What searches of one model on one machine share, whatever their budget: one that a slider moves compiles little. */
+interface Shelf {
+  lean: readonly FoundPlan[] | null;
+  /** By the step of their budget. */
+  readonly reports: Map<number, SearchReport | null>;
+  /** By the plan as text. */
+  readonly plans: Map<string, FoundPlan>;
+}
+
+/** Programs are large: beyond so many the oldest are forgotten. */
+const MOST_KEPT = 100;
+
+const shelves = new WeakMap<ModelProfile, WeakMap<HardwareProfile, Map<string, Shelf>>>();
+
+function shelfOf({ modelProfile, machine, options }: SearchRequest): Shelf {
+  const ofModel = kept(shelves, modelProfile, () => new WeakMap<HardwareProfile, Map<string, Shelf>>());
+  const ofMachine = kept(ofModel, machine.hardware, () => new Map<string, Shelf>());
+  const key = JSON.stringify([options.globalBatch ?? null, options.space ?? null]);
+  return kept(ofMachine, key, () => ({ lean: null, reports: new Map(), plans: new Map() }));
+}
+
+interface Keeper<Key, Value> {
+  get(key: Key): Value | undefined;
+  has(key: Key): boolean;
+  set(key: Key, value: Value): unknown;
+}
+
+/** What was made before, or made and kept now. */
+function kept<Key, Value>(known: Keeper<Key, Value>, key: Key, make: () => Value): Value {
+  if (known.has(key)) return known.get(key)!;
+  const value = make();
+  if (known instanceof Map && known.size >= MOST_KEPT) known.delete(known.keys().next().value);
+  known.set(key, value);
+  return value;
 }
 
 /** Null where the equations know of no plan. */

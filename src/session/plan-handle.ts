@@ -39,16 +39,13 @@ import {
   sweepPicture,
   trainingExpectation,
 } from "./plan-pictures.js";
-import { completeReportOf, explanationOf, frontOf, whatIfOf } from "./plan-questions.js";
+import { completeReportOf, drawnReportOf, explanationOf, frontOf, whatIfOf } from "./plan-questions.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
 import { type TrainOptions, trainingJob } from "./training-job.js";
 import { type ExportSource, exportJob, exportStates, type WeightsOptions } from "./weights.js";
 import { writeTrace } from "./write-trace.js";
-
-/** An explanation of a plan for more ranks than this leaves the timeline out: nobody could read it. */
-const MOST_RANKS_SIMULATED = 16;
 
 /** A plan with its prediction: explain it, look at it, train under it. */
 export class PlanHandle extends Shown {
@@ -216,7 +213,10 @@ export class PlanHandle extends Shown {
     return planSummary(this.data);
   }
 
-  /** Why this plan: where its time and memory go, and what the other candidates came to. */
+  /**
+   * Why this plan: where its time and memory go, what each dimension buys, and what the other candidates came to.
+   * {@link strategies} and {@link timeline} show the plan itself.
+   */
   explain(): Picture {
     const { report, prediction } = this;
     const memory = Math.max(...this.memoryBytesByRank());
@@ -234,9 +234,11 @@ export class PlanHandle extends Shown {
         ...(this.explanation()?.text.split("\n") ?? []),
       );
     return new Picture(lines.join("\n"), [
-      ...this.figures(),
-      ...(this.data.ranks <= MOST_RANKS_SIMULATED ? [timelineFigure([this.predictedTimeline()])] : []),
-      ...(report.candidates.length > 0 ? [searchFigure(report)] : []),
+      ...this.cost().figures,
+      ...this.memory().figures,
+      ...(report.candidates.length > 0
+        ? [searchFigure(report, { complete: drawnReportOf(this.found) })]
+        : []),
     ]);
   }
 

@@ -16,6 +16,7 @@ import { paretoFront, searchOrNull } from "../search/pareto-front.js";
 import type { SearchInputs } from "../search/search.js";
 import { type Change, changedInputs } from "../search/what-if.js";
 import type { FoundPlan } from "./find-plan.js";
+import { drawnReportOf } from "./plan-questions.js";
 import { Picture } from "./show.js";
 
 /** What a sweep changes: values of one quantity, everything else as it was for the plan. */
@@ -98,7 +99,9 @@ export function landscapePicture(found: FoundPlan, points: number): Picture {
     ({ memoryBytes, stepMs, plan }) =>
       `${memoryText(memoryBytes)} a rank: ${formatMs(stepMs)} a step, ${plan.stageLayers.length} stage(s), ${plan.microBatches} micro-batch(es)`,
   );
-  return new Picture(lines.join("\n"), [searchFigure(found.report, front)]);
+  return new Picture(lines.join("\n"), [
+    searchFigure(found.report, { front, complete: drawnReportOf(found) }),
+  ]);
 }
 
 /** Throughput of the best plan over the values of one quantity. @throws GalvatronError ARGUMENT_INVALID */

@@ -26,6 +26,15 @@ export function completeReportOf(found: FoundPlan): SearchReport {
   return completeReport(inputsOf(found), found.report);
 }
 
+/** Candidates beyond which a picture leaves their best plans out: each takes a search of its own. */
+const MOST_SEARCHED = 48;
+
+/** The report as a picture shows it: complete where that takes few searches. */
+export function drawnReportOf(found: FoundPlan): SearchReport {
+  const pruned = found.report.candidates.filter(({ status }) => status === "pruned");
+  return pruned.length <= MOST_SEARCHED ? completeReportOf(found) : found.report;
+}
+
 /** The front of memory against throughput, by the equations, within the budget of the plan's search. */
 export function frontOf(found: FoundPlan, points: number): ParetoPoint[] {
   return paretoFront(inputsOf(found), points);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type KernelClient, startKernel, until } from "./kernel-client.js";
+import { type CellReport, type KernelClient, startKernel, until } from "./kernel-client.js";
 
 let client: KernelClient;
 beforeAll(async () => {
@@ -9,6 +9,19 @@ beforeAll(async () => {
 afterAll(async () => {
   await client?.close();
 });
+
+/** Starts a cell that prints "begun", and waits until it has: before that, an interrupt would meet the compiler. */
+async function begin(code: string): Promise<{ readonly ended: Promise<CellReport> }> {
+  let begun = false;
+  const listen = (_: unknown, message: { header: { msg_type: string }; content: unknown }): void => {
+    begun ||= message.header.msg_type === "stream" && JSON.stringify(message.content).includes("begun");
+  };
+  client.kernel.iopubMessage.connect(listen as never);
+  const ended = client.run(code);
+  await until(() => begun);
+  client.kernel.iopubMessage.disconnect(listen as never);
+  return { ended };
+}
 
 describe("an interrupt ends", () => {
   it.each([
@@ -21,17 +34,10 @@ describe("an interrupt ends", () => {
     ["a promise as last value", "new Promise(() => {})"],
     ["a wait for input", 'await (globalThis as any)[Symbol.for("galvatron.host")].input("never: ")'],
   ])("%s", async (_, code) => {
-    let busy = false;
-    const listen = (_: unknown, message: { header: { msg_type: string } }): void => {
-      busy ||= message.header.msg_type === "execute_input";
-    };
-    client.kernel.iopubMessage.connect(listen as never);
-    const running = client.run(code);
-    await until(() => busy);
-    client.kernel.iopubMessage.disconnect(listen as never);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const running = await begin(`console.log("begun");\n${code}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
     await client.kernel.interrupt();
-    const report = await running;
+    const report = await running.ended;
     expect(report.reply.status).toBe("error");
     expect(report.error?.ename).toBe("Interrupted");
     const after = await client.run("++survivor");
@@ -46,18 +52,18 @@ describe("an interrupt ends", () => {
 
 it("a cell ended by force leaves old values of names that it did not reach", async () => {
   await client.run("const earlier = 7");
-  const running = client.run("const begun = 1;\nwhile (true) {}\nconst earlier = 8");
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  const running = await begin('const begun = 1;\nconsole.log("begun");\nwhile (true) {}\nconst earlier = 8');
   await client.kernel.interrupt();
-  expect((await running).error?.ename).toBe("Interrupted");
+  expect((await running.ended).error?.ename).toBe("Interrupted");
   expect((await client.run("begun + earlier")).result?.["text/plain"]).toBe("8");
 });
 
 it("an interrupted cell keeps what it had declared", async () => {
-  const running = client.run("const partial = [1, 2, 3];\nawait new Promise(() => {});\nconst never = 1");
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  const running = await begin(
+    'const partial = [1, 2, 3];\nconsole.log("begun");\nawait new Promise(() => {});\nconst never = 1',
+  );
   await client.kernel.interrupt();
-  expect((await running).error?.ename).toBe("Interrupted");
+  expect((await running.ended).error?.ename).toBe("Interrupted");
   expect((await client.run("partial.length")).result?.["text/plain"]).toBe("3");
   expect((await client.run("never")).error?.evalue).toContain("never");
 });

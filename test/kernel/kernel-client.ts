@@ -72,7 +72,7 @@ export async function runCell(
 }
 
 /** Waits until something is so. */
-export async function until(condition: () => boolean, limitMs = 10_000): Promise<void> {
+export async function until(condition: () => boolean, limitMs = 30_000): Promise<void> {
   const deadline = Date.now() + limitMs;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error("It did not come to pass in time.");

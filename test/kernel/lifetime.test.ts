@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, it } from "vitest";
@@ -41,29 +41,33 @@ it("the process ends when it is told to", async () => {
   await kernel.stop();
 });
 
-it("the process ends when its launcher is killed without a word", async () => {
-  const folder = mkdtempSync(path.join(tmpdir(), "galvatron-orphan-"));
-  const ports = { shell_port: 1, iopub_port: 2, stdin_port: 3, control_port: 4, hb_port: 5 };
-  const file = path.join(folder, "connection.json");
-  writeFileSync(file, JSON.stringify({ transport: "ipc", ip: path.join(folder, "s"), key: "k", ...ports }));
-  const [program, ...words] = kernelArgv().map((word) => word.replace("{connection_file}", file));
-  const launcher = spawn(
-    process.execPath,
-    [
-      "-e",
-      `const { spawn } = require("node:child_process"); const c = spawn(${JSON.stringify(program)}, ${JSON.stringify(words)}, { stdio: "ignore" }); console.log(c.pid); setInterval(() => {}, 1000)`,
-    ],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  const pid = await new Promise<number>((resolve) =>
-    launcher.stdout.once("data", (text) => resolve(Number(text))),
-  );
-  await new Promise((resolve) => setTimeout(resolve, 1500));
-  expect(isAlive(pid)).toBe(true);
-  launcher.kill("SIGKILL");
-  await until(() => !isAlive(pid));
-  rmSync(folder, { recursive: true, force: true });
-});
+it.each(["starting", "at work"])(
+  "the process ends when its launcher is killed without a word, %s",
+  async (moment) => {
+    const folder = mkdtempSync(path.join(tmpdir(), "galvatron-orphan-"));
+    const ports = { shell_port: 1, iopub_port: 2, stdin_port: 3, control_port: 4, hb_port: 5 };
+    const file = path.join(folder, "connection.json");
+    writeFileSync(file, JSON.stringify({ transport: "ipc", ip: path.join(folder, "s"), key: "k", ...ports }));
+    const [program, ...words] = kernelArgv().map((word) => word.replace("{connection_file}", file));
+    const launcher = spawn(
+      process.execPath,
+      [
+        "-e",
+        `const { spawn } = require("node:child_process"); const c = spawn(${JSON.stringify(program)}, ${JSON.stringify(words)}, { stdio: "ignore", env: ${moment === "starting" ? "{ ...process.env, JPY_PARENT_PID: process.pid }" : "process.env"} }); console.log(c.pid); setInterval(() => {}, 1000)`,
+      ],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    const pid = await new Promise<number>((resolve) =>
+      launcher.stdout.once("data", (text) => resolve(Number(text))),
+    );
+    // While it starts, its socket not there yet: the hardest moment to be left alone.
+    expect(isAlive(pid)).toBe(true);
+    if (moment === "at work") await until(() => existsSync(path.join(folder, "s-4")), 60_000);
+    launcher.kill("SIGKILL");
+    await until(() => !isAlive(pid), 60_000);
+    rmSync(folder, { recursive: true, force: true });
+  },
+);
 
 it("a kernel that cannot start says why", async () => {
   const argv = [process.execPath, "-e", "console.error('no such engine'); process.exit(3)"];

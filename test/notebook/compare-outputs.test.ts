@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { htmlTable } from "../../src/display/html-table.js";
 import { plotBundle } from "../../src/display/plot-bundle.js";
 import { compareOutputs } from "../../src/notebook/compare-outputs.js";
 import type { CellOutput, Notebook } from "../../src/notebook/notebook-json.js";
@@ -9,6 +10,7 @@ const notebook = (outputs: CellOutput[], metadata: Record<string, unknown> = {})
 });
 const stream = (text: string): CellOutput => ({ kind: "stream", name: "stdout", text });
 const value = (data: Record<string, unknown>): CellOutput => ({ kind: "display", data, metadata: {} });
+const PLOTLY = "application/vnd.plotly.v1+json";
 const MEASURED = { tags: ["measured"] };
 
 describe("outputs compared", () => {
@@ -105,5 +107,85 @@ describe("outputs compared", () => {
     const stored = notebook([stream("step (+3.1 %) took 4 ms")], MEASURED);
     expect(compareOutputs(stored, notebook([stream("step (−12.5 %) took 5 ms")]))).toEqual([]);
     expect(compareOutputs(stored, notebook([stream("step (−12.5 %) took 50 ms")]))).not.toEqual([]);
+  });
+
+  it.each([
+    // [held, now within the range, now outside of it]
+    ["took 98 ms", "took 0.5 s", "took 0.6 s"],
+    ["peak 132 MB", "peak 0.19 GB", "peak 0.2 GB"],
+    ["9,158 tokens/s", "12,003 tokens/s", "912 tokens/s"],
+    ["loss 5.4896 → 2.3789", "loss 5.4896 → 2.6", "loss 5.4896 → 2.7"],
+    ["step 200 of 200, loss 2.379", "step 200 of 200, loss 2.5", "step 199 of 200, loss 2.379"],
+    ["finished after 200 steps", "finished  after 200 steps", "finished after 100 steps"],
+  ])("%s may be %s, not %s", (held, near, far) => {
+    expect(compareOutputs(notebook([stream(held)], MEASURED), notebook([stream(near)]))).toEqual([]);
+    expect(compareOutputs(notebook([stream(held)], MEASURED), notebook([stream(far)]))).toHaveLength(1);
+  });
+
+  it("take ranges by quantity, and refuse what is none before anything runs", () => {
+    const own = (factor: unknown): Record<string, unknown> => ({ ...MEASURED, galvatron: { factor } });
+    const held = notebook([stream("10 ms, 10 MB")], own({ time: 2 }));
+    expect(compareOutputs(held, notebook([stream("15 ms, 14 MB")]))).toEqual([]);
+    expect(compareOutputs(held, notebook([stream("25 ms, 14 MB")]))).toHaveLength(1);
+    expect(compareOutputs(held, notebook([stream("15 ms, 16 MB")]))).toHaveLength(1);
+    for (const factor of [0.5, "3", null, { speed: 2 }, { time: "2" }])
+      expect(() => compareOutputs(notebook([stream("1")], own(factor)), notebook([stream("1")]))).toThrow(
+        /expected metadata.galvatron.factor/,
+      );
+  });
+
+  it("list every measured number that left its range, with what stands beside it", () => {
+    const stored = notebook([stream("forward 10 ms\nbackward 20 ms\nloss 3\n")], MEASURED);
+    const changes = compareOutputs(stored, notebook([stream("forward 99 ms\nbackward 21 ms\nloss 4\n")]));
+    expect(changes).toEqual([
+      {
+        cellId: "c",
+        number: 1,
+        what: "output 1: stdout, time",
+        stored: "forward 10 ms",
+        now: "forward 99 ms (9.9 times, 6 allowed either way)",
+      },
+      expect.objectContaining({ what: "output 1: stdout, loss", stored: "loss 3" }),
+    ]);
+  });
+
+  it("read tables by their columns and rows", () => {
+    const table = (...rows: [string, number, number][]): CellOutput =>
+      value({ "text/html": htmlTable(["plan", "measuredMs", "peakMB"], rows), "text/plain": "a table" });
+    const stored = notebook([table(["tp2", 10, 100], ["dp2", 20, 110])], MEASURED);
+    expect(compareOutputs(stored, notebook([table(["tp2", 50, 140], ["dp2", 20, 110])]))).toEqual([]);
+    expect(compareOutputs(stored, notebook([table(["tp2", 10, 100], ["dp2", 20, 200])]))).toMatchObject([
+      { what: "output 1: text/html, memory", stored: "dp2 peakMB 110" },
+    ]);
+    expect(compareOutputs(stored, notebook([table(["tp2", 10, 100], ["zero", 20, 110])]))).toHaveLength(1);
+    const report = (loss: string): CellOutput =>
+      value({ "text/html": htmlTable(["", "predicted", "measured"], [["loss", "", loss]]) });
+    expect(
+      compareOutputs(notebook([report("5.5 → 2.4")], MEASURED), notebook([report("5.5 → 3")])),
+    ).toMatchObject([{ what: "output 1: text/html, loss" }]);
+  });
+
+  it("compare a measured figure by the axes that its series lie on, and bars by where they end", () => {
+    const figure = (memory: number, start: number): CellOutput =>
+      value({
+        [PLOTLY]: {
+          data: [
+            { type: "scatter", name: "memory", x: [0, 9], y: [memory, memory], yaxis: "y2" },
+            { type: "bar", orientation: "h", name: "compute", base: [start], x: [1], y: [0] },
+          ],
+          layout: {
+            xaxis: { title: { text: "ms per step" } },
+            yaxis2: { title: { text: "MB, fullest rank" } },
+          },
+        },
+      });
+    const stored = notebook([figure(100, 10)], MEASURED);
+    expect(compareOutputs(stored, notebook([figure(140, 50)]))).toEqual([]);
+    expect(compareOutputs(stored, notebook([figure(160, 10)]))).toMatchObject([
+      { what: "output 1: a figure, memory" },
+    ]);
+    expect(compareOutputs(stored, notebook([figure(100, 90)]))).toMatchObject([
+      { what: "output 1: a figure, time" },
+    ]);
   });
 });

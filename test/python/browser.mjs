@@ -13,9 +13,9 @@ export const tell = (name, ok, detail = "") =>
 /** A page, pictures of it in `shots`, and the hosts other than this one that it asked for anything. */
 export async function openPage(executablePath, shots, options = {}) {
   mkdirSync(shots, { recursive: true });
-  const browser = await chromium.launch({ executablePath, args: FLAGS.split(" ") });
+  const browser = await chromium.launch({ executablePath, args: FLAGS.split(" "), timeout: 180_000 });
   const page = await browser.newPage({ viewport: { width: 1280, height: 1000 }, ...options });
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(120_000);
   const strangers = new Set();
   page.on("request", (request) => {
     const { hostname, protocol } = new URL(request.url());

@@ -81,19 +81,18 @@ try {
   const slider = await runCell(count - 4);
   const range = slider.locator("input[type=range]:enabled");
   await range.waitFor();
-  // A picture until it is moved, plotly's from then on.
-  const plot = slider.locator("[data-view] .js-plotly-plot");
+  const plots = slider.locator("[data-view] .js-plotly-plot");
+  const drawnData = () => plots.evaluateAll((all) => all.map(({ data }) => JSON.stringify(data)));
+  await until(async () => (await plots.count()) === 3, "the plan's three figures, drawn by plotly");
+  const [strategies, cost, memory] = await drawnData();
   await range.focus();
-  await page.keyboard.press("ArrowRight");
-  await plot.waitFor();
-  const before = await plot.evaluate(({ data }) => JSON.stringify(data));
   for (let presses = 0; presses < 4; presses++) await page.keyboard.press("ArrowLeft");
-  await until(
-    async () => (await plot.evaluate(({ data }) => JSON.stringify(data))) !== before,
-    "another figure behind the slider",
-  );
+  await until(async () => {
+    const now = await drawnData();
+    return now.length === 3 && now[0] !== strategies && now[1] !== cost && now[2] !== memory;
+  }, "other figures behind the slider");
   await shot("what-if");
-  tell("a what-if slider searches anew and redraws", true);
+  tell("a what-if slider searches anew and redraws every figure of the plan", true);
 
   const training = await runCell(count - 3);
   const live = training.locator(".js-plotly-plot .gtitle", { hasText: /step [1-9]/ });

@@ -18,7 +18,7 @@ for (let step = 1; step <= 5; step++) {
 }"""
 SLIDER = """slider({ min: 1, max: 10, value: 2 }, (value) => ({ data: [{ type: "bar", name: "a",
   orientation: "v", x: ["p"], y: [value], marker: { color: "rgb(213,94,0)" } }],
-  layout: { height: 260, yaxis: { range: [0, 10] } } }))"""
+  layout: { height: 260, title: { text: "How many" }, yaxis: { range: [0, 10] } } }))"""
 # The empty cell is for the endless loop that the driver types.
 CELLS = [FIGURE, '[{ name: "<user>", n: 1 }]', LIVE, SLIDER, "", "`still here: ${kept}`"]
 
@@ -26,8 +26,9 @@ CELLS = [FIGURE, '[{ name: "<user>", n: 1 }]', LIVE, SLIDER, "", "`still here: $
 # Behind the quickstart's own cells: a what-if, a training to be interrupted, what is left of it, one to be restarted in.
 EXTRA = [
     """const eight = cluster("hgx-h100")
+const xl = model("gpt2-xl")
 slider({ min: 10, max: 40, step: 2, value: 16, unit: "GB" }, async (memory) =>
-  (await model("gpt2-xl").search(`${memory}GB`, { on: eight, globalBatch: 32 })).cost())""",
+  xl.search(`${memory}GB`, { on: eight, globalBatch: 32 }))""",
     "const long = plan.train({ data, steps: 100000, seed: 3 })\nconst ended = await long.done",
     "`${long.status} after ${long.records.length > 4 ? long.records.length : 'too few'} steps`",
     """const other = plan.train({ data, steps: 100000, seed: 4 })
@@ -41,7 +42,7 @@ class JupyterLab(unittest.TestCase):
     def test_walk(self) -> None:
         with JupyterPlace() as place:
             (place.work / "small.ipynb").write_text(json.dumps(notebook(CELLS)))
-            self.drive(place, "jupyterlab.mjs", 300)
+            self.drive(place, "jupyterlab.mjs", 600)
 
     @unittest.skipIf(CHROMIUM is None, "there is no Chromium on this machine")
     def test_quickstart(self) -> None:
