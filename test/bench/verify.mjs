@@ -1,5 +1,5 @@
 // Random plans of every family beside one rank, through `galvatron verify`, in runs that can be broken off.
-//   npm run build && node test/bench/verify.mjs FOLDER [--plans 200] [--precision float32|bfloat16] [--write]
+//   npm run build && node test/bench/verify.mjs FOLDER [--plans 200] [--precision float32|bfloat16] [--families gpt,t5] [--write]
 // Each run of 20 plans is a file in FOLDER; those that are there are not made again. --write makes
 // docs/benchmarks/verify.md of all files in FOLDER.
 import { spawnSync } from "node:child_process";
@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const cli = process.env.GALVATRON_CLI ?? join(root, "dist/src/cli/main.js");
-const FAMILIES = ["gpt", "llama", "bert", "t5", "vit", "swin"];
+const FAMILIES = ["gpt", "llama", "bert", "t5", "vit", "swin", "neox"];
 const PLANS_A_RUN = 20;
 /** Most on eight ranks, where most dimensions meet. */
 const RANKS = [8, 8, 4, 8, 8, 2, 8, 4, 8, 8];
@@ -22,6 +22,7 @@ const { values, positionals } = parseArgs({
     plans: { type: "string", default: "200" },
     precision: { type: "string", default: "float32" },
     dropout: { type: "string" },
+    families: { type: "string", default: FAMILIES.join(",") },
     write: { type: "boolean", default: false },
   },
 });
@@ -35,7 +36,7 @@ else runAll();
 function runAll() {
   const runs = Math.ceil(Number(values.plans) / PLANS_A_RUN);
   for (let run = 0; run < runs; run++)
-    for (const family of FAMILIES) {
+    for (const family of values.families.split(",")) {
       const what = values.dropout ? `dropout-${values.dropout}` : values.precision;
       const file = join(folder, `${what}-${family}-${String(run + 1).padStart(3, "0")}.json`);
       if (existsSync(file)) continue;

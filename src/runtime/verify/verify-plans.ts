@@ -127,13 +127,13 @@ function differenceOf(plan: Plan, reference: Trained, found: Trained): PlanDiffe
       ? own.reduce((most, value, i) => Math.max(most, Math.abs(value - other[i]!)), 0)
       : Number.POSITIVE_INFINITY;
     const relative = apart / (largest < ZERO_SHARE * norm ? norm : largest);
-    if (relative > gradient) {
-      gradient = relative;
+    // NaN is no small difference.
+    if (Number.isNaN(relative) || relative > gradient) {
+      gradient = Number.isNaN(relative) ? Number.POSITIVE_INFINITY : relative;
       worstTensor = name;
     }
   }
   const weights = distance(reference.after, found.after);
-  // NaN is no small difference.
   const worst = [loss, gradient, weights].reduce((a, b) => (Number.isNaN(a) || a > b ? a : b));
   return {
     plan,

@@ -1,14 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { FAMILIES, smallModel } from "../../../src/families/registry.js";
+import { FAMILIES, familyOf, modelSpec, smallModel } from "../../../src/families/registry.js";
+import type { ModelSpec } from "../../../src/model/model-spec.js";
 import { drawPlan } from "../../../src/plan/draw-plan.js";
+import type { Plan } from "../../../src/plan/plan.js";
 import { uniformPlan } from "../../../src/plan/uniform.js";
 import type { LoweredPlan } from "../../../src/program/lower-plan.js";
 import type { Instruction } from "../../../src/program/program.js";
 import { openHostPool } from "../../../src/runtime/coordinator/host-pool.js";
 import type { WorkerPool } from "../../../src/runtime/coordinator/worker-pool.js";
 import { hashNumbers } from "../../../src/runtime/data/sample-order.js";
+import { isWithin, verifyBounds } from "../../../src/runtime/verify/bounds.js";
 import { coverageOf } from "../../../src/runtime/verify/coverage.js";
-import { verifyPlans } from "../../../src/runtime/verify/verify-plans.js";
+import { type PlanDifference, verifyPlans } from "../../../src/runtime/verify/verify-plans.js";
 
 let pool: WorkerPool;
 beforeAll(async () => {
@@ -65,25 +68,86 @@ describe("dropout", { timeout: 240_000 }, () => {
   });
 });
 
+function withoutReduction(lowered: LoweredPlan): LoweredPlan {
+  return {
+    ...lowered,
+    programs: lowered.programs.map((program) => {
+      const fault = program.instructions.findIndex(
+        ({ op, label }) => op === "allReduce" && label.phase === "reduce",
+      );
+      expect(fault).toBeGreaterThanOrEqual(0);
+      const instructions = program.instructions.map((instruction, index): Instruction => {
+        if (index !== fault || instruction.op !== "allReduce") return instruction;
+        const { stream, waits, label, input, output } = instruction;
+        return { op: "copy", stream, waits, label, input, output };
+      });
+      return { ...program, instructions };
+    }),
+  };
+}
+
+/** The data of all micro-batches but the first is never written. */
+function onlyFirst(lowered: LoweredPlan): LoweredPlan {
+  return {
+    ...lowered,
+    programs: lowered.programs.map((program) => ({
+      ...program,
+      io: {
+        ...program.io,
+        inputs: Object.fromEntries(
+          Object.entries(program.io.inputs).map(([key, tensors]) => [key, tensors.slice(0, 1)]),
+        ),
+      },
+    })),
+  };
+}
+
+describe("bfloat16", { timeout: 240_000 }, () => {
+  const drawn = (model: ModelSpec): readonly Plan[] => {
+    let count = 0;
+    const pick = (choices: number): number => hashNumbers(1, count++) % choices;
+    return Array.from({ length: 4 }, () =>
+      drawPlan(model, { ranks: 8, globalBatch: 8, precision: "bfloat16" }, pick),
+    );
+  };
+
+  it.each(["llama", "t5"])("%s trains alike, as far as its rounding lets it", async (family) => {
+    const model = smallModel(family);
+    const bounds = verifyBounds(model, "bfloat16");
+    const { differences } = await verifyPlans(pool, model, drawn(model), 1, silent);
+    for (const difference of differences)
+      expect(isWithin(difference, bounds), difference.worstTensor).toBe(true);
+  });
+
+  it("T5 goes further apart only through its ReLU", async () => {
+    const relu = smallModel("t5");
+    const smooth = modelSpec("t5", { ...familyOf("t5").small, activation: "gated-gelu-tanh" });
+    const gradients = async (model: ModelSpec): Promise<readonly PlanDifference[]> =>
+      (await verifyPlans(pool, model, drawn(model).slice(0, 1), 1, silent)).differences;
+    expect((await gradients(smooth))[0]!.gradient).toBeLessThan(5e-2);
+    const [jumping] = await gradients(relu);
+    expect(jumping!.gradient).toBeGreaterThan(5e-2);
+    expect(jumping!.worstTensor).toMatch(/feedForward\.up\.weight$/);
+  });
+
+  it("hides no fault behind its bounds", async () => {
+    const model = smallModel("t5");
+    const bounds = verifyBounds(model, "bfloat16");
+    const shape = { globalBatch: 8, precision: "bfloat16" } as const;
+    for (const [plan, fault] of [
+      [uniformPlan(model, { ...shape, ranks: 2 }), withoutReduction],
+      [uniformPlan(model, { ...shape, ranks: 1, microBatches: 8 }), onlyFirst],
+    ] as const) {
+      const [broken] = (await verifyPlans(pool, model, [plan], 1, silent, fault)).differences;
+      expect(isWithin(broken!, bounds)).toBe(false);
+    }
+  });
+});
+
 describe("a fault", () => {
   const model = smallModel("gpt");
 
   it("of a reduction left out is found", async () => {
-    const withoutReduction = (lowered: LoweredPlan): LoweredPlan => ({
-      ...lowered,
-      programs: lowered.programs.map((program) => {
-        const fault = program.instructions.findIndex(
-          ({ op, label }) => op === "allReduce" && label.phase === "reduce",
-        );
-        expect(fault).toBeGreaterThanOrEqual(0);
-        const instructions = program.instructions.map((instruction, index): Instruction => {
-          if (index !== fault || instruction.op !== "allReduce") return instruction;
-          const { stream, waits, label, input, output } = instruction;
-          return { op: "copy", stream, waits, label, input, output };
-        });
-        return { ...program, instructions };
-      }),
-    });
     const plan = uniformPlan(model, { ranks: 2, globalBatch: 8 });
     const honest = await verifyPlans(pool, model, [plan], 1, silent);
     expect(honest.differences[0]!.largest).toBeLessThanOrEqual(1e-5);
@@ -92,18 +156,6 @@ describe("a fault", () => {
   });
 
   it("of a micro-batch dropped is found", async () => {
-    const onlyFirst = (lowered: LoweredPlan): LoweredPlan => ({
-      ...lowered,
-      programs: lowered.programs.map((program) => ({
-        ...program,
-        io: {
-          ...program.io,
-          inputs: Object.fromEntries(
-            Object.entries(program.io.inputs).map(([key, tensors]) => [key, tensors.slice(0, 1)]),
-          ),
-        },
-      })),
-    });
     const plan = uniformPlan(model, { ranks: 1, globalBatch: 8, microBatches: 4 });
     const report = await verifyPlans(pool, model, [plan], 1, silent, onlyFirst);
     expect(report.differences[0]!.largest).toBeGreaterThan(1e-3);
