@@ -41,7 +41,13 @@ const FIRST_COSTS: readonly StageCostName[] = [...COSTS, "passReduced", "critica
 
 function byCost<T>(value: (name: StageCostName) => T): Record<StageCostName, T> {
   const [alone, pass, critical] = [value("alone"), value("pass"), value("critical")];
-  return { alone, pass, critical, passReduced: value("passReduced"), criticalReduced: value("criticalReduced") };
+  return {
+    alone,
+    pass,
+    critical,
+    passReduced: value("passReduced"),
+    criticalReduced: value("criticalReduced"),
+  };
 }
 
 interface KindFloor {

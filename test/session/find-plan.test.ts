@@ -85,6 +85,8 @@ describe("planByHand", () => {
   it("says in words that a machine has another number of ranks", () => {
     const machine = { machine: hostMachine(4), hardware, elsewhere: false };
     const plan = uniformPlan(model, { ranks: 2, globalBatch: 8 });
-    expect(() => planByHand({ model, modelProfile, machine, plan })).toThrow(/for 2 ranks, but .* has 1 × 4 = 4/);
+    expect(() => planByHand({ model, modelProfile, machine, plan })).toThrow(
+      /for 2 ranks, but .* has 1 × 4 = 4/,
+    );
   });
 });
