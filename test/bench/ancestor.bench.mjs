@@ -84,7 +84,7 @@ function main(oracle) {
 function machine() {
   return (
     `Measured ${new Date().toISOString().slice(0, 10)} on ${cpus()[0]?.model.trim()}, ${cpus().length} cores, ` +
-    `Node ${process.versions.node}, load average ${loadavg()[0].toFixed(1)} while measuring.`
+    `Node ${process.versions.node}, load average ${loadavg()[0].toFixed(1)} while measuring${loadavg()[0] > cpus().length ? " (so that only processor time says anything)" : ""}.`
   );
 }
 
@@ -125,7 +125,7 @@ ancestor's figures are its own processor seconds (C++ core, one thread) for the 
 oracle folder. Our processor time counts all threads of the process, compiler and collector too.
 
 - ${rows.length} cases of version 3.0; the ancestor solved ${found.length}. Our throughput by its own cost model is between
-  ${percent(worst)} and +${percent(best)} beside its throughput; where it found nothing, we found nothing (${invented.length} exceptions).
+  ${percent(worst)} and +${percent(best)} from its throughput; where it found nothing, we found nothing (${invented.length} exceptions).
 - No runtime can execute the plan of ${lost.length} of these cases, because the ancestor's model floors something; they are named
   below the table. Without them the difference is between ${percent(Math.min(...ratios))} and +${percent(Math.max(...ratios))} over ${kept.length} cases.
 - Asked to choose like the ancestor (its per-stage objective with its switch costs), we come to its throughput within
