@@ -51,7 +51,9 @@ export function layerMemory(work: LayerWork, strategy: Strategy, how: StateHandl
   let transientBytes = how.arrivingBytes + borderBytes(work, strategy, how.pipelined);
   if (sharded) transientBytes += 2 * read.gatheredBytes;
   // Whole gradients on their way: to a reduction, those of the layer before still lingering, or to be added.
-  transientBytes += scattered ? 2 * read.wholeGradientBytes : added.wholeGradientBytes;
+  transientBytes += scattered
+    ? 2 * read.wholeGradientBytes + (accumulates ? read.gradientBytes : 0)
+    : added.wholeGradientBytes;
   if (strategy.recompute) transientBytes += Math.max(0, work.activationBytes - work.inputBytes);
   if (!accumulates) transientBytes += gradientsLead ? kept : gradientBytes;
   return {
@@ -65,10 +67,11 @@ export function layerMemory(work: LayerWork, strategy: Strategy, how: StateHandl
 }
 
 /**
- * Border activations and their gradients: the layer's own, and what a pipeline's stage receives and has not sent yet;
- * under weights split beside two of them the gathered sequence and the sums that are not scattered yet.
+ * Border activations and their gradients: the layer's own, and what an exchange of a sequence split or a neighbouring
+ * stage receives or has not sent yet; under weights split beside two of them the gathered sequence and the sums that
+ * are not scattered yet.
  */
 function borderBytes(work: LayerWork, { tensorDegree, tensorSplit }: Strategy, pipelined: boolean): number {
   const gathers = tensorDegree > 1 && tensorSplit === "weights";
-  return (gathers ? 2 + 2 * tensorDegree : pipelined ? 4 : 3) * work.inputBytes;
+  return (gathers ? 2 + 2 * tensorDegree : pipelined || tensorDegree > 1 ? 4 : 3) * work.inputBytes;
 }
