@@ -39,7 +39,7 @@ import {
   sweepPicture,
   trainingExpectation,
 } from "./plan-pictures.js";
-import { completeReportOf, drawnReportOf, explanationOf, frontOf, whatIfOf } from "./plan-questions.js";
+import { completeReportOf, explanationOf, frontOf, whatIfOf } from "./plan-questions.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
@@ -236,9 +236,7 @@ export class PlanHandle extends Shown {
     return new Picture(lines.join("\n"), [
       ...this.cost().figures,
       ...this.memory().figures,
-      ...(report.candidates.length > 0
-        ? [searchFigure(report, { complete: drawnReportOf(this.found) })]
-        : []),
+      ...(report.candidates.length > 0 ? [searchFigure(report)] : []),
     ]);
   }
 
