@@ -135,6 +135,17 @@ export function planSummary({ stageLayers, layers }: Plan): string {
   return `${stageLayers.length} ${stageLayers.length === 1 ? "stage" : "stages"}: ${strategies.join(", ")}`;
 }
 
+/** "tp2, sp2, …; 2 stages, 4 micro-batches": short enough for an axis. */
+export function planLabel({ stageLayers, layers, microBatches }: Plan): string {
+  const strategies = [...new Set(layers.map(strategyText))];
+  const parts = [
+    ...(stageLayers.length > 1 ? [`${stageLayers.length} stages`] : []),
+    ...(microBatches > 1 ? [`${microBatches} micro-batches`] : []),
+  ];
+  const shown = strategies.length > 2 ? [...strategies.slice(0, 2), "…"] : strategies;
+  return [shown.join(", "), ...(parts.length > 0 ? [parts.join(", ")] : [])].join("; ");
+}
+
 /** The strategies alone: plans of a sweep that differ in how many layers have each count as one. */
 function planStrategies({ stageLayers, layers }: Plan): string {
   const strategies = [...new Set(layers.map(strategyText))].sort();
