@@ -19,11 +19,15 @@ const CATEGORIES: readonly (readonly [keyof StageMemory, string])[] = [
  */
 export function memoryFigure(
   prediction: Prediction,
-  budgetBytes: number,
+  budgetBytes: number | null,
   measuredPeakBytes: readonly number[] = [],
 ): Figure {
   const names = prediction.stages.map((_, stage) => `stage ${stage}`);
-  const highest = Math.max(budgetBytes, ...prediction.stages.map((s) => s.memory.totalBytes));
+  const highest = Math.max(
+    budgetBytes ?? 0,
+    ...measuredPeakBytes,
+    ...prediction.stages.map((s) => s.memory.totalBytes),
+  );
   const { unit, bytes } = memoryUnit(highest);
   const bars = CATEGORIES.filter(([key]) => prediction.stages.some((s) => s.memory[key] > 0)).map(
     ([key, label]): BarTrace => ({
@@ -53,7 +57,7 @@ export function memoryFigure(
     data: [...bars, ...measured],
     layout: {
       ...baseLayout(
-        `Memory of the fullest rank of each stage against ${formatBytes(budgetBytes)}`,
+        `Memory of the fullest rank of each stage${budgetBytes === null ? "" : ` against ${formatBytes(budgetBytes)}`}`,
         190 + rowsPx(names.length),
       ),
       barmode: "stack",
@@ -61,7 +65,7 @@ export function memoryFigure(
       showlegend: true,
       xaxis: axis(unit, { range: [0, (highest / bytes) * 1.08] }),
       yaxis: axis("", { type: "category", autorange: "reversed" }),
-      ...marked(budgetBytes / bytes, "budget", "#D55E00"),
+      ...(budgetBytes !== null && marked(budgetBytes / bytes, "budget", "#D55E00")),
     },
   };
 }

@@ -31,6 +31,7 @@ import { deferredTraining } from "./deferred-training.js";
 import type { FoundPlan } from "./find-plan.js";
 import { planProvenance } from "./notes.js";
 import {
+  budgetOf,
   holdersPicture,
   landscapePicture,
   layerNotes,
@@ -203,9 +204,9 @@ export class PlanHandle extends Shown {
     return new Picture("", [costFigure(this.prediction, this.report.lowerBoundMs)]);
   }
 
-  /** What fills the memory of every stage, against the budget. */
+  /** What fills the memory of every stage, against the budget; a plan by hand has one only near its machine's memory. */
   memory(): Picture {
-    return new Picture("", [memoryFigure(this.prediction, this.report.budgetBytes)]);
+    return new Picture("", [memoryFigure(this.prediction, budgetOf(this.report))]);
   }
 
   /** The plan in one line: "2 stages: 6 × dp2·zero3, 2 × tp2". */

@@ -14,6 +14,7 @@ import type { Plan } from "../plan/plan.js";
 import { strategyText } from "../plan/strategy-text.js";
 import { paretoFront, searchOrNull } from "../search/pareto-front.js";
 import type { SearchInputs } from "../search/search.js";
+import type { SearchReport } from "../search/search-report.js";
 import { type Change, changedInputs } from "../search/what-if.js";
 import type { FoundPlan } from "./find-plan.js";
 import { drawnReportOf } from "./plan-questions.js";
@@ -57,6 +58,15 @@ function costText(cost: LayerCost, inFlight: number, microBatches: number): stri
     `states ${memoryText(states)}`,
     `activations ${memoryText(inFlight * cost.activationBytes)}`,
   ].join(", ");
+}
+
+/** A plan by hand has no budget but its machine's memory, which is told where the plan needs this much of it. */
+const NEAR_MACHINE = 0.2;
+
+/** What a plan's memory is held against; `null` for one by hand that its machine hardly notices. */
+export function budgetOf({ candidates, budgetBytes, prediction }: SearchReport): number | null {
+  const fullest = Math.max(...prediction.stages.map(({ memory }) => memory.totalBytes));
+  return candidates.length > 0 || fullest > NEAR_MACHINE * budgetBytes ? budgetBytes : null;
 }
 
 /** What a training of this plan is drawn against. */
