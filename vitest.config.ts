@@ -8,7 +8,8 @@ export default defineConfig({
     reporters: ["default", "./test/support/plain-line-reporter.ts"],
     // The machine may have two cores and a test may start several ranks: files run a few at a time.
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // A kernel starts in 4 s of one core: where ten others want it too, a test of three starts takes two minutes.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
   },
 });

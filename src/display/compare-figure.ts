@@ -1,7 +1,7 @@
-import { BYTES_PER_MB } from "../base/units.js";
 import type { Prediction, StageTime } from "../cost/prediction.js";
 import { TIME_TERMS } from "./cost-figure.js";
 import { axis, type BarTrace, baseLayout, type Figure, rowsPx, type ScatterTrace } from "./figure.js";
+import { memoryUnit } from "./memory-figure.js";
 import { TIME_LABELS, timeMarker } from "./palette.js";
 
 /** A plan, or a run of one, to be set beside others. */
@@ -31,16 +31,19 @@ export function compareFigure(compared: readonly Compared[]): Figure {
       marker: timeMarker(kind),
     }),
   );
+  const predicted = compared.map((c) => Math.max(...c.prediction.stages.map((s) => s.memory.totalBytes)));
+  const { unit, bytes } = memoryUnit(Math.max(...predicted, ...compared.map((c) => c.peakMemoryBytes ?? 0)));
+  const scaled = (memoryBytes: number): number => Number((memoryBytes / bytes).toPrecision(4));
   const memory: BarTrace = {
     type: "bar",
     orientation: "h",
     name: "memory, predicted",
     xaxis: "x2",
     yaxis: "y2",
-    x: compared.map((c) => toMB(Math.max(...c.prediction.stages.map((s) => s.memory.totalBytes)))),
+    x: predicted.map(scaled),
     y: names,
-    hovertemplate: "predicted: %{x} MB<extra></extra>",
-    marker: { color: "#9a9a9a" },
+    hovertemplate: `predicted: %{x} ${unit}<extra></extra>`,
+    marker: { color: "#D0D0D0" },
   };
   const measuredSteps = compared.filter((c) => c.measuredStepMs !== undefined);
   const measuredPeaks = compared.filter((c) => c.peakMemoryBytes !== undefined);
@@ -62,7 +65,7 @@ export function compareFigure(compared: readonly Compared[]): Figure {
         : [
             diamonds(
               "2",
-              measuredPeaks.map((c) => toMB(c.peakMemoryBytes!)),
+              measuredPeaks.map((c) => scaled(c.peakMemoryBytes!)),
               measuredPeaks,
             ),
           ]),
@@ -74,7 +77,7 @@ export function compareFigure(compared: readonly Compared[]): Figure {
       showlegend: true,
       xaxis: axis("ms per step", { rangemode: "tozero", domain: [0, 0.58] }),
       yaxis: axis("", { type: "category", autorange: "reversed" }),
-      xaxis2: axis("MB", { rangemode: "tozero", domain: [0.64, 1], anchor: "y2" }),
+      xaxis2: axis(unit, { rangemode: "tozero", domain: [0.64, 1], anchor: "y2" }),
       yaxis2: axis("", { type: "category", autorange: "reversed", anchor: "x2", tickvals: [], ticktext: [] }),
     },
   };
@@ -93,8 +96,4 @@ function diamonds(suffix: "" | "2", x: readonly number[], of: readonly Compared[
     y: of.map((c) => c.name),
     marker: { color: "#D55E00", size: 11, symbol: "diamond" },
   };
-}
-
-function toMB(bytes: number): number {
-  return Number((bytes / BYTES_PER_MB).toPrecision(4));
 }

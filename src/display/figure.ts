@@ -61,7 +61,7 @@ export interface ScatterTrace extends TraceBase {
   readonly marker?: {
     readonly color: string;
     readonly size?: number;
-    readonly symbol?: "circle" | "x" | "diamond" | "square";
+    readonly symbol?: "circle" | "x" | "diamond" | "square" | "triangle-up" | "cross";
   };
 }
 

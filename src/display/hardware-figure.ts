@@ -1,6 +1,6 @@
 import type { CollectiveSample, HardwareProfile, MatmulSample } from "../cluster/hardware-profile.js";
-import { axis, baseLayout, type Figure, type ScatterTrace } from "./figure.js";
-import { strategyColor } from "./palette.js";
+import { axis, baseLayout, type Figure, INK, type ScatterTrace } from "./figure.js";
+import { DASHES, SYMBOLS, strategyColor } from "./palette.js";
 
 const NAMES: Readonly<Record<string, string>> = {
   allReduce: "all-reduce",
@@ -23,7 +23,9 @@ export function hardwareFigure(profile: HardwareProfile): Figure {
     const sorted = [...samples].sort((a, b) => a.sizeBytes - b.sizeBytes);
     const { collective } = sorted[0]!;
     const { color } = strategyColor(names.indexOf(collective));
-    const symbol = SYMBOLS[shapes.indexOf(shapeText(sorted[0]!)) % SYMBOLS.length]!;
+    // A grey print tells collectives by their symbols, groups of ranks by their dashes.
+    const symbol = SYMBOLS[names.indexOf(collective) % SYMBOLS.length]!;
+    const dash = DASHES[shapes.indexOf(shapeText(sorted[0]!)) % DASHES.length]!;
     const fit = fitLine(sorted);
     const common = { type: "scatter", name: NAMES[collective]!, legendgroup: collective } as const;
     return [
@@ -41,7 +43,7 @@ export function hardwareFigure(profile: HardwareProfile): Figure {
         mode: "lines",
         showlegend: false,
         ...fittedLine(sorted, fit),
-        line: { color, width: 1.5 },
+        line: { color, width: 1.5, dash },
         hovertemplate: `${name}: ${threeDigits(fit.latencyMs * 1000)} µs + ${threeDigits(fit.gbps)} GB/s<extra></extra>`,
       },
     ];
@@ -51,7 +53,7 @@ export function hardwareFigure(profile: HardwareProfile): Figure {
   const products = [...groupBy(profile.matmuls, (s) => `matrix product, ${s.dtype}`)].map(
     ([name, samples], index): ScatterTrace => {
       const sorted = [...samples].sort((a, b) => flops(a) - flops(b));
-      const color = index === 0 ? "#5B5B5B" : "#D55E00";
+      const color = index === 0 ? INK : "#D55E00";
       return {
         type: "scatter",
         mode: "markers",
@@ -82,8 +84,6 @@ export function hardwareFigure(profile: HardwareProfile): Figure {
     },
   };
 }
-
-const SYMBOLS = ["circle", "square", "diamond", "x"] as const;
 
 interface Fit {
   readonly latencyMs: number;

@@ -19,18 +19,24 @@ const CATEGORIES: readonly (readonly [keyof StageMemory, string])[] = [
  */
 export function memoryFigure(
   prediction: Prediction,
-  budgetBytes: number,
+  budgetBytes: number | null,
   measuredPeakBytes: readonly number[] = [],
 ): Figure {
   const names = prediction.stages.map((_, stage) => `stage ${stage}`);
+  const highest = Math.max(
+    budgetBytes ?? 0,
+    ...measuredPeakBytes,
+    ...prediction.stages.map((s) => s.memory.totalBytes),
+  );
+  const { unit, bytes } = memoryUnit(highest);
   const bars = CATEGORIES.filter(([key]) => prediction.stages.some((s) => s.memory[key] > 0)).map(
     ([key, label]): BarTrace => ({
       type: "bar",
       orientation: "h",
       name: label,
-      x: prediction.stages.map((s) => Number((s.memory[key] / BYTES_PER_MB).toPrecision(6))),
+      x: prediction.stages.map((s) => Number((s.memory[key] / bytes).toPrecision(5))),
       y: names,
-      hovertemplate: `${label}: %{x:.1f} MB<extra></extra>`,
+      hovertemplate: `${label}: %{x} ${unit}<extra></extra>`,
       marker: memoryMarker(label),
     }),
   );
@@ -42,28 +48,33 @@ export function memoryFigure(
             type: "scatter",
             mode: "markers",
             name: "measured peak",
-            x: measuredPeakBytes.map((bytes) => bytes / BYTES_PER_MB),
+            x: measuredPeakBytes.map((peak) => peak / bytes),
             y: names,
             marker: { color: "#D55E00", size: 11, symbol: "diamond" },
           },
         ];
-  const budgetMB = budgetBytes / BYTES_PER_MB;
-  const highest = Math.max(budgetMB, ...prediction.stages.map((s) => s.memory.totalBytes / BYTES_PER_MB));
   return {
     data: [...bars, ...measured],
     layout: {
       ...baseLayout(
-        `Memory of the fullest rank of each stage against ${formatBytes(budgetBytes)}`,
+        `Memory of the fullest rank of each stage${budgetBytes === null ? "" : ` against ${formatBytes(budgetBytes)}`}`,
         190 + rowsPx(names.length),
       ),
       barmode: "stack",
       bargap: 0.3,
       showlegend: true,
-      xaxis: axis("MB", { range: [0, highest * 1.08] }),
+      xaxis: axis(unit, { range: [0, (highest / bytes) * 1.08] }),
       yaxis: axis("", { type: "category", autorange: "reversed" }),
-      ...marked(budgetMB, "budget", "#D55E00"),
+      ...(budgetBytes !== null && marked(budgetBytes / bytes, "budget", "#D55E00")),
     },
   };
+}
+
+/** The unit of an axis that goes up to so many bytes. */
+export function memoryUnit(highest: number): { readonly unit: "MB" | "GB"; readonly bytes: number } {
+  return highest >= 4 * BYTES_PER_GB
+    ? { unit: "GB", bytes: BYTES_PER_GB }
+    : { unit: "MB", bytes: BYTES_PER_MB };
 }
 
 /** 1536 MB → "1.5 GB"; below one GB in MB. */

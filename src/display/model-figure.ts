@@ -1,12 +1,10 @@
 import type { LayerSample, ModelProfile } from "../model/model-profile.js";
 import { axis, baseLayout, type Figure, type ScatterTrace } from "./figure.js";
-import { strategyColor } from "./palette.js";
-
-const SYMBOLS = ["circle", "square", "diamond", "x"] as const;
+import { DASHES, SYMBOLS, strategyColor } from "./palette.js";
 
 /**
  * Time of one layer of each kind over the samples of a micro-batch: forward on the left, backward on the right. A colour per
- * kind, a symbol per tensor split.
+ * kind, a symbol and a dash per tensor split.
  */
 export function modelProfileFigure(profile: ModelProfile): Figure {
   const lines = new Map<string, LayerSample[]>();
@@ -19,19 +17,20 @@ export function modelProfileFigure(profile: ModelProfile): Figure {
       const sorted = [...samples].sort((a, b) => a.samples - b.samples);
       const { kind } = sorted[0]!;
       const { color } = strategyColor(kinds.indexOf(kind));
+      const split = splits.indexOf(splitOf(sorted[0]!));
       return {
         type: "scatter",
         mode: "lines+markers",
-        name: kind,
-        legendgroup: kind,
-        showlegend: suffix === "" && name === kind,
+        name,
+        legendgroup: name,
+        showlegend: suffix === "",
         hovertemplate: `${name}: %{y} ms for %{x} samples<extra></extra>`,
         xaxis: `x${suffix}`,
         yaxis: `y${suffix}`,
         x: sorted.map((l) => l.samples),
         y: sorted.map((l) => Number(ms(l).toPrecision(4))),
-        line: { color, width: 1.5 },
-        marker: { color, size: 7, symbol: SYMBOLS[splits.indexOf(splitOf(sorted[0]!)) % SYMBOLS.length]! },
+        line: { color, width: 1.5, dash: DASHES[split % DASHES.length]! },
+        marker: { color, size: 7, symbol: SYMBOLS[split % SYMBOLS.length]! },
       };
     });
   return {

@@ -57,6 +57,10 @@ const STRATEGY_COLORS: readonly (readonly [color: string, hatch: string])[] = [
 
 const LATER_HATCHES: readonly string[] = ["|", "+", "."];
 
+/** Marks and lines that a grey print tells apart, in the order in which they are used. */
+export const SYMBOLS = ["circle", "square", "diamond", "x", "triangle-up", "cross"] as const;
+export const DASHES = ["solid", "dash", "dot"] as const;
+
 /** Colour and hatch of the n-th strategy of a figure. */
 export function strategyColor(index: number): { color: string; pattern: string } {
   const [color, hatch] = STRATEGY_COLORS[index % STRATEGY_COLORS.length]!;

@@ -48,25 +48,24 @@ export interface FoundPlot {
   readonly json: string;
 }
 
-/** HTML parted at the plots that `plotBundle` put into it: text and plots in turn. */
+/**
+ * HTML parted at the plots that `plotBundle` put into it, now or in an earlier version: text and plots in turn. Nothing of
+ * a plot's script is kept.
+ */
 export function partPlots(html: string): (string | FoundPlot)[] {
   const parts: (string | FoundPlot)[] = [];
-  for (const [index, piece] of html.split(LOADER).entries()) {
-    const behind = index === 0 ? undefined : /^\("[0-9a-f]{16}",(\{[^<]*\})\)<\/script>/.exec(piece);
-    const rest = behind ? piece.slice(behind[0].length) : piece;
-    const before = parts.at(-1);
-    const opening = typeof before === "string" ? PLOT_PLACE.exec(before) : null;
-    if (behind && opening && typeof before === "string" && isJson(behind[1]!)) {
-      parts[parts.length - 1] = before.slice(0, opening.index);
-      parts.push({ picture: opening[1]!, json: behind[1]! });
-    }
-    parts.push(rest);
+  let from = 0;
+  for (const match of html.matchAll(PLOT)) {
+    const [whole, , picture, json] = match;
+    if (!isJson(json!)) continue;
+    parts.push(html.slice(from, match.index), { picture: picture!, json: json! });
+    from = match.index + whole.length;
   }
-  return parts;
+  return [...parts, html.slice(from)];
 }
 
-const PLOT_PLACE =
-  /<div data-galvatron-plot="[0-9a-f]{16}">(<img alt="[^"<>]*" style="max-width:100%" src="data:image\/svg\+xml;base64,[\w+/=]*">)<\/div><script>$/;
+const PLOT =
+  /<div data-galvatron-plot="([0-9a-f]{16})">(<img alt="[^"<>]*" style="max-width:100%" src="data:image\/svg\+xml;base64,[\w+/=]*">)<\/div><script>[^<]*?\("\1",(\{[^<]*\})\)<\/script>/g;
 
 function isJson(text: string): boolean {
   try {

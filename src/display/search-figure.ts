@@ -1,7 +1,7 @@
-import { BYTES_PER_MB } from "../base/units.js";
 import type { ParetoPoint } from "../search/pareto-front.js";
 import type { Candidate, SearchReport } from "../search/search-report.js";
-import { axis, baseLayout, type Figure, marked, type ScatterTrace } from "./figure.js";
+import { axis, baseLayout, type Figure, INK, marked, type ScatterTrace } from "./figure.js";
+import { memoryUnit } from "./memory-figure.js";
 
 type Status = Candidate["status"];
 
@@ -40,13 +40,14 @@ export function searchFigure(
     samplesPerSecond: report.prediction.samplesPerSecond,
     text: "the chosen plan",
   };
-  const budgetMB = report.budgetBytes / BYTES_PER_MB;
   const points = [...fitting, ...slower].map(place).concat(joined, chosen);
-  const widestMB = Math.max(budgetMB, ...points.map((p) => p.memoryBytes / BYTES_PER_MB));
+  const widest = Math.max(report.budgetBytes, ...points.map((p) => p.memoryBytes));
+  const { unit, bytes } = memoryUnit(widest);
+  const scatter = scatterIn(unit, bytes);
   return {
     data: [
       scatter("best for its memory", joined, "lines+markers", {
-        color: "#5B5B5B",
+        color: INK,
         size: 5,
         symbol: "circle",
       }),
@@ -63,7 +64,10 @@ export function searchFigure(
         400,
       ),
       showlegend: true,
-      xaxis: axis("memory of the fullest rank, MB", { range: [0, widestMB * 1.05], domain: [0, 0.47] }),
+      xaxis: axis(`memory of the fullest rank, ${unit}`, {
+        range: [0, (widest / bytes) * 1.05],
+        domain: [0, 0.47],
+      }),
       yaxis: axis("samples per second", { rangemode: "tozero" }),
       xaxis2: axis(`micro-batches (batch ${report.plan.globalBatch})`, {
         type: "category",
@@ -72,7 +76,7 @@ export function searchFigure(
         showgrid: false,
       }),
       yaxis2: axis("", { type: "category", anchor: "x2", showgrid: false }),
-      ...marked(budgetMB, "budget", "#D55E00"),
+      ...marked(report.budgetBytes / bytes, "budget", "#D55E00"),
     },
   };
 }
@@ -83,24 +87,27 @@ interface Place {
   readonly text: string;
 }
 
-function scatter(
+type Scatter = (
   name: string,
   places: readonly Place[],
   mode: ScatterTrace["mode"],
   marker: NonNullable<ScatterTrace["marker"]>,
-): ScatterTrace {
-  return {
+) => ScatterTrace;
+
+/** Traces of the left pane, in the unit of its axis. */
+function scatterIn(unit: string, bytes: number): Scatter {
+  return (name, places, mode, marker) => ({
     type: "scatter",
     mode,
     name,
     legendgroup: name,
-    x: places.map((p) => Number((p.memoryBytes / BYTES_PER_MB).toPrecision(5))),
+    x: places.map((p) => Number((p.memoryBytes / bytes).toPrecision(5))),
     y: places.map((p) => Number(p.samplesPerSecond.toPrecision(5))),
     text: places.map((p) => p.text),
-    hovertemplate: "%{text}<br>%{x} MB, %{y} samples/s<extra></extra>",
+    hovertemplate: `%{text}<br>%{x} ${unit}, %{y} samples/s<extra></extra>`,
     ...(mode !== "markers" && { line: { color: marker.color, width: 1.5, shape: "hv" } }),
     marker,
-  };
+  });
 }
 
 /** One mark for each outer choice of the winner's batch: micro-batches across, stages (and schedule) up. */

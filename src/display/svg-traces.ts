@@ -119,18 +119,40 @@ function drawScatter(trace: ScatterTrace, pane: Pane): string[] {
   });
   const parts: string[] = [];
   if (trace.mode.includes("lines") && points.length > 1) {
-    const dash = trace.line?.dash && trace.line.dash !== "solid" ? ' stroke-dasharray="6 4"' : "";
-    const path = points.map((p) => `${px(p.x)},${px(p.y)}`).join(" ");
+    // "hv": along first, then up.
+    const corners =
+      trace.line?.shape === "hv"
+        ? points.flatMap((p, i) => [...(i > 0 ? [{ x: p.x, y: points[i - 1]!.y }] : []), p])
+        : points;
+    const path = corners.map((p) => `${px(p.x)},${px(p.y)}`).join(" ");
     parts.push(
-      `<polyline points="${path}" fill="none" stroke="${trace.line?.color ?? "#0072B2"}" stroke-width="${trace.line?.width ?? 2}"${dash}/>`,
+      `<polyline points="${path}" fill="none" stroke="${trace.line?.color ?? "#0072B2"}" stroke-width="${trace.line?.width ?? 2}"${dashed(trace.line?.dash)}/>`,
     );
   }
   if (trace.mode.includes("markers")) {
-    const color = trace.marker?.color ?? trace.line?.color ?? "#0072B2";
-    const r = (trace.marker?.size ?? 6) / 2;
-    for (const p of points) parts.push(marker(trace.marker?.symbol ?? "circle", p.x, p.y, r, color));
+    for (const p of points) parts.push(drawMarker(trace, p.x, p.y));
   }
   return parts;
+}
+
+function drawMarker({ marker: look = { color: "#0072B2" } }: ScatterTrace, x: number, y: number): string {
+  return marker(look.symbol ?? "circle", x, y, (look.size ?? 6) / 2, look.color);
+}
+
+/** Attribute of a line that is not solid. */
+export function dashed(dash: string | undefined): string {
+  return dash === "dash" ? ' stroke-dasharray="6 4"' : dash === "dot" ? ' stroke-dasharray="2 3"' : "";
+}
+
+/** What stands before a trace's name in the legend: 20 wide, 12 high. */
+export function legendMark(trace: Trace, x: number, y: number): string {
+  if (trace.type === "bar")
+    return `<rect x="${x + 4}" y="${y}" width="12" height="12" fill="${barFill(trace.marker)}"/>`;
+  if (trace.type !== "scatter") return "";
+  const line = trace.mode.includes("lines")
+    ? `<path d="M${x} ${y + 6}h20" stroke="${trace.line?.color ?? "#0072B2"}" stroke-width="${trace.line?.width ?? 2}"${dashed(trace.line?.dash)}/>`
+    : "";
+  return `${line}${trace.mode.includes("markers") ? drawMarker(trace, x + 10, y + 6) : ""}`;
 }
 
 function marker(symbol: string, x: number, y: number, r: number, color: string): string {
@@ -142,6 +164,12 @@ function marker(symbol: string, x: number, y: number, r: number, color: string):
   }
   if (symbol === "diamond") {
     return `<path d="M${px(x)} ${px(y - r * 1.3)}L${px(x + r * 1.3)} ${px(y)}L${px(x)} ${px(y + r * 1.3)}L${px(x - r * 1.3)} ${px(y)}Z" fill="${color}"/>`;
+  }
+  if (symbol === "triangle-up") {
+    return `<path d="M${px(x)} ${px(y - r * 1.2)}L${px(x + r * 1.2)} ${px(y + r)}L${px(x - r * 1.2)} ${px(y + r)}Z" fill="${color}"/>`;
+  }
+  if (symbol === "cross") {
+    return `<path d="M${px(x - r)} ${px(y)}H${px(x + r)}M${px(x)} ${px(y - r)}V${px(y + r)}" stroke="${color}" stroke-width="2.5"/>`;
   }
   return `<circle cx="${px(x)}" cy="${px(y)}" r="${px(r)}" fill="${color}"/>`;
 }

@@ -1,6 +1,6 @@
 import { niceTicks, type Scale, scaleOf } from "./axis-scale.js";
 import { type Annotation, type Axis, type Figure, GRID, INK, type LineShape, type Trace } from "./figure.js";
-import { barFill, drawTrace, hatchDefinitions, type Pane } from "./svg-traces.js";
+import { dashed, drawTrace, hatchDefinitions, legendMark, type Pane } from "./svg-traces.js";
 
 const WIDTH = 760;
 
@@ -35,8 +35,8 @@ export function figureToSvg(figure: Figure, width: number = WIDTH): string {
     const placed = layoutLegend(legend, width);
     const top = height - rows * 20 - 4;
     for (const { entry, x, row } of placed.entries) {
-      parts.push(`<rect x="${x}" y="${top + row * 20}" width="12" height="12" fill="${entry.color}"/>`);
-      parts.push(text(x + 17, top + row * 20 + 10, entry.name));
+      parts.push(legendMark(entry, x, top + row * 20));
+      parts.push(text(x + MARK_PX, top + row * 20 + 10, entry.name));
     }
   }
   parts.push("</svg>");
@@ -56,38 +56,30 @@ export function stackSvgs(svgs: readonly string[]): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top}" width="${width}" height="${top}">${placed.map(({ moved }) => moved).join("")}</svg>`;
 }
 
-interface LegendEntry {
-  readonly name: string;
-  readonly color: string;
-}
-
-function legendEntries(figure: Figure): LegendEntry[] {
+function legendEntries(figure: Figure): Trace[] {
   if (figure.layout.showlegend === false) return [];
-  const entries = new Map<string, LegendEntry>();
+  const entries = new Map<string, Trace>();
   for (const trace of figure.data) {
     if (trace.showlegend === false || trace.type === "heatmap" || entries.has(trace.name)) continue;
-    entries.set(trace.name, { name: trace.name, color: traceColor(trace) });
+    entries.set(trace.name, trace);
   }
   return entries.size > 1 ? [...entries.values()] : [];
 }
 
-function traceColor(trace: Trace): string {
-  if (trace.type === "bar") return barFill(trace.marker);
-  if (trace.type === "scatter") return trace.line?.color ?? trace.marker?.color ?? INK;
-  return INK;
-}
+/** A legend's mark and the space behind it. */
+const MARK_PX = 25;
 
 /** Average width of a character at 12 px: good enough to place words without a browser. */
 const CHARACTER_PX = 6.6;
 
 function layoutLegend(
-  legend: readonly LegendEntry[],
+  legend: readonly Trace[],
   width: number,
-): { rows: number; entries: { entry: LegendEntry; x: number; row: number }[] } {
+): { rows: number; entries: { entry: Trace; x: number; row: number }[] } {
   let x = 16;
   let row = 0;
   const entries = legend.map((entry) => {
-    const needs = 17 + entry.name.length * CHARACTER_PX + 18;
+    const needs = MARK_PX + entry.name.length * CHARACTER_PX + 18;
     if (x + needs > width && x > 16) {
       x = 16;
       row++;
@@ -169,12 +161,12 @@ function axisOf(figure: Figure, kind: "xaxis" | "yaxis", name: string): Axis {
 function drawPane(pane: DrawnPane, figure: Figure): string[] {
   const { box, xScale, yScale } = pane;
   const parts: string[] = [];
-  for (const tick of niceTicks(xScale, pane.xAxis, Math.max(2, Math.floor(box.width / 90)))) {
+  for (const tick of niceTicks(xScale, pane.xAxis, Math.max(3, Math.floor(box.width / 70)))) {
     const x = round(xScale.place(tick.value));
     if (xScale.kind !== "category") parts.push(line(x, box.y, x, box.y + box.height, GRID));
     parts.push(text(x, box.y + box.height + 16, tick.label, { anchor: "middle" }));
   }
-  for (const tick of niceTicks(yScale, pane.yAxis, Math.max(2, Math.floor(box.height / 40)))) {
+  for (const tick of niceTicks(yScale, pane.yAxis, Math.max(3, Math.floor(box.height / 32)))) {
     const y = round(yScale.place(tick.value));
     if (yScale.kind !== "category") parts.push(line(box.x, y, box.x + box.width, y, GRID));
     parts.push(text(box.x - 6, y + 4, tick.label, { anchor: "end" }));
@@ -209,8 +201,7 @@ function drawShape(shape: LineShape, xScale: Scale, yScale: Scale, box: Pane["bo
     shape.xref === "paper" ? box.x + value * box.width : xScale.place(value);
   const y = (value: number): number =>
     shape.yref === "paper" ? box.y + (1 - value) * box.height : yScale.place(value);
-  const dash = shape.line.dash && shape.line.dash !== "solid" ? ' stroke-dasharray="6 4"' : "";
-  return `<line x1="${round(x(shape.x0))}" y1="${round(y(shape.y0))}" x2="${round(x(shape.x1))}" y2="${round(y(shape.y1))}" stroke="${shape.line.color}" stroke-width="${shape.line.width}"${dash}/>`;
+  return `<line x1="${round(x(shape.x0))}" y1="${round(y(shape.y0))}" x2="${round(x(shape.x1))}" y2="${round(y(shape.y1))}" stroke="${shape.line.color}" stroke-width="${shape.line.width}"${dashed(shape.line.dash)}/>`;
 }
 
 function drawAnnotations(

@@ -1,5 +1,5 @@
 import { axis, baseLayout, type Figure, type ScatterTrace } from "./figure.js";
-import { strategyColor } from "./palette.js";
+import { SYMBOLS, strategyColor } from "./palette.js";
 
 /** One answer of a what-if: the changed quantity, and what the best plan then reaches (`null`: no plan fits). */
 export interface WhatIfPoint {
@@ -35,7 +35,7 @@ export function whatIfFigure(quantity: string, unit: string, points: readonly Wh
       marker: {
         color: strategyColor(index).color,
         size: 9,
-        symbol: (["circle", "square", "diamond", "x"] as const)[index % 4]!,
+        symbol: SYMBOLS[index % SYMBOLS.length]!,
       },
     };
   });

@@ -143,7 +143,7 @@ function compareFigures(stored: unknown, now: unknown, tolerance: Tolerance): Di
   if (before !== after) return [{ what: "the series of a figure", stored: before, now: after }];
   return [
     ...compareText("titles of a figure", titlesOf(a).join("\n"), titlesOf(b).join("\n"), tolerance),
-    ...compareNumbers("a figure", seriesOf(a), seriesOf(b), tolerance),
+    ...compareNumbers("a figure", ...seriesThatCount(a, b), tolerance),
   ];
 }
 
@@ -160,17 +160,35 @@ function titlesOf({ layout = {} }: AnyFigure): string[] {
   return [text(layout.title), ...named.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, title]) => text(title))];
 }
 
+/** A series that stays this far below the longest one on its axis, both times, says nothing. */
+const NEGLIGIBLE = 0.05;
+
+/** The series of two figures, without those that are too short to be told from nothing. */
+function seriesThatCount(a: AnyFigure, b: AnyFigure): [Series[], Series[]] {
+  const [before, after] = [seriesOf(a), seriesOf(b)];
+  const counts = (all: readonly Series[], one: Series): boolean =>
+    one.value >
+    NEGLIGIBLE * Math.max(...all.filter(({ axis }) => axis === one.axis).map(({ value }) => value));
+  const kept = before.map((one, index) => counts(before, one) || counts(after, after[index]!));
+  return [before.filter((_, index) => kept[index]), after.filter((_, index) => kept[index])];
+}
+
+interface Series extends MeasuredNumber {
+  readonly axis: string;
+}
+
 /** How far every series goes along both axes: bars that start somewhere, to their end. */
-function seriesOf({ data = [], layout = {} }: AnyFigure): MeasuredNumber[] {
+function seriesOf({ data = [], layout = {} }: AnyFigure): Series[] {
   return data.flatMap((trace) =>
-    (["x", "y"] as const).map((axis): MeasuredNumber => {
-      const own = layout[`${axis}axis${String(trace[`${axis}axis`] ?? axis).slice(1)}`];
+    (["x", "y"] as const).map((axis): Series => {
+      const place = String(trace[`${axis}axis`] ?? axis);
+      const own = layout[`${axis}axis${place.slice(1)}`];
       const { title } = (own ?? {}) as { title?: { text?: string } };
       const base =
         axis === (trace.orientation === "h" ? "x" : "y") && Array.isArray(trace.base) ? trace.base : [];
       const value = farthest(trace[axis], base);
       const shown = `${String(trace.name)}: up to ${value} on the axis "${title?.text ?? axis}"`;
-      return { value, quantity: quantityOf(title?.text ?? ""), shown };
+      return { value, quantity: quantityOf(title?.text ?? ""), shown, axis: place };
     }),
   );
 }

@@ -1,5 +1,6 @@
 import { compareFigure } from "../display/compare-figure.js";
 import { PlanHandle } from "./plan-handle.js";
+import { planLabel } from "./plan-pictures.js";
 import type { Run } from "./run.js";
 import { runReport } from "./run-report.js";
 import { Picture } from "./show.js";
@@ -8,7 +9,7 @@ import { Picture } from "./show.js";
 export function compare(...handles: readonly (PlanHandle | Run)[]): Picture {
   const compared = handles.map((handle, index) => {
     const plan = handle instanceof PlanHandle ? handle : handle.plan;
-    const name = `${index + 1}: ${plan.data.stageLayers.length} stage(s), ${plan.data.microBatches} micro-batch(es)`;
+    const name = `${index + 1}: ${planLabel(plan.data)}`;
     if (handle instanceof PlanHandle || handle.records.length === 0)
       return { name, prediction: plan.prediction };
     const report = runReport(plan, handle.records, handle.evaluations, "finished");

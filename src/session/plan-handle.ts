@@ -34,6 +34,7 @@ import { type EvaluationOptions, evaluatePlan } from "./evaluate.js";
 import type { FoundPlan } from "./find-plan.js";
 import { planProvenance } from "./notes.js";
 import {
+  budgetOf,
   holdersPicture,
   landscapePicture,
   layerNotes,
@@ -44,7 +45,6 @@ import {
 } from "./plan-pictures.js";
 import {
   completeReportOf,
-  drawnReportOf,
   explanationOf,
   frontOf,
   type PricedPhase,
@@ -219,9 +219,9 @@ export class PlanHandle extends Shown {
     return new Picture("", [costFigure(this.prediction, this.report.lowerBoundMs)]);
   }
 
-  /** What fills the memory of every stage, against the budget. */
+  /** What fills the memory of every stage, against the budget; a plan by hand has one only near its machine's memory. */
   memory(): Picture {
-    return new Picture("", [memoryFigure(this.prediction, this.report.budgetBytes)]);
+    return new Picture("", [memoryFigure(this.prediction, budgetOf(this.report))]);
   }
 
   /** The plan in one line: "2 stages: 6 × dp2·zero3, 2 × tp2". */
@@ -252,9 +252,7 @@ export class PlanHandle extends Shown {
     return new Picture(lines.join("\n"), [
       ...this.cost().figures,
       ...this.memory().figures,
-      ...(report.candidates.length > 0
-        ? [searchFigure(report, { complete: drawnReportOf(this.found) })]
-        : []),
+      ...(report.candidates.length > 0 ? [searchFigure(report)] : []),
     ]);
   }
 

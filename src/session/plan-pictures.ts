@@ -14,6 +14,7 @@ import type { Plan } from "../plan/plan.js";
 import { strategyText } from "../plan/strategy-text.js";
 import { paretoFront, searchOrNull } from "../search/pareto-front.js";
 import type { SearchInputs } from "../search/search.js";
+import type { SearchReport } from "../search/search-report.js";
 import { type Change, changedInputs } from "../search/what-if.js";
 import type { FoundPlan } from "./find-plan.js";
 import { drawnReportOf } from "./plan-questions.js";
@@ -57,6 +58,15 @@ function costText(cost: LayerCost, inFlight: number, microBatches: number): stri
     `states ${memoryText(states)}`,
     `activations ${memoryText(inFlight * cost.activationBytes)}`,
   ].join(", ");
+}
+
+/** A plan by hand has no budget but its machine's memory, which is told where the plan needs this much of it. */
+const NEAR_MACHINE = 0.2;
+
+/** What a plan's memory is held against; `null` for one by hand that its machine hardly notices. */
+export function budgetOf({ candidates, budgetBytes, prediction }: SearchReport): number | null {
+  const fullest = Math.max(...prediction.stages.map(({ memory }) => memory.totalBytes));
+  return candidates.length > 0 || fullest > NEAR_MACHINE * budgetBytes ? budgetBytes : null;
 }
 
 /** What a training of this plan is drawn against. */
@@ -134,6 +144,17 @@ export function planSummary({ stageLayers, layers }: Plan): string {
   for (const text of layers.map(strategyText)) counts.set(text, (counts.get(text) ?? 0) + 1);
   const strategies = [...counts].map(([text, count]) => (counts.size === 1 ? text : `${count} × ${text}`));
   return `${stageLayers.length} ${stageLayers.length === 1 ? "stage" : "stages"}: ${strategies.join(", ")}`;
+}
+
+/** "tp2, sp2, …; 2 stages, 4 micro-batches": short enough for an axis. */
+export function planLabel({ stageLayers, layers, microBatches }: Plan): string {
+  const strategies = [...new Set(layers.map(strategyText))];
+  const parts = [
+    ...(stageLayers.length > 1 ? [`${stageLayers.length} stages`] : []),
+    ...(microBatches > 1 ? [`${microBatches} micro-batches`] : []),
+  ];
+  const shown = strategies.length > 2 ? [...strategies.slice(0, 2), "…"] : strategies;
+  return [shown.join(", "), ...(parts.length > 0 ? [parts.join(", ")] : [])].join("; ");
 }
 
 /** The strategies alone: plans of a sweep that differ in how many layers have each count as one. */

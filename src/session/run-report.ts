@@ -4,6 +4,7 @@ import { DISPLAY, type Displayable, type MimeBundle } from "../display/mime.js";
 import { median } from "../profiler/median.js";
 import type { Evaluation, StepRecord } from "../program/step-record.js";
 import type { PlanHandle } from "./plan-handle.js";
+import { budgetOf } from "./plan-pictures.js";
 
 /** What a training came to, beside what was predicted. */
 export interface RunReport extends Displayable {
@@ -67,6 +68,7 @@ export function runReport(
     predictedMemoryBytes: plan.memoryBytesByRank(),
     budgetBytes: plan.report.budgetBytes,
   };
+  const budget = budgetOf(plan.report);
   const rowsOfTable: (readonly [string, string, string])[] = [
     ["loss", "", `${numbers.firstLoss.toFixed(4)} → ${numbers.lastLoss.toFixed(4)}`],
     ...evaluationRows(numbers.evaluation),
@@ -80,7 +82,7 @@ export function runReport(
           memoryText(bytes),
         ] as const,
     ),
-    ["budget of a rank", memoryText(numbers.budgetBytes), ""],
+    ...(budget === null ? [] : [["budget of a rank", memoryText(budget), ""] as const]),
   ];
   const columns = [`${outcome} after ${numbers.steps} steps`, "predicted", "measured"];
   const text = textTable(columns, rowsOfTable);

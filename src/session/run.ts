@@ -12,6 +12,7 @@ import type { Timeline } from "../program/timeline.js";
 import type { SavedCheckpoint } from "../runtime/coordinator/checkpoint-saver.js";
 import type { OnStep, Training } from "../runtime/coordinator/train.js";
 import type { PlanHandle } from "./plan-handle.js";
+import { budgetOf } from "./plan-pictures.js";
 import { REDRAW_MS } from "./reporter.js";
 import { type RunReport, runReport } from "./run-report.js";
 import { runTable } from "./run-table.js";
@@ -189,7 +190,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
           measured: bytes / 2 ** 20,
         })),
       ),
-      memoryFigure(this.plan.prediction, this.plan.report.budgetBytes, report.peakByStage),
+      memoryFigure(this.plan.prediction, budgetOf(this.plan.report), report.peakByStage),
     ]);
   }
 

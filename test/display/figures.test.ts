@@ -2,9 +2,10 @@ import { describe, expect, it } from "vitest";
 import { BYTES_PER_MB } from "../../src/base/units.js";
 import type { Prediction, StageMemory, StageTime } from "../../src/cost/prediction.js";
 import { costFigure } from "../../src/display/cost-figure.js";
-import type { BarTrace } from "../../src/display/figure.js";
+import type { BarTrace, Figure } from "../../src/display/figure.js";
 import { htmlTable, textTable } from "../../src/display/html-table.js";
 import { memoryFigure } from "../../src/display/memory-figure.js";
+import { searchFigure } from "../../src/display/search-figure.js";
 import { strategyFigure } from "../../src/display/strategy-figure.js";
 import { figureToSvg } from "../../src/display/svg.js";
 import { timelineFigure } from "../../src/display/timeline-figure.js";
@@ -13,6 +14,7 @@ import type { ModelSpec } from "../../src/model/model-spec.js";
 import type { Plan } from "../../src/plan/plan.js";
 import type { Strategy } from "../../src/plan/strategy.js";
 import type { Timeline, TimelineSpan } from "../../src/program/timeline.js";
+import type { Candidate, SearchReport } from "../../src/search/search-report.js";
 
 const time: StageTime = {
   computeMs: 100,
@@ -72,6 +74,15 @@ function bars(traces: readonly { type: string }[]): BarTrace[] {
 }
 
 describe("figures", () => {
+  it("count large memory in GB", () => {
+    const large = { ...memory, totalBytes: 20_480 * BYTES_PER_MB, activationBytes: 19_930 * BYTES_PER_MB };
+    const figure = memoryFigure({ ...prediction, stages: [{ time, memory: large }] }, 24_576 * BYTES_PER_MB);
+    const total = bars(figure.data).reduce((sum, trace) => sum + Number(trace.x[0]), 0);
+    expect(total).toBeCloseTo(20, 2);
+    expect(figure.layout.xaxis?.title?.text).toBe("GB");
+    expect(figure.layout.shapes?.[0]?.x0).toBe(24);
+  });
+
   it("stack every term of a stage to the step's time, and leave out terms that are zero", () => {
     const figure = costFigure(prediction);
     const total = bars(figure.data).reduce((sum, trace) => sum + Number(trace.x[0]), 0);
@@ -154,7 +165,93 @@ describe("figures", () => {
   });
 });
 
+describe("the search landscape", () => {
+  const candidate = (
+    microBatches: number,
+    status: Candidate["status"],
+    stepMs: number | null,
+  ): Candidate => ({
+    globalBatch: 8,
+    microBatches,
+    stages: 1,
+    schedule: "1f1b",
+    status,
+    reason: status === "pruned" ? "no plan of it takes less" : "",
+    stepMs,
+    samplesPerSecond: stepMs && 8000 / stepMs,
+    memoryBytes: stepMs && 800 * BYTES_PER_MB,
+  });
+  const report: SearchReport = {
+    budgetBytes: 900 * BYTES_PER_MB,
+    plan,
+    prediction,
+    candidates: [candidate(2, "ok", 202), candidate(4, "pruned", null), candidate(8, "pruned", null)],
+    lowerBoundMs: 202,
+    gap: 0,
+    smallestBudgetBytes: 0,
+    searchMs: 0,
+  };
+  const left = (figure: Figure): string[] =>
+    figure.data.flatMap((t) => (t.xaxis === undefined && t.name === "proven slower" ? t.y.map(String) : []));
+
+  it("draws what the best plans of beaten candidates come to, where that is known", () => {
+    const complete = {
+      ...report,
+      candidates: [
+        report.candidates[0]!,
+        { ...candidate(4, "ok", 400), reason: "the best plan is 1.980 × as fast" },
+        { ...candidate(8, "no-plan-fits", null), reason: "no plan fits the budget" },
+      ],
+    };
+    expect(left(searchFigure(report))).toEqual([]);
+    const figure = searchFigure(report, { complete });
+    expect(left(figure)).toEqual(["20"]);
+    const right = figure.data.filter((t) => t.xaxis === "x2" && t.type === "scatter");
+    const told = Object.fromEntries(right.map((t) => [t.name, "text" in t ? t.text : []]));
+    expect(told["proven slower"]).toEqual(["the best plan is 1.980 × as fast"]);
+    expect(told["fits no plan"]).toEqual(["no plan fits the budget"]);
+  });
+});
+
 describe("figureToSvg", () => {
+  it("draws steps as steps, marks legends as they are drawn, and names every category that has room", () => {
+    const svg = figureToSvg({
+      data: [
+        {
+          type: "scatter",
+          mode: "lines+markers",
+          name: "front",
+          x: [0, 10],
+          y: [0, 10],
+          line: { color: "#111111", shape: "hv", dash: "dot" },
+          marker: { color: "#111111", symbol: "diamond" },
+        },
+        {
+          type: "scatter",
+          mode: "markers",
+          name: "others",
+          xaxis: "x2",
+          yaxis: "y2",
+          x: ["1", "2", "4", "8", "16", "32"],
+          y: ["a", "a", "a", "a", "a", "a"],
+          marker: { color: "#222222", symbol: "cross" },
+        },
+      ],
+      layout: {
+        height: 300,
+        xaxis: { domain: [0, 0.47] },
+        xaxis2: { domain: [0.66, 1], type: "category", anchor: "y2" },
+        yaxis2: { type: "category", anchor: "x2" },
+      },
+    });
+    const [, points] = /<polyline points="([^"]+)"[^>]*stroke-dasharray="2 3"/.exec(svg)!;
+    expect(points!.split(" ")).toHaveLength(3);
+    // Two points each and the legend's own.
+    expect(svg.match(/<path d="M[^"]*Z" fill="#111111"/g)).toHaveLength(3);
+    expect(svg.match(/stroke="#222222" stroke-width="2.5"/g)).toHaveLength(7);
+    for (const label of ["1", "2", "4", "8", "16", "32"]) expect(svg).toContain(`>${label}</text>`);
+  });
+
   it("is the same for the same figure, small, and has a rectangle per bar", () => {
     const figure = costFigure(prediction);
     const svg = figureToSvg(figure);

@@ -188,4 +188,19 @@ describe("outputs compared", () => {
       { what: "output 1: a figure, time" },
     ]);
   });
+
+  it("take no notice of series of a measured figure that can hardly be seen, unless they grow", () => {
+    const figure = (data: number): CellOutput =>
+      value({
+        [PLOTLY]: {
+          data: [
+            { type: "bar", orientation: "h", name: "compute", x: [50], y: ["stage 0"] },
+            { type: "bar", orientation: "h", name: "data", x: [data], y: ["stage 0"] },
+          ],
+        },
+      });
+    const stored = notebook([figure(0.3)], MEASURED);
+    expect(compareOutputs(stored, notebook([figure(0.03)]))).toEqual([]);
+    expect(compareOutputs(stored, notebook([figure(20)]))).toHaveLength(1);
+  });
 });

@@ -83,4 +83,14 @@ describe("an exported page", () => {
     const html = page([code("a", [{ kind: "stream", name: "stdout", text: "10%\r50%\r100%\ndone\n" }])]);
     expect(html).toContain('<pre class="stdout">100%\ndone\n</pre>');
   });
+
+  it("draws the figures of a notebook that an earlier version wrote, and runs nothing of its scripts", () => {
+    const bundle = figure("old") as Extract<CellOutput, { kind: "display" }>;
+    const html = String(bundle.data["text/html"]);
+    const old = html.replace(/<script>[\s\S]*?\("/, '<script>(function(id,figure){alert(1)})("');
+    expect(old).not.toBe(html);
+    const exported = page([code("a", [shown({ "text/html": `<p>words</p>${old}` })])]);
+    expect(exported).toContain("<figure data-plot>");
+    expect(exported).not.toContain("alert(1)");
+  });
 });

@@ -99,12 +99,16 @@ try {
   await cell.click();
   await page.keyboard.press("Control+A");
   await page.keyboard.type("uniformP");
-  await page.keyboard.press("Tab");
-  await page
+  const completed = page
     .locator(".jp-Completer-item", { hasText: "uniformPlan" })
     .or(page.locator(".cm-content", { hasText: "uniformPlan" }))
-    .first()
-    .waitFor();
+    .first();
+  // JupyterLab gives a kernel one second to complete; a kernel that has just started on a busy machine needs more.
+  for (let tries = 0; tries < 20 && !(await completed.isVisible()); tries++) {
+    await page.keyboard.press("Tab");
+    await completed.waitFor({ timeout: 5000 }).catch(() => undefined);
+  }
+  await completed.waitFor();
   tell("the SDK is completed", true);
   tell("nothing left this machine", strangers.size === 0, [...strangers].join(", "));
 } catch (error) {
