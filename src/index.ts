@@ -36,6 +36,7 @@ export type { Messages } from "./program/messages.js";
 export type { Program } from "./program/program.js";
 export type { Evaluation, StepRecord } from "./program/step-record.js";
 export type { SpanKind, Timeline, TimelineSpan } from "./program/timeline.js";
+export type { BatchPhase, BatchRamp } from "./runtime/batch-ramp.js";
 export type { SavedCheckpoint } from "./runtime/coordinator/checkpoint-saver.js";
 export {
   type ArrayData,
@@ -71,9 +72,11 @@ export {
 } from "./session/ancestor-handle.js";
 export type { ClusterHandle } from "./session/cluster-handle.js";
 export { compare } from "./session/compare.js";
+export type { EvaluationOptions } from "./session/evaluate.js";
 export type { ModelHandle, SearchOptions } from "./session/model-handle.js";
 export type { PlanHandle } from "./session/plan-handle.js";
 export type { Sweep } from "./session/plan-pictures.js";
+export type { PricedPhase } from "./session/plan-questions.js";
 export type { Run } from "./session/run.js";
 export type { RunReport } from "./session/run-report.js";
 export {

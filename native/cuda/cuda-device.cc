@@ -123,15 +123,18 @@ class CudaDevice final : public Device {
 
   Drive drive() const override { return Drive::oneThread; }
 
-  Address open(const Program& program) override {
+  Address open(const Program& program, size_t keptBytes) override {
     use();
-    unload();
+    unload(keptBytes > 0);
     trace_.begin();
     program_ = &program;
-    arenaBytes_ = program.arenaBytes;
-    check(cudaMalloc(&arena_, std::max<size_t>(arenaBytes_, 256)),
-          "arena of " + std::to_string(arenaBytes_ >> 20) + " MB");
-    check(cudaMemset(arena_, 0, std::max<size_t>(arenaBytes_, 256)), "clearing the arena");
+    keptBytes_ = keptBytes;
+    if (keptBytes == 0) {
+      arenaBytes_ = program.arenaBytes;
+      check(cudaMalloc(&arena_, std::max<size_t>(arenaBytes_, 256)),
+            "arena of " + std::to_string(arenaBytes_ >> 20) + " MB");
+    }
+    clearArena();
     events_.open(program.instructions.size(), flag("GALVATRON_CUDA_TIMES", true));
     used_.assign(kStreams, false);
     for (const Instruction& instruction : program.instructions) used_[static_cast<size_t>(instruction.stream)] = true;
@@ -185,7 +188,7 @@ class CudaDevice final : public Device {
       for (const auto& [graph, binding] : warmups_) graphs_->run(binding);
       check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
     }
-    check(cudaMemset(arena_, 0, std::max<size_t>(arenaBytes_, 256)), "clearing the arena");
+    clearArena();
     check(cudaDeviceSynchronize(), "warm-up");
     gv_release_outgrown_scratch();
     trace_.mark("warm-up");
@@ -539,7 +542,13 @@ class CudaDevice final : public Device {
     return Failure(code, message);
   }
 
-  void unload() {
+  // Warm-ups write activations and gradients only, so that states which are kept stay.
+  void clearArena() {
+    check(cudaMemset(static_cast<char*>(arena_) + keptBytes_, 0, std::max<size_t>(arenaBytes_, 256) - keptBytes_),
+          "clearing the arena");
+  }
+
+  void unload(bool keepsArena = false) {
     if (executable_) cudaGraphExecDestroy(executable_);
     executable_ = nullptr;
     if (graphs_) {
@@ -552,6 +561,7 @@ class CudaDevice final : public Device {
     gv_release_scratch();
     groups_.close();
     events_.clear();
+    if (keepsArena) return;
     if (arena_) cudaFree(arena_);
     arena_ = nullptr;
     arenaBytes_ = 0;
@@ -570,6 +580,8 @@ class CudaDevice final : public Device {
   const Program* program_ = nullptr;
   void* arena_ = nullptr;
   size_t arenaBytes_ = 0;
+  // Of states that outlive a program.
+  size_t keptBytes_ = 0;
   std::vector<int> sessions_;
   // One binding of every graph.
   std::map<int, int> warmups_;

@@ -33,7 +33,7 @@
 namespace galvatron {
 
 // Changes whenever anything in this header, program.h or failure.h changes what crosses the library border.
-constexpr uint32_t kDeviceAbi = 2;
+constexpr uint32_t kDeviceAbi = 3;
 
 // Opaque on the CPU side: a device pointer as a number.
 using Address = uint64_t;
@@ -132,7 +132,9 @@ class Device {
 
   // Releases what the program before held (graphs, bindings, communicators, arena) and allocates the arena, zeroed.
   // Returns its address; offsets of tensors count from there. Tensors are aligned as the program aligned them.
-  virtual Address open(const Program& program) = 0;
+  // `keptBytes` above 0: the arena before has the same size and stays, so many bytes from its start as they are, the
+  // rest zeroed.
+  virtual Address open(const Program& program, size_t keptBytes) = 0;
 
   // Compiles graph `index` of the program. Equal ids may share one session.
   virtual void compile(int index, const GraphRef& graph, const std::vector<uint8_t>& onnx) = 0;

@@ -20,8 +20,14 @@ Tensor Executor::tensorAt(int index) const {
   return {index, &view, arena_ + view.arenaOffset};
 }
 
-void Executor::load(std::shared_ptr<const Program> program, const GraphStore& graphs) {
+void Executor::load(std::shared_ptr<const Program> program, const GraphStore& graphs, size_t keptBytes) {
   checkProgram(*program, options_.rank, options_.ranks);
+  if (keptBytes > 0 && (program_ == nullptr || program_->arenaBytes != program->arenaBytes ||
+                        keptBytes > program->arenaBytes)) {
+    throw argumentInvalid("load: " + std::to_string(keptBytes) +
+                          " bytes were to be kept, but no program with an arena of " +
+                          std::to_string(program->arenaBytes) + " bytes is loaded.");
+  }
   stopThreads();
   resolved_.clear();
   lists_.clear();
@@ -32,7 +38,7 @@ void Executor::load(std::shared_ptr<const Program> program, const GraphStore& gr
     if (failure_) throw *failure_;
   }
 
-  arena_ = device_->open(*program);
+  arena_ = device_->open(*program, keptBytes);
   program_ = std::move(program);
   try {
     for (size_t i = 0; i < program_->graphs.size(); i++) {

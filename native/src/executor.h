@@ -22,7 +22,8 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  void load(std::shared_ptr<const Program> program, const GraphStore& graphs);
+  // `keptBytes` above 0: so many bytes from the start of the arena outlive the program before.
+  void load(std::shared_ptr<const Program> program, const GraphStore& graphs, size_t keptBytes);
   void write(int tensor, const void* bytes, size_t count);
   // Bytes of a tensor, for the caller to make room.
   size_t sizeOf(int tensor) const;

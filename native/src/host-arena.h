@@ -2,7 +2,9 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <string>
 
 #include "failure.h"
@@ -27,6 +29,15 @@ class HostArena {
   }
   HostArena(const HostArena&) = delete;
   HostArena& operator=(const HostArena&) = delete;
+
+  // Zeroes all from `kept` on, and gives whole pages of it back until they are touched again.
+  void clearFrom(size_t kept) {
+    constexpr size_t kPage = 4096;
+    const size_t whole = std::min((kept + kPage - 1) / kPage * kPage, bytes_);
+    auto* bytes = static_cast<char*>(start_);
+    std::memset(bytes + kept, 0, whole - kept);
+    if (whole < bytes_) madvise(bytes + whole, bytes_ - whole, MADV_DONTNEED);
+  }
 
   void* start() const { return start_; }
   size_t bytes() const { return bytes_; }

@@ -69,12 +69,16 @@ class HostDevice final : public Device {
 
   Drive drive() const override { return Drive::threadPerStream; }
 
-  Address open(const Program& program) override {
+  Address open(const Program& program, size_t keptBytes) override {
     graphs_.clear();
     collectives_.clear();
     transfers_.clear();
-    arena_.reset();
-    arena_ = std::make_unique<HostArena>(program.arenaBytes);
+    if (keptBytes > 0) {
+      arena_->clearFrom(keptBytes);
+    } else {
+      arena_.reset();
+      arena_ = std::make_unique<HostArena>(program.arenaBytes);
+    }
     milestones_.resize(program.instructions.size());
     startMs_.assign(program.instructions.size(), 0);
     endMs_.assign(program.instructions.size(), 0);

@@ -89,8 +89,9 @@ Napi::Value Worker::load(const Napi::CallbackInfo& info) {
   return atTheDoor(env, [&]() -> Napi::Value {
     auto program = std::make_shared<Program>(programFromJs(info[0]));
     auto graphs = std::make_shared<GraphStore>(graphsOf(info[1]));
-    return jobs_->submit(env, info.This().As<Napi::Object>(), [program, graphs](Executor& executor) {
-      executor.load(program, *graphs);
+    const size_t kept = info[2].IsUndefined() ? 0 : JsField(info[2], "load keptBytes", "ARGUMENT_INVALID").size();
+    return jobs_->submit(env, info.This().As<Napi::Object>(), [program, graphs, kept](Executor& executor) {
+      executor.load(program, *graphs, kept);
       return JobThread::Settle();
     });
   });

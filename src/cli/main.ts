@@ -24,6 +24,10 @@ const COMMANDS: Readonly<Record<string, { readonly help: string; readonly load: 
     help: "train --plan plan.json --data 'docs/**' --steps 200",
     load: async () => (await import("./train.js")).trainCommand,
   },
+  evaluate: {
+    help: "evaluate --plan plan.json --data 'docs/**' --checkpoint DIR: the loss of what was trained",
+    load: async () => (await import("./evaluate.js")).evaluateCommand,
+  },
   export: {
     help: "export --plan plan.json --checkpoint DIR --output DIR: a checkpoint as a Hugging Face model",
     load: async () => (await import("./export.js")).exportCommand,

@@ -1,5 +1,6 @@
 import { dirname, resolve } from "node:path";
 import { GalvatronError } from "../base/errors.js";
+import type { BatchRamp } from "../runtime/batch-ramp.js";
 import type { PlanHandle } from "../session/plan-handle.js";
 import type { Session } from "../session/session.js";
 import type { CheckpointOptions } from "../session/training-job.js";
@@ -13,6 +14,7 @@ import { asksUniform, UNIFORM_FLAGS, UNIFORM_SWITCHES } from "./uniform-flags.js
 /** `galvatron train --plan plan.json --data 'src/**' --steps 200`, or with `--model … --memory …` instead of a plan, or
  * with uniform degrees: `--model … --pipeline 2 --tensor 2 --global-batch 8`. The plan file may be the ancestor's.
  * `--weights DIR` starts from Hugging Face weights, `--export DIR` writes such in the end.
+ * `--ramp-up 2,2,64` starts with 2 samples a step and adds 2 until, after 64 samples, the batch is the plan's.
  * `--canonical` adds gradients up in the order of the samples, so that plans alike give the same bits.
  * `--checkpoint DIR --every 50 --keep 3` saves on the way, `--resume DIR` goes on from what was saved. */
 export const trainCommand: Command = async (args, terminal) => {
@@ -29,6 +31,7 @@ export const trainCommand: Command = async (args, terminal) => {
       "steps",
       "seed",
       "learning-rate",
+      "ramp-up",
       "checkpoint",
       "every",
       "keep",
@@ -44,6 +47,7 @@ export const trainCommand: Command = async (args, terminal) => {
   const plan = await planOf(flags, session, terminal);
   const learningRate = realFlag(flags, "learning-rate");
   const seed = wholeFlag(flags, "seed");
+  const rampUp = rampUpOf(flags);
   const checkpoint = checkpointOf(flags, terminal);
   const resume = textFlag(flags, "resume");
   const [weights, exported] = ["weights", "export"].map((name) => {
@@ -55,6 +59,7 @@ export const trainCommand: Command = async (args, terminal) => {
     steps,
     ...(seed !== undefined && { seed }),
     ...(learningRate !== undefined && { learningRate }),
+    ...(rampUp && { rampUp }),
     ...(flags["canonical"] === true && { gradientOrder: "canonical" }),
     ...(checkpoint && { checkpoint }),
     ...(resume !== undefined && { resume: resolve(terminal.folder, resume) }),
@@ -86,6 +91,20 @@ export const trainCommand: Command = async (args, terminal) => {
     );
   return 0;
 };
+
+/** @throws GalvatronError ARGUMENT_INVALID */
+function rampUpOf(flags: FlagValues): BatchRamp | undefined {
+  const given = textFlag(flags, "ramp-up");
+  if (given === undefined) return undefined;
+  const [start, increment, samples, ...more] = given.split(",").map(Number);
+  if (start !== undefined && increment !== undefined && samples !== undefined && more.length === 0)
+    return { start, increment, samples };
+  throw new GalvatronError(
+    "ARGUMENT_INVALID",
+    `Expected --ramp-up START,INCREMENT,SAMPLES such as 16,16,4096, got ${given}.`,
+    { given },
+  );
+}
 
 /** @throws GalvatronError ARGUMENT_INVALID */
 function checkpointOf(flags: FlagValues, terminal: Terminal): CheckpointOptions | undefined {

@@ -84,8 +84,12 @@ export interface WorkerOptions {
 
 /** One rank's executor. Its calls run on its own threads; JavaScript only awaits. */
 export interface NativeWorker {
-  /** Compiles the graphs, allocates the arena, opens communicators for the groups. Replaces the program before. */
-  load(program: Program, graphs: Readonly<Record<string, Uint8Array>>): Promise<void>;
+  /**
+   * Compiles the graphs, allocates the arena, opens communicators for the groups. Replaces the program before.
+   *
+   * @param keptBytes - from the start of the arena, stay as the program before left them; it had an arena as large
+   */
+  load(program: Program, graphs: Readonly<Record<string, Uint8Array>>, keptBytes?: number): Promise<void>;
   /** Copies bytes into a tensor of the loaded program. */
   write(tensor: number, bytes: Uint8Array): Promise<void>;
   /** Copies a tensor's bytes out. */

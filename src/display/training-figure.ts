@@ -9,6 +9,7 @@ const MAX_POINTS = 200;
 export interface TrainingExpectation {
   /** Steps that were asked for. */
   readonly steps: number;
+  readonly samplesPerStep: number;
   readonly tokensPerStep: number;
   readonly predictedStepMs: number;
   /** Fullest rank. */
@@ -64,8 +65,8 @@ export function trainingFigure(records: readonly StepRecord[], expected: Trainin
     y: [Number(y.toPrecision(4)), Number(y.toPrecision(4))],
     line: look!,
   });
-  const mfu = (stepMs: number): number =>
-    (100 * expected.flopsPerStep) / (stepMs / 1000) / expected.peakFlops;
+  const mfu = (stepMs: number, samples: number): number =>
+    (100 * expected.flopsPerStep * samples) / expected.samplesPerStep / (stepMs / 1000) / expected.peakFlops;
   const data = [
     line(
       "",
@@ -84,9 +85,9 @@ export function trainingFigure(records: readonly StepRecord[], expected: Trainin
           line(
             "3",
             "MFU",
-            own.map((r) => mfu(r.stepMs)),
+            own.map((r) => mfu(r.stepMs, r.samples)),
           ),
-          level("3", "predicted", mfu(expected.predictedStepMs)),
+          level("3", "predicted", mfu(expected.predictedStepMs, expected.samplesPerStep)),
         ]
       : []),
     line(

@@ -1,4 +1,4 @@
-import { type ArenaLayout, type ArenaRequest, planArena } from "./plan-arena.js";
+import { type ArenaLayout, type ArenaRequest, isState, planArena } from "./plan-arena.js";
 
 /** Layouts by request: the ranks of a stage mostly ask for the same buffers, and placing them is the dearest part. */
 export class ArenaCache {
@@ -7,9 +7,9 @@ export class ArenaCache {
   plan(buffers: readonly ArenaRequest[]): ArenaLayout {
     const request = new Float64Array(4 * buffers.length);
     let sum = 0;
-    for (const [index, { sizeBytes, persistent, first, last }] of buffers.entries()) {
+    for (const [index, { sizeBytes, persistent, category, first, last }] of buffers.entries()) {
       request[4 * index] = sizeBytes;
-      request[4 * index + 1] = persistent ? 1 : 0;
+      request[4 * index + 1] = Number(persistent) + Number(isState({ persistent, category }));
       request[4 * index + 2] = first;
       request[4 * index + 3] = last;
       sum = (sum + sizeBytes * (first + 3) + last * 7919) % 2 ** 40;

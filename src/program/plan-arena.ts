@@ -1,7 +1,10 @@
+import type { BufferCategory } from "./program.js";
+
 /** A buffer as the arena sees it: so many bytes between two instructions, both included. */
 export interface ArenaRequest {
   readonly sizeBytes: number;
   readonly persistent: boolean;
+  readonly category: BufferCategory;
   readonly first: number;
   readonly last: number;
 }
@@ -18,27 +21,32 @@ export const ARENA_ALIGNMENT = 256;
 const MAX_BY_SIZE = 20_000;
 
 /**
- * Addresses for buffers: persistent ones first, in order; then the others so that two share bytes only when their
- * lifetimes do not meet. Greedy by size (Pisarchyk & Lee 2020): the largest first, each into the tightest gap.
+ * Addresses for buffers: persistent ones first, states before inputs, in order; then the others so that two share bytes only when their
+ * lifetimes do not meet. Addresses of states so do not depend on the number of micro-batches. Greedy by size (Pisarchyk & Lee 2020): the largest first, each into the tightest gap.
  * Deterministic.
  */
 export function planArena(buffers: readonly ArenaRequest[]): ArenaLayout {
   const offsets = buffers.map(() => 0);
   let floor = 0;
-  const passing: number[] = [];
-  for (const [index, buffer] of buffers.entries()) {
-    if (buffer.persistent) {
+  for (const states of [true, false])
+    for (const [index, buffer] of buffers.entries()) {
+      if (!buffer.persistent || isState(buffer) !== states) continue;
       offsets[index] = floor;
       floor += aligned(buffer.sizeBytes);
-    } else if (buffer.first >= 0) {
-      passing.push(index);
     }
-  }
+  const passing = [...buffers.keys()].filter(
+    (index) => !buffers[index]!.persistent && buffers[index]!.first >= 0,
+  );
   const arenaBytes =
     passing.length <= MAX_BY_SIZE
       ? placeBySize(buffers, passing, floor, offsets)
       : placeByTime(buffers, passing, floor, offsets);
   return { offsets, arenaBytes };
+}
+
+/** Whether a step leaves in it what the next one goes on from. */
+export function isState({ persistent, category }: Pick<ArenaRequest, "persistent" | "category">): boolean {
+  return persistent && category !== "io";
 }
 
 function aligned(sizeBytes: number): number {

@@ -2,6 +2,8 @@
 export interface StepRecord {
   readonly step: number;
   readonly rank: number;
+  /** The global batch of this step, which may grow at first. */
+  readonly samples: number;
   /** Mean loss of the step over the global batch (the same on every rank's row). */
   readonly loss: number;
   readonly gradientNorm: number;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { ErrorCode, ErrorContext } from "../base/errors.js";
 import type { NativeProbe, WorkerOptions } from "../device/addon.js";
 import type { Program } from "../program/program.js";
+import type { BatchPhase } from "./batch-ramp.js";
 import type { CheckpointFile } from "./checkpoint/manifest-json.js";
 import type { ShardJob, WrittenShard } from "./checkpoint/write-shard.js";
 import type { Dataset } from "./data/dataset.js";
@@ -19,6 +20,8 @@ export interface Feed {
   readonly optimizer: Optimizer;
   /** Length of the whole training, which learning-rate schedules look at. */
   readonly steps: number;
+  /** Sizes of the global batch, where it grows; absent: the Program's throughout. */
+  readonly phases?: readonly BatchPhase[];
   /** When and on what to evaluate; absent: never. */
   readonly evaluation?: EvaluationFeed;
 }
@@ -55,6 +58,8 @@ export type ToWorker =
       readonly feed: Feed | null;
       /** Number of the next step. */
       readonly firstStep: number;
+      /** Bytes of the arena that stay: the states go on from the Program before. 0 loads them. */
+      readonly keptBytes: number;
     }
   /** Leave to run all steps below `until`. Grants grow; the worker runs ahead as far as it is granted. */
   | { readonly kind: "advance"; readonly until: number }
@@ -69,6 +74,8 @@ export type ToWorker =
   | { readonly kind: "finishSave"; readonly id: number }
   /** Writes this rank's part of exported weights between two steps. */
   | { readonly kind: "writeWeights"; readonly id: number; readonly job: WeightsJob }
+  /** Evaluates what is loaded, as its feed says; no step is taken. */
+  | { readonly kind: "evaluate"; readonly id: number }
   | { readonly kind: "describe"; readonly id: number }
   /** Let the step in flight fail and stop. */
   | { readonly kind: "abort"; readonly reason: string }
@@ -121,6 +128,7 @@ export type FromWorker =
   | SteppedMessage
   | { readonly kind: "tensors"; readonly id: number; readonly tensors: readonly Uint8Array[] }
   | { readonly kind: "written"; readonly id: number }
+  | { readonly kind: "evaluated"; readonly id: number; readonly share: EvaluationShare }
   | { readonly kind: "copied"; readonly id: number; readonly copyMs: number }
   | ({ readonly kind: "saved"; readonly id: number } & WrittenShard)
   | {
@@ -143,6 +151,7 @@ export type FromWorker =
 
 const id = z.int();
 const bytes = z.instanceof(Uint8Array);
+const share = z.strictObject({ loss: z.number().or(z.nan()), accuracy: z.number().nullable() });
 const memory = z.strictObject({ residentBytes: z.number(), peakBytes: z.number(), sharedBytes: z.number() });
 
 const toWorker = z.discriminatedUnion("kind", [
@@ -158,6 +167,7 @@ const toWorker = z.discriminatedUnion("kind", [
     weights: z.array(z.custom<PlacedView>(isObject)).nullable(),
     feed: z.custom<Feed>(isObject).nullable(),
     firstStep: z.int(),
+    keptBytes: z.int(),
   }),
   z.strictObject({ kind: z.literal("advance"), until: z.int() }),
   z.strictObject({ kind: z.literal("read"), id, tensors: z.array(z.int()) }),
@@ -169,6 +179,7 @@ const toWorker = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("save"), id, shard: z.custom<ShardJob>(isObject) }),
   z.strictObject({ kind: z.literal("finishSave"), id }),
   z.strictObject({ kind: z.literal("writeWeights"), id, job: z.custom<WeightsJob>(isObject) }),
+  z.strictObject({ kind: z.literal("evaluate"), id }),
   z.strictObject({ kind: z.literal("describe"), id }),
   z.strictObject({ kind: z.literal("abort"), reason: z.string() }),
   z.strictObject({ kind: z.literal("close"), id }),
@@ -191,10 +202,11 @@ const fromWorker = z.discriminatedUnion("kind", [
     onnxRuntimeBytes: z.number(),
     graphBytes: z.instanceof(Float64Array),
     memory,
-    evaluation: z.strictObject({ loss: z.number().or(z.nan()), accuracy: z.number().nullable() }).nullable(),
+    evaluation: share.nullable(),
   }),
   z.strictObject({ kind: z.literal("tensors"), id, tensors: z.array(bytes) }),
   z.strictObject({ kind: z.literal("written"), id }),
+  z.strictObject({ kind: z.literal("evaluated"), id, share }),
   z.strictObject({ kind: z.literal("copied"), id, copyMs: z.number() }),
   z.strictObject({
     kind: z.literal("saved"),

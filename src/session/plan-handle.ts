@@ -19,7 +19,9 @@ import { type Messages, messagesOf } from "../program/messages.js";
 import type { Program } from "../program/program.js";
 import { programDurations } from "../program/program-durations.js";
 import { simulate } from "../program/simulate.js";
+import type { Evaluation } from "../program/step-record.js";
 import type { Timeline } from "../program/timeline.js";
+import type { BatchRamp } from "../runtime/batch-ramp.js";
 import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
 import { startTraining } from "../runtime/coordinator/train.js";
 import type { Explanation } from "../search/explain.js";
@@ -28,6 +30,7 @@ import { planDocument } from "../search/plan-document.js";
 import type { SearchReport } from "../search/search-report.js";
 import type { Change, WhatIf } from "../search/what-if.js";
 import { deferredTraining } from "./deferred-training.js";
+import { type EvaluationOptions, evaluatePlan } from "./evaluate.js";
 import type { FoundPlan } from "./find-plan.js";
 import { planProvenance } from "./notes.js";
 import {
@@ -39,7 +42,15 @@ import {
   sweepPicture,
   trainingExpectation,
 } from "./plan-pictures.js";
-import { completeReportOf, drawnReportOf, explanationOf, frontOf, whatIfOf } from "./plan-questions.js";
+import {
+  completeReportOf,
+  drawnReportOf,
+  explanationOf,
+  frontOf,
+  type PricedPhase,
+  pricedPhases,
+  whatIfOf,
+} from "./plan-questions.js";
 import { Run } from "./run.js";
 import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
@@ -108,6 +119,11 @@ export class PlanHandle extends Shown {
    */
   front(points = 16): readonly ParetoPoint[] {
     return frontOf(this.found, points);
+  }
+
+  /** The sizes of the batch where a training starts with fewer samples, and what a step of each is predicted to take. */
+  rampUp(ramp: BatchRamp): readonly PricedPhase[] {
+    return pricedPhases(this.found, ramp);
   }
 
   /** What each rank does in one step, as plain data. */
@@ -249,16 +265,25 @@ export class PlanHandle extends Shown {
    * before anything starts
    */
   train(options: TrainOptions): Run {
-    if (this.found.machine.elsewhere)
-      throw new GalvatronError(
-        "DEVICE_UNAVAILABLE",
-        `This plan is for ${this.found.machine.hardware.cluster.name}, a machine that is not here. To train here, search on cluster().`,
-      );
+    this.requireHere("train");
     const { job, feed } = trainingJob(this.found, options, this.session);
     const pool = { options: machinePoolOptions(this.found.machine.machine, this.data.ranks) };
     return new Run(this, options.steps, job.checkpoints !== undefined, (onStep) =>
       deferredTraining(feed().then((read) => startTraining({ ...job, feed: read }, pool, onStep))),
     );
+  }
+
+  /**
+   * The loss, and for classifiers the accuracy, that parameters have on data: on its held-out samples, or on all of it
+   * where it holds nothing out. They come from a checkpoint of any plan, from Hugging Face weights, or untrained from a
+   * seed: `await plan.evaluate({ data, checkpoint: "runs/a" })`. Trains nothing.
+   *
+   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID, ARGUMENT_INVALID, CHECKPOINT_INVALID, DEVICE_UNAVAILABLE
+   */
+  async evaluate(options: EvaluationOptions): Promise<Evaluation> {
+    this.requireHere("evaluate");
+    const pool = machinePoolOptions(this.found.machine.machine, this.data.ranks);
+    return await evaluatePlan(this.found, pool, options, this.session);
   }
 
   /**
@@ -296,6 +321,14 @@ export class PlanHandle extends Shown {
 
   override bundle(): MimeBundle {
     return figuresBundle(this.toString(), this.figures());
+  }
+
+  private requireHere(verb: string): void {
+    if (this.found.machine.elsewhere)
+      throw new GalvatronError(
+        "DEVICE_UNAVAILABLE",
+        `This plan is for ${this.found.machine.hardware.cluster.name}, a machine that is not here. To ${verb} here, search on cluster().`,
+      );
   }
 
   private figures(): readonly Figure[] {

@@ -71,6 +71,7 @@ export function trainingExpectation(found: FoundPlan, steps: number): TrainingEx
   );
   return {
     steps,
+    samplesPerStep: plan.globalBatch,
     tokensPerStep: plan.globalBatch * model.sequence,
     predictedStepMs: prediction.stepMs,
     predictedMemoryBytes: Math.max(...memoryBytesByRank),

@@ -1,3 +1,6 @@
+import { predict } from "../cost/predict.js";
+import { type BatchPhase, type BatchRamp, batchPhases } from "../runtime/batch-ramp.js";
+import { phasePlan } from "../runtime/compile-ramp.js";
 import { completeReport } from "../search/complete-report.js";
 import { type Explanation, explain } from "../search/explain.js";
 import { type ParetoPoint, paretoFront } from "../search/pareto-front.js";
@@ -5,6 +8,24 @@ import type { SearchInputs } from "../search/search.js";
 import type { SearchReport } from "../search/search-report.js";
 import { type Change, type WhatIf, whatIf } from "../search/what-if.js";
 import type { FoundPlan } from "./find-plan.js";
+
+/** A size of the batch on the way to the plan's, and what it is predicted to cost. */
+export interface PricedPhase extends BatchPhase {
+  readonly microBatches: number;
+  readonly stepMs: number;
+}
+
+/** @throws GalvatronError ARGUMENT_INVALID for a ramp that does not lead to the plan's batch in whole micro-batches */
+export function pricedPhases(
+  { model, modelProfile, machine, report: { plan } }: FoundPlan,
+  ramp: BatchRamp,
+): readonly PricedPhase[] {
+  return batchPhases(ramp, plan.globalBatch, plan.globalBatch / plan.microBatches).map((phase) => {
+    const smaller = phasePlan(plan, phase);
+    const { stepMs } = predict(model, smaller, modelProfile, machine.hardware);
+    return { ...phase, microBatches: smaller.microBatches, stepMs };
+  });
+}
 
 /** What the plan was searched from. */
 function inputsOf({ model, modelProfile, machine, options, report }: FoundPlan): SearchInputs {

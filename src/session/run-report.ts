@@ -38,7 +38,9 @@ export function runReport(
   const { ranks, stageLayers } = plan.data;
   const rows = records.filter((record) => record.rank === 0);
   const first = (rows[0]?.step ?? 0) + Math.min(WARMUP_STEPS, rows.length - 1);
-  const settled = records.filter((record) => record.step >= first);
+  // While the batch grows, steps are shorter than the predicted one.
+  const samples = Math.max(...rows.map((record) => record.samples));
+  const settled = records.filter((record) => record.step >= first && record.samples === samples);
   const slowest = new Map<number, number>();
   for (const { step, stepMs } of settled) slowest.set(step, Math.max(slowest.get(step) ?? 0, stepMs));
   const peakMemoryBytes = Array.from({ length: ranks }, (_, rank) =>

@@ -2,7 +2,7 @@ import type { Table } from "apache-arrow";
 import { type ColumnType, recordsTable } from "../base/records-table.js";
 import type { StepRecord } from "../program/step-record.js";
 
-const COLUMNS: Readonly<Record<keyof StepRecord, ColumnType>> = {
+const COLUMNS: Readonly<Record<Exclude<keyof StepRecord, "samples">, ColumnType>> = {
   step: "int32",
   rank: "int32",
   loss: "float64",

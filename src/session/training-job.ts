@@ -1,15 +1,17 @@
+import { canonical } from "../base/canonical-json.js";
 import { GalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { GradientOrder } from "../program/flat-state.js";
 import { type LoweredPlan, lossTokensOf } from "../program/lower-plan.js";
+import { type BatchPhase, type BatchRamp, batchPhases, phaseAt } from "../runtime/batch-ramp.js";
 import {
   findCheckpoint,
   openCheckpointFolder,
   readManifest,
 } from "../runtime/checkpoint/checkpoint-folder.js";
 import { type CheckpointManifest, datasetSha256, modelSha256 } from "../runtime/checkpoint/manifest-json.js";
-import { compilePlan } from "../runtime/compile-plan.js";
+import { compileRamp, trainPhases } from "../runtime/compile-ramp.js";
 import type { TrainJob } from "../runtime/coordinator/train.js";
 import type { DataDescription } from "../runtime/data/data-description.js";
 import type { Dataset } from "../runtime/data/dataset.js";
@@ -56,6 +58,11 @@ export interface TrainOptions extends OptimizerOptions {
   readonly seed?: number;
   /** Peak of the learning rate, or peak, warm-up and schedule. */
   readonly learningRate?: number | Partial<LearningRate>;
+  /**
+   * Starts with a smaller global batch, which grows to the plan's: `{ start: 16, increment: 16, samples: 4096 }`. Samples of
+   * a micro-batch stay as they are. Steps are counted as ever, and the learning rate follows them.
+   */
+  readonly rampUp?: BatchRamp;
   /**
    * `canonical` adds gradients up in the order of the samples, whoever holds them, at the price of a reduction after
    * every micro-batch: plans that differ only in data parallel, ZeRO, stages or recompute then give the same bits. Host
@@ -110,11 +117,20 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   const dataSha256 = datasetSha256(foundData);
   if (resumed && resumed.data.sha256 !== dataSha256)
     session.reporter.notice(
-      `The checkpoint was trained on other data: the run goes on at sample ${resumed.step * plan.globalBatch} of the new data's order.`,
+      `The checkpoint was trained on other data: the run goes on at sample ${resumed.samples} of the new data's order.`,
     );
   if (resumed && resumed.steps !== steps)
     session.reporter.notice(
       `The checkpoint's run was to have ${resumed.steps} steps, this one ${steps}: the learning rate goes on as in a run of ${steps}.`,
+    );
+  const rampUp = options.rampUp ?? resumed?.data.rampUp;
+  const phases = batchPhases(rampUp ?? null, plan.globalBatch, plan.globalBatch / plan.microBatches);
+  const firstStep = resumed?.step ?? 0;
+  // What is resumed has some of them behind it.
+  const ahead = phases.filter((_, index) => (phases[index + 1]?.firstStep ?? steps) > firstStep);
+  if (phases.at(-1)!.firstStep >= steps)
+    session.reporter.notice(
+      `The batch grows for ${phases.at(-1)!.firstStep} steps; a training of ${steps} ends at ${phaseAt(phases, steps - 1).globalBatch} of ${plan.globalBatch} samples a step.`,
     );
   const optimizer = optimizerFrom(resumed ? continued(resumed.optimizer, options) : options, steps);
   if (checkpoint) {
@@ -125,10 +141,13 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   noteTraining(model, plan, foundData.files, seed, session.folder);
   if (path !== null && resumed) noteCheckpoint(path, resumed);
   const job = {
-    ...loweredFor(found, labelsOf(foundData.objective), options.gradientOrder ?? "deferred"),
+    ...trainPhases(
+      model,
+      ahead,
+      loweredFor(found, ahead, labelsOf(foundData.objective), options.gradientOrder ?? "deferred"),
+    ),
     seed,
-    tokensPerStep: plan.globalBatch * model.sequence,
-    firstStep: resumed?.step ?? 0,
+    firstStep,
     ...(path !== null && resumed && { restore: { path, files: resumed.files } }),
     ...(weights !== undefined && { weights: weightsFrom(session, weights, model) }),
     ...(options.export !== undefined && { exports: exportJob(session, options.export, model) }),
@@ -144,7 +163,7 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
           seed,
           steps,
           optimizer,
-          data: { sha256: dataSha256, samplesPerStep: plan.globalBatch },
+          data: { sha256: dataSha256, samplesPerStep: plan.globalBatch, ...(rampUp && { rampUp }) },
         },
       },
     }),
@@ -153,24 +172,33 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
     job,
     feed: async () => {
       const dataset = await prepared(foundData, session);
-      return { dataset, optimizer, steps, ...(evaluation && { evaluation: await evaluation(dataset) }) };
+      return {
+        dataset,
+        optimizer,
+        steps,
+        ...(rampUp && { phases }),
+        ...(evaluation && { evaluation: await evaluation(dataset) }),
+      };
     },
   };
 }
 
 /** Programs whose loss is the mean over so many labels of a sample, with gradients added up in this order. */
-function loweredFor(
+export function loweredFor(
   { lowered, model, report, machine }: FoundPlan,
+  phases: readonly BatchPhase[],
   labelsPerSample: number,
   gradientOrder: GradientOrder,
-): LoweredPlan {
-  const lossTokens = report.plan.globalBatch * labelsPerSample;
-  if (lossTokens === lossTokensOf(model, report.plan) && gradientOrder === "deferred") return lowered;
+): readonly LoweredPlan[] {
+  const { plan } = report;
+  const lossTokens = plan.globalBatch * labelsPerSample;
+  const isCompiled = lossTokens === lossTokensOf(model, plan) && gradientOrder === "deferred";
+  if (phases.length === 1 && isCompiled) return [lowered];
   const { device } = machine.machine.cluster;
-  return compilePlan(model, report.plan, { device, lossTokens, gradientOrder });
+  return compileRamp(model, plan, phases, labelsPerSample, { device, gradientOrder });
 }
 
-async function prepared(found: FoundData, session: Session): Promise<Dataset> {
+export async function prepared(found: FoundData, session: Session): Promise<Dataset> {
   if (found.isReady) return await found.prepare();
   const bar = session.reporter.progress("Reading data");
   try {
@@ -208,7 +236,7 @@ function requireContinuation(
   path: string,
   resumed: CheckpointManifest,
   { model, report }: FoundPlan,
-  { steps, seed }: TrainOptions,
+  { steps, seed, rampUp }: TrainOptions,
 ): void {
   if (resumed.model.sha256 !== modelSha256(model))
     throw new GalvatronError(
@@ -227,6 +255,10 @@ function requireContinuation(
     throw invalid(
       `it took ${samplesPerStep} samples a step, this plan takes ${report.plan.globalBatch}, so the order of the samples would not go on. Use a plan for a global batch of ${samplesPerStep}.`,
     );
+  if (rampUp !== undefined && canonical(rampUp) !== canonical(resumed.data.rampUp ?? null))
+    throw invalid(
+      `its batch ${resumed.data.rampUp ? `grew by ${JSON.stringify(resumed.data.rampUp)}` : "did not grow"}, so the order of the samples would not go on with ${JSON.stringify(rampUp)}. Leave rampUp out.`,
+    );
   if (steps <= resumed.step)
     throw invalid(
       `it has ${resumed.step} steps already, and steps: ${steps} counts them too. Ask for more than ${resumed.step}.`,
@@ -241,7 +273,7 @@ function continued(own: Optimizer, options: TrainOptions): OptimizerOptions {
   return { ...own, ...given, learningRate: { ...own.learningRate, ...rate } };
 }
 
-function requireWhole(name: string, value: number, least: number): void {
+export function requireWhole(name: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return;
   throw new GalvatronError(
     "ARGUMENT_INVALID",

@@ -7,7 +7,7 @@ import type { LoweredPlan } from "../program/lower-plan.js";
 import { findCheckpoint, readManifest } from "../runtime/checkpoint/checkpoint-folder.js";
 import { modelSha256 } from "../runtime/checkpoint/manifest-json.js";
 import { type ExportJob, exportWeights } from "../runtime/coordinator/export-weights.js";
-import { openWorkerPool, type PoolOptions } from "../runtime/coordinator/worker-pool.js";
+import { openWorkerPool, type PoolJob, type PoolOptions } from "../runtime/coordinator/worker-pool.js";
 import type { WeightDtype } from "../runtime/weights/float-formats.js";
 import { readConfig, type StoredWeights, storedWeights } from "../runtime/weights/weight-folder.js";
 import type { Session } from "./session.js";
@@ -29,7 +29,7 @@ export interface WeightsOptions {
   readonly fileBytes?: number;
 }
 
-/** What is written when nothing has been trained: the seed's parameters unless one of these is given. */
+/** States where nothing has been trained: the seed's parameters unless one of these is given. */
 export interface ExportSource {
   /** A checkpoint, or the newest of a folder of checkpoints, of this model under any plan. */
   readonly checkpoint?: string;
@@ -83,6 +83,32 @@ export function exportJob(session: Session, given: string | WeightsOptions, mode
 }
 
 /**
+ * What a pool loads of a source, and how many steps it was trained.
+ *
+ * @throws GalvatronError FILE_UNREADABLE, CHECKPOINT_INVALID, ARGUMENT_INVALID
+ */
+export function statesFrom(
+  session: Session,
+  { checkpoint, weights, seed }: ExportSource,
+  model: ModelSpec,
+): Pick<PoolJob, "restore" | "weights"> & { readonly seed: number; readonly steps: number } {
+  if (checkpoint !== undefined && weights !== undefined)
+    throw new GalvatronError("ARGUMENT_INVALID", "Give a checkpoint or weights, not both.");
+  if (weights !== undefined)
+    return { seed: seed ?? 0, steps: 0, weights: weightsFrom(session, weights, model) };
+  if (checkpoint === undefined) return { seed: seed ?? 0, steps: 0 };
+  const path = findCheckpoint(inFolder(session, checkpoint));
+  const manifest = readManifest(path);
+  if (manifest.model.sha256 !== modelSha256(model))
+    throw new GalvatronError(
+      "CHECKPOINT_INVALID",
+      `${path} is of another model (${manifest.model.name}); this plan is for ${model.name} with other sizes or options.`,
+      { path },
+    );
+  return { seed: seed ?? manifest.seed, steps: manifest.step, restore: { path, files: manifest.files } };
+}
+
+/**
  * Loads states into the ranks of a plan, which then write their parts of the weights: no process holds them all.
  *
  * @throws GalvatronError FILE_UNREADABLE, FILE_UNWRITABLE, CHECKPOINT_INVALID, ARGUMENT_INVALID
@@ -94,29 +120,10 @@ export async function exportStates(
   from: ExportSource,
   job: ExportJob,
 ): Promise<void> {
-  const { checkpoint, weights, seed = 0 } = from;
-  if (checkpoint !== undefined && weights !== undefined)
-    throw new GalvatronError("ARGUMENT_INVALID", "Give a checkpoint or weights to export, not both.");
-  const path = checkpoint === undefined ? null : findCheckpoint(inFolder(session, checkpoint));
-  const manifest = path === null ? null : readManifest(path);
-  if (path !== null && manifest && manifest.model.sha256 !== modelSha256(job.model))
-    throw new GalvatronError(
-      "CHECKPOINT_INVALID",
-      `${path} is of another model (${manifest.model.name}); this plan is for ${job.model.name} with other sizes or options.`,
-      { path },
-    );
-  const stored = weights === undefined ? null : weightsFrom(session, weights, job.model);
+  const { steps: _steps, ...states } = statesFrom(session, from, job.model);
   const workers = await openWorkerPool(pool);
   try {
-    await workers.load({
-      programs,
-      graphs,
-      seed,
-      feed: null,
-      firstStep: 0,
-      ...(path !== null && manifest && { restore: { path, files: manifest.files } }),
-      ...(stored && { weights: stored }),
-    });
+    await workers.load({ programs, graphs, feed: null, firstStep: 0, ...states });
     await exportWeights(workers, programs, job);
   } finally {
     await workers.close();

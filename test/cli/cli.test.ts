@@ -41,6 +41,12 @@ function galvatron(...args: readonly string[]): Promise<Outcome> {
   });
 }
 
+/** The plan that was found, with micro-batches of two samples. */
+function fourMicroBatches(): string {
+  const file = JSON.parse(readFileSync(join(folder, "plan.json"), "utf8"));
+  return JSON.stringify({ ...file, plan: { ...file.plan, microBatches: 4 } });
+}
+
 /** The one object on the last line. */
 const json = (outcome: Outcome): Record<string, unknown> =>
   JSON.parse(outcome.out.trim().split("\n").at(-1)!);
@@ -114,6 +120,97 @@ describe("from profile to training", { timeout: 240_000 }, () => {
       expect(Math.abs(bytes / report.predictedMemoryBytes[rank]! - 1)).toBeLessThan(0.08);
     const again = json(await galvatron(...args, "--json")) as { losses: number[] };
     expect(again.losses).toEqual(report.losses);
+  });
+
+  it("starts with a smaller batch, which grows to the plan's", async () => {
+    // A plan of one micro-batch has no smaller batch.
+    writeFileSync(join(folder, "four.json"), fourMicroBatches());
+    const args = ["train", "--plan", "four.json", "--data", "story.txt", "--steps", "6", "--json"];
+    const report = json(await galvatron(...args, "--ramp-up", "4,2,8")) as {
+      losses: number[];
+      outcome: string;
+    };
+    expect(report.outcome).toBe("finished");
+    expect(report.losses).toHaveLength(6);
+    const whole = json(await galvatron(...args)) as { losses: number[] };
+    expect(whole.losses[0]).not.toBe(report.losses[0]);
+    expect((await galvatron(...args, "--ramp-up", "4,2")).error).toMatch(
+      /Expected --ramp-up START,INCREMENT,SAMPLES such as 16,16,4096, got 4,2/,
+    );
+    expect((await galvatron(...args, "--ramp-up", "3,1,8")).error).toMatch(
+      /start and increment in whole micro-batches of the plan; got start 3/,
+    );
+  });
+
+  it("evaluates what was trained, and weights that go out to Hugging Face and come in again", async () => {
+    const data = ["--data", "story.txt", "--held-out", "0.2"];
+    const evaluate = ["evaluate", "--plan", "plan.json", ...data, "--json"];
+    const training = ["train", "--plan", "plan.json", ...data, "--steps", "8", "--learning-rate", "0.01"];
+    const trained = json(
+      await galvatron(...training, "--checkpoint", "learned", "--export", "model", "--json"),
+    ) as { evaluation: { loss: number; samples: number; steps: number } };
+    const ofCheckpoint = json(await galvatron(...evaluate, "--checkpoint", "learned"));
+    expect(ofCheckpoint).toEqual(trained.evaluation);
+    // The files hold float32: the same parameters, to the bit.
+    const ofWeights = json(await galvatron(...evaluate, "--weights", "model"));
+    expect(ofWeights).toEqual({ ...trained.evaluation, steps: 0 });
+    const untrained = json(await galvatron(...evaluate)) as { loss: number };
+    expect(untrained.loss).toBeGreaterThan(trained.evaluation.loss + 0.5);
+    const few = json(await galvatron(...evaluate, "--checkpoint", "learned", "--samples", "3"));
+    expect(few.samples).toBe(3);
+
+    const exported = await galvatron(
+      "export",
+      "--plan",
+      "plan.json",
+      "--checkpoint",
+      "learned",
+      "--output",
+      "again",
+    );
+    expect(exported.out).toMatch(/Written: .*again/);
+    const file = (name: string): Buffer => readFileSync(join(folder, name, "model.safetensors"));
+    expect(file("again").equals(file("model"))).toBe(true);
+    const half = [
+      "export",
+      "--plan",
+      "plan.json",
+      "--weights",
+      "model",
+      "--output",
+      "half",
+      "--dtype",
+      "bfloat16",
+    ];
+    expect(json(await galvatron(...half, "--json"))).toEqual({ folder: join(folder, "half"), model: "gpt" });
+    expect(file("half").length).toBeLessThan(0.6 * file("model").length);
+    const rounded = json(await galvatron(...evaluate, "--weights", "half")) as { loss: number };
+    expect(Math.abs(rounded.loss - trained.evaluation.loss)).toBeLessThan(0.05);
+    expect(rounded.loss).not.toBe(trained.evaluation.loss);
+    // A training that starts from them starts where the other ended.
+    const on = json(await galvatron(...training, "--weights", "model", "--json")) as { firstLoss: number };
+    expect(on.firstLoss).toBeLessThan(untrained.loss - 0.5);
+  });
+
+  it("says what weights and exports cannot be", async () => {
+    const at = ["--plan", "plan.json"];
+    const error = async (...args: readonly string[]): Promise<string> => (await galvatron(...args)).error;
+    expect(await error("export", ...at, "--output", "x")).toMatch(/--checkpoint is needed/);
+    expect(await error("export", ...at, "--weights", "model", "--output", "x", "--dtype", "int8")).toMatch(
+      /Expected the element type float32, bfloat16, float16 for weights, got int8/,
+    );
+    expect(await error("export", ...at, "--weights", "nowhere", "--output", "x")).toMatch(
+      /FILE_UNREADABLE: .*nowhere/,
+    );
+    const both = ["--weights", "model", "--checkpoint", "learned"];
+    expect(await error("evaluate", ...at, "--data", "story.txt", ...both)).toMatch(
+      /Give a checkpoint or weights, not both/,
+    );
+    expect(await error("evaluate", ...at, "--synthetic")).toMatch(/Synthetic data has no end/);
+    const resumed = ["train", ...at, "--data", "story.txt", "--steps", "9"];
+    expect(await error(...resumed, "--weights", "model", "--resume", "learned")).toMatch(
+      /give resume or weights, not both/,
+    );
   });
 
   it("shows plans, programs and profiles", async () => {

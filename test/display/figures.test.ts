@@ -58,6 +58,7 @@ const gpt = { name: "gpt", layers: Array<string>(5).fill("decoder") } as unknown
 
 const expected: TrainingExpectation = {
   steps: 10,
+  samplesPerStep: 8,
   tokensPerStep: 1024,
   predictedStepMs: 200,
   predictedMemoryBytes: 850 * BYTES_PER_MB,

@@ -133,6 +133,73 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
     );
   });
 
+  it("evaluates what a run has saved, under another plan, as that run did", async () => {
+    const data = text("story.txt", { heldOut: 0.1 });
+    const run = plan.train({ data, steps: 4, seed: 7, learningRate: 5e-3, checkpoint: { folder: "judged" } });
+    const { evaluation } = await run.done;
+    expect(await plan.evaluate({ data, checkpoint: "judged" })).toEqual(evaluation);
+    const gpt = modelIn(session, "gpt", MODEL);
+    const alone = await gpt.plan(uniformPlan(gpt.spec, { ranks: 1, globalBatch: 2 }));
+    const again = await alone.evaluate({ data, checkpoint: "judged" });
+    expect(again).toMatchObject({ steps: 4, samples: evaluation!.samples, accuracy: null });
+    expect(Math.abs(again.loss / evaluation!.loss - 1)).toBeLessThan(1e-6);
+    // Without held-out samples, on all there are; untrained parameters know nothing.
+    const untrained = await alone.evaluate({ data: text("story.txt"), samples: 20 });
+    expect(untrained).toMatchObject({ steps: 0, samples: 20 });
+    expect(Math.abs(untrained.loss - Math.log(256))).toBeLessThan(0.2);
+    const checkpoint = "judged";
+    await expect(alone.evaluate({ data, checkpoint, weights: "model" })).rejects.toThrow(/not both/);
+    await expect(alone.evaluate({ data, samples: 0 })).rejects.toThrow(/at least 1 for samples, got 0/);
+    await expect(alone.evaluate({ data: synthetic() })).rejects.toThrow(/Synthetic data has no end/);
+    const wider = modelIn(session, "gpt", { ...MODEL, hidden: 32 });
+    const other = await wider.plan(uniformPlan(wider.spec, { ranks: 1, globalBatch: 2 }));
+    await expect(other.evaluate({ data, checkpoint })).rejects.toThrow(/is of another model \(gpt\)/);
+  });
+
+  it("starts with a smaller batch, which grows to the plan's, also when it is resumed", async () => {
+    const gpt = modelIn(session, "gpt", MODEL);
+    const on = await clusterIn(session).profile();
+    const sizes = { ranks: on.data.ranksPerNode, globalBatch: 8, microBatches: 4 };
+    const ramped = await gpt.plan(uniformPlan(gpt.spec, sizes), { on });
+    const rampUp = { start: 4, increment: 2, samples: 16 };
+    const phases = ramped.rampUp(rampUp);
+    expect(phases.map(({ globalBatch, microBatches }) => [globalBatch, microBatches])).toEqual([
+      [4, 2],
+      [6, 3],
+      [8, 4],
+    ]);
+    expect(phases.map(({ firstStep, firstSample }) => [firstStep, firstSample])).toEqual([
+      [0, 0],
+      [2, 8],
+      [4, 20],
+    ]);
+    expect(phases[0]!.stepMs).toBeLessThan(phases[1]!.stepMs);
+    expect(phases[2]!.stepMs).toBe(ramped.prediction.stepMs);
+    const options = { data: text("story.txt", { heldOut: 0.1 }), steps: 6, learningRate: 5e-3 };
+    const run = ramped.train({ ...options, rampUp, checkpoint: { folder: "ramp", every: 3 } });
+    const report = await run.done;
+    const own = run.records.filter(({ rank }) => rank === 0);
+    expect(own.map(({ samples }) => samples)).toEqual([4, 4, 6, 6, 8, 8]);
+    expect(report.evaluation!.loss).toBeLessThan(own[0]!.loss - 0.5);
+    const resumed = ramped.train({ ...options, resume: "ramp/step-00000003" });
+    await resumed.done;
+    const rest = resumed.records.filter(({ rank }) => rank === 0);
+    expect(rest.map(({ samples, loss }) => [samples, loss])).toEqual(
+      own.slice(3).map(({ samples, loss }) => [samples, loss]),
+    );
+    const other = { ...rampUp, samples: 40 };
+    expect(() => ramped.train({ ...options, resume: "ramp/step-00000003", rampUp: other })).toThrow(
+      /its batch grew by .*"samples":16.*Leave rampUp out/,
+    );
+    expect(() => ramped.train({ ...options, rampUp: { ...rampUp, start: 3, increment: 1 } })).toThrow(
+      /whole micro-batches/,
+    );
+    const long = ramped.train({ ...options, rampUp: { ...rampUp, samples: 400 } });
+    expect(notices.at(-1)).toMatch(/grows for \d+ steps; a training of 6 ends at 4 of 8 samples a step/);
+    long.stop();
+    await long.done;
+  });
+
   it("draws itself in a notebook, no more than ten times a second", async () => {
     const drawn: number[] = [];
     const host: NotebookHost = {

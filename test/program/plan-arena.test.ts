@@ -7,6 +7,7 @@ const requests: fc.Arbitrary<readonly ArenaRequest[]> = fc.array(
     .record({
       sizeBytes: fc.integer({ min: 1, max: 5000 }),
       persistent: fc.integer({ min: 0, max: 5 }).map((one) => one === 0),
+      category: fc.constantFrom("parameter" as const, "io" as const),
       first: fc.integer({ min: 0, max: 40 }),
       length: fc.integer({ min: 0, max: 15 }),
     })
@@ -40,10 +41,26 @@ test("the same requests get the same addresses", () => {
   );
 });
 
+test("states lie first, wherever they stand among inputs", () => {
+  const passing = { sizeBytes: 512, persistent: false, category: "activation" as const, first: 0, last: 9 };
+  const input = { ...passing, persistent: true, category: "io" as const };
+  const state = (sizeBytes: number, category: "parameter" | "optimizer") => ({
+    ...input,
+    sizeBytes,
+    category,
+  });
+  const few = planArena([input, state(256, "parameter"), passing, state(768, "optimizer")]);
+  const many = planArena([input, input, state(256, "parameter"), input, passing, state(768, "optimizer")]);
+  expect([few.offsets[1], few.offsets[3]]).toEqual([0, 256]);
+  expect([many.offsets[2], many.offsets[5]]).toEqual([0, 256]);
+  expect(many.offsets[0]).toBe(1024);
+});
+
 test("buffers one after another take the place of one", () => {
   const buffers = Array.from({ length: 50 }, (_, i) => ({
     sizeBytes: 1024,
     persistent: false,
+    category: "activation" as const,
     first: 2 * i,
     last: 2 * i + 1,
   }));
@@ -54,6 +71,7 @@ test("very many buffers are placed in order of time, without overlap", () => {
   const buffers = Array.from({ length: 30_000 }, (_, i) => ({
     sizeBytes: 256 * (1 + (i % 7)),
     persistent: false,
+    category: "activation" as const,
     first: i,
     last: i + (i % 13),
   }));

@@ -1,7 +1,9 @@
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import type { Plan } from "../../src/plan/plan.js";
+import type { GradientOrder } from "../../src/program/flat-state.js";
+import { type BatchRamp, batchPhases } from "../../src/runtime/batch-ramp.js";
 import { readManifest } from "../../src/runtime/checkpoint/checkpoint-folder.js";
-import { compilePlan } from "../../src/runtime/compile-plan.js";
+import { compileRamp, trainPhases } from "../../src/runtime/compile-ramp.js";
 import type { CheckpointJob } from "../../src/runtime/coordinator/checkpoint-saver.js";
 import { startTraining, type Training, type TrainReport } from "../../src/runtime/coordinator/train.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
@@ -13,6 +15,8 @@ export interface TrainSettings {
   readonly steps: number;
   readonly seed?: number;
   readonly optimizer?: OptimizerOptions;
+  readonly rampUp?: BatchRamp;
+  readonly gradientOrder?: GradientOrder;
   /** Goes on from this checkpoint. */
   readonly from?: string;
   readonly checkpoints?: Partial<CheckpointJob> & { readonly folder: string };
@@ -27,21 +31,29 @@ export function trainPlan(
   settings: TrainSettings,
 ): Promise<TrainReport> {
   const { steps, seed = 0, from, checkpoints } = settings;
-  const { programs, graphs } = compilePlan(model, plan);
+  const { rampUp, gradientOrder = "deferred" } = settings;
+  const phases = batchPhases(rampUp ?? null, plan.globalBatch, plan.globalBatch / plan.microBatches);
+  const compiled = compileRamp(model, plan, phases, model.sequence, { gradientOrder });
   const optimizer = optimizerFrom(settings.optimizer ?? {}, steps);
   const resumed = from === undefined ? null : readManifest(from);
-  const origin = { ...originOf(model, plan), seed, steps, optimizer };
+  const written = originOf(model, plan);
+  const origin = {
+    ...written,
+    data: { ...written.data, ...(rampUp && { rampUp }) },
+    seed,
+    steps,
+    optimizer,
+  };
   const training = startTraining(
     {
-      programs,
-      graphs,
+      ...trainPhases(model, phases, compiled),
       seed,
       firstStep: resumed?.step ?? 0,
-      tokensPerStep: plan.globalBatch * model.sequence,
       feed: {
         optimizer,
         dataset: syntheticDataset(model, seed),
         steps,
+        ...(rampUp && { phases }),
       },
       ...(from !== undefined && resumed && { restore: { path: from, files: resumed.files } }),
       ...(checkpoints && {

@@ -6,6 +6,7 @@ import type { ModelSpec } from "../../model/model-spec.js";
 import { planJson } from "../../model/plan-json.js";
 import type { Plan } from "../../plan/plan.js";
 import type { ParameterBlock, StateKind } from "../../program/state-blocks.js";
+import type { BatchRamp } from "../batch-ramp.js";
 import type { FoundData } from "../data/find-data.js";
 import type { LearningRateSchedule } from "../learning-rate.js";
 import type { Optimizer } from "../optimizer.js";
@@ -36,14 +37,20 @@ export interface CheckpointOrigin {
   /** Length of the whole training, which learning-rate schedules look at. */
   readonly steps: number;
   readonly optimizer: Optimizer;
-  /** Which data, and how many of its samples each step takes from the training order. */
-  readonly data: { readonly sha256: string; readonly samplesPerStep: number };
+  /** Which data, and how many of its samples each step takes from the training order: in the end, where it ramps up. */
+  readonly data: {
+    readonly sha256: string;
+    readonly samplesPerStep: number;
+    readonly rampUp?: BatchRamp | undefined;
+  };
 }
 
 /** What a checkpoint holds: enough to load it into any plan and to go on at the exact sample. */
 export interface CheckpointManifest extends CheckpointOrigin {
-  /** Steps done, so the number of the next one; `step × samplesPerStep` samples of the order are consumed. */
+  /** Steps done, so the number of the next one. */
   readonly step: number;
+  /** Samples of the training order that those steps consumed: the place of the next one. */
+  readonly samples: number;
   /** Shape of every whole parameter. */
   readonly parameters: Readonly<Record<string, readonly number[]>>;
   readonly files: readonly CheckpointFile[];
@@ -86,12 +93,18 @@ const manifestJson = z.strictObject({
   format: z.literal("galvatron-checkpoint"),
   version: z.literal(MANIFEST_VERSION),
   step: count,
+  // Of manifests that say nothing: every step took as many.
+  samples: count.optional(),
   model: z.strictObject({ name: z.string(), sha256: hash }),
   plan: planJson,
   seed: count,
   steps: count,
   optimizer,
-  data: z.strictObject({ sha256: hash, samplesPerStep: count }),
+  data: z.strictObject({
+    sha256: hash,
+    samplesPerStep: count,
+    rampUp: z.strictObject({ start: count, increment: count, samples: count }).optional(),
+  }),
   parameters: z.record(z.string(), z.array(z.int().positive())),
   files: z
     .array(
@@ -130,11 +143,12 @@ export function datasetSha256({
 
 /** The manifest's file: one line for each field and each block, with a checksum of its own at the end. */
 export function manifestText(manifest: CheckpointManifest): string {
-  const { step, model, plan, seed, steps, data, parameters, files } = manifest;
+  const { step, samples, model, plan, seed, steps, data, parameters, files } = manifest;
   const body = {
     format: "galvatron-checkpoint",
     version: MANIFEST_VERSION,
     step,
+    samples,
     model,
     plan,
     seed,
@@ -190,5 +204,5 @@ export function parseManifest(text: string, path: string): CheckpointManifest {
     throw invalid(`is no valid manifest: ${issue.path.join(".")}: ${issue.message}.`);
   }
   const { format: _format, version: _version, ...manifest } = parsed.data;
-  return manifest;
+  return { ...manifest, samples: manifest.samples ?? manifest.step * manifest.data.samplesPerStep };
 }

@@ -1,5 +1,6 @@
 import type { Program } from "../../program/program.js";
 import { wholeShapes } from "../../program/state-blocks.js";
+import { batchPhases, firstSampleOf } from "../batch-ramp.js";
 import { beginSave, endSave, keepNewest } from "../checkpoint/checkpoint-folder.js";
 import type { CheckpointOrigin } from "../checkpoint/manifest-json.js";
 import { planShards } from "../checkpoint/shards.js";
@@ -57,6 +58,9 @@ export function openSaver(
   events: SaverEvents,
 ): CheckpointSaver {
   const shards = planShards(programs);
+  const { plan, data } = job.origin;
+  const microBatch = plan.globalBatch / plan.microBatches;
+  const phases = batchPhases(data.rampUp ?? null, data.samplesPerStep, microBatch);
   const parameters = Object.fromEntries(wholeShapes(programs));
   let writing: Promise<void> = Promise.resolve();
 
@@ -65,6 +69,7 @@ export function openSaver(
     const path = await endSave(job.folder, {
       ...job.origin,
       step,
+      samples: firstSampleOf(phases, step),
       parameters,
       files: shards.map(({ name, blocks }, rank) => {
         const { sizeBytes, sha256 } = written[rank]!;

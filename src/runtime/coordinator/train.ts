@@ -1,11 +1,11 @@
 import { GalvatronError, isGalvatronError } from "../../base/errors.js";
-import type { Plan } from "../../plan/plan.js";
 import type { Program } from "../../program/program.js";
 import type { Evaluation, StepRecord } from "../../program/step-record.js";
 import type { Timeline } from "../../program/timeline.js";
 import type { StoredWeights } from "../weights/weight-folder.js";
 import type { Feed } from "../wire.js";
 import { type CheckpointJob, openSaver, type SavedCheckpoint } from "./checkpoint-saver.js";
+import { sumOfShares } from "./evaluate.js";
 import { type ExportJob, exportWeights } from "./export-weights.js";
 import { measuredTimeline } from "./measured-timeline.js";
 import { stepLoss } from "./step-loss.js";
@@ -20,13 +20,19 @@ import {
 /** Steps granted beyond the last finished one, so that no rank waits for the coordinator. */
 const STEPS_AHEAD = 2;
 
-export interface TrainJob {
+/** Programs and what one step of them takes. */
+export interface TrainPhase {
   readonly programs: readonly Program[];
   readonly graphs: ReadonlyMap<string, Uint8Array>;
-  readonly seed: number;
-  readonly feed: Feed;
   /** Tokens of the global batch. */
   readonly tokensPerStep: number;
+}
+
+export interface TrainJob extends TrainPhase {
+  /** Smaller batches that come first, each until its last step has ended; the job's own Programs go on from there. */
+  readonly rampUp?: readonly (TrainPhase & { readonly endStep: number })[];
+  readonly seed: number;
+  readonly feed: Feed;
   readonly firstStep: number;
   /** Where the states come from instead of the seed. */
   readonly restore?: StoredCheckpoint;
@@ -91,16 +97,31 @@ export function startTraining(
   let stopped = false;
   let savesAtStop = false;
   let timeline: Timeline | null = null;
+  let savedAt = job.firstStep;
+  let endedMs = 0;
   let advance: () => void = () => {};
 
   const train = async (): Promise<TrainReport> => {
     pool = "pool" in source ? source.pool : await openWorkerPool(source.options);
     try {
-      if (!stopped) {
-        await pool.load(job);
-        await steps(pool);
-        if (job.exports) await exportWeights(pool, job.programs, job.exports);
+      const { programs, graphs, tokensPerStep } = job;
+      const phases = [...(job.rampUp ?? []), { programs, graphs, tokensPerStep, endStep: last }];
+      let loaded: TrainPhase | null = null;
+      // Only at first: later the checkpoint may be gone.
+      const { restore, weights } = job;
+      const start = { ...(restore && { restore }), ...(weights && { weights }) };
+      for (const phase of phases) {
+        // Stopped between two phases, the next one saves what is still to be saved.
+        if (stopped && !(savesAtStop && ended > savedAt)) break;
+        // A phase may lie before what is resumed, or beyond the training's end.
+        const endStep = Math.min(phase.endStep, last);
+        if (endStep <= ended) continue;
+        const { seed, feed } = job;
+        await pool.load({ ...phase, seed, feed, firstStep: ended, ...(loaded ? { goesOn: true } : start) });
+        loaded = phase;
+        await steps(pool, phase, endStep);
       }
+      if (loaded && job.exports) await exportWeights(pool, loaded.programs, job.exports);
     } finally {
       if (!("pool" in source)) await pool.close();
     }
@@ -114,20 +135,18 @@ export function startTraining(
     };
   };
 
-  const steps = (workers: WorkerPool): Promise<void> =>
+  const steps = (workers: WorkerPool, phase: TrainPhase, endStep: number): Promise<void> =>
     new Promise((resolve, reject) => {
       const byStep = new Map<number, RankStep[]>();
       // The pool's own failure comes to `reject` by itself, when its processes are gone.
       const onFailure = (error: unknown): void => workers.abort(asFailure(error));
       const saver = job.checkpoints
-        ? openSaver(workers, job.programs, job.checkpoints, {
+        ? openSaver(workers, phase.programs, job.checkpoints, {
             onSaved: (saved) => saves.push(saved),
             onFailure,
           })
         : null;
-      let savedAt = job.firstStep;
       let busy = false;
-      let endedMs = 0;
       /** Nothing is granted while ranks copy their states or the last of them is written. */
       const hold = (work: Promise<void>, after: () => void): void => {
         busy = true;
@@ -146,13 +165,13 @@ export function startTraining(
       advance = () => {
         if (busy) return;
         const due = saver ? Math.min(last, saver.nextAfter(savedAt)) : last;
-        const until = paused || stopped ? granted : Math.min(due, ended + STEPS_AHEAD);
+        const until = paused || stopped ? granted : Math.min(due, endStep, ended + STEPS_AHEAD);
         if (until > granted) {
           granted = until;
           workers.advance(granted);
           if (saver && granted === due) save(granted);
-        } else if (ended >= last || (stopped && ended >= granted)) {
-          if (saver && savesAtStop && ended > savedAt) save(ended);
+        } else if (ended >= endStep || (stopped && ended >= granted)) {
+          if (saver && stopped && savesAtStop && ended > savedAt) save(ended);
           else hold(saver?.idle() ?? Promise.resolve(), resolve);
         }
       };
@@ -160,13 +179,13 @@ export function startTraining(
         const ranks = byStep.get(step.step) ?? [];
         ranks[step.rank] = step;
         byStep.set(step.step, ranks);
-        if (Object.keys(ranks).length < job.programs.length) return;
+        if (Object.keys(ranks).length < phase.programs.length) return;
         byStep.delete(step.step);
         ended = step.step + 1;
         endedMs = performance.now();
-        const rows = stepRecords(job.programs[0]!.plan, ranks, job.tokensPerStep);
+        const rows = stepRecords(phase, ranks);
         records.push(...rows);
-        timeline = measuredTimeline(job.programs, ranks);
+        timeline = measuredTimeline(phase.programs, ranks);
         const evaluation = evaluationOf(ranks, job.feed);
         if (evaluation) evaluations.push(evaluation);
         onStep(rows, timeline, evaluation);
@@ -216,22 +235,21 @@ function asFailure(error: unknown): GalvatronError {
 function evaluationOf(ranks: readonly RankStep[], { evaluation }: Feed): Evaluation | null {
   const shares = ranks.flatMap((rank) => rank.evaluation ?? []);
   if (!evaluation || shares.length === 0) return null;
-  const counted = shares.flatMap(({ accuracy }) => accuracy ?? []);
-  return {
-    steps: ranks[0]!.step + 1,
-    samples: evaluation.samples,
-    loss: shares.reduce((sum, share) => sum + share.loss, 0),
-    accuracy: counted.length > 0 ? counted.reduce((sum, share) => sum + share, 0) : null,
-  };
+  return sumOfShares(shares, { steps: ranks[0]!.step + 1, samples: evaluation.samples });
 }
 
 /** The slowest rank is the step. */
-function stepRecords(plan: Plan, ranks: readonly RankStep[], tokensPerStep: number): readonly StepRecord[] {
+function stepRecords(
+  { programs, tokensPerStep }: TrainPhase,
+  ranks: readonly RankStep[],
+): readonly StepRecord[] {
+  const { plan } = programs[0]!;
   const loss = stepLoss(plan, ranks);
   const wallMs = Math.max(...ranks.map((rank) => rank.wallMs));
   return ranks.map((rank) => ({
     step: rank.step,
     rank: rank.rank,
+    samples: plan.globalBatch,
     loss,
     gradientNorm: rank.gradientNorm,
     learningRate: rank.learningRate,

@@ -2,11 +2,12 @@ import { GalvatronError } from "../../base/errors.js";
 import type { NativeAddon } from "../../device/addon.js";
 import { product } from "../../program/flat-layout.js";
 import type { Program } from "../../program/program.js";
+import { stateBytes } from "../../program/state-region.js";
 import type { CheckpointFile } from "../checkpoint/manifest-json.js";
 import type { ShardJob, WrittenShard } from "../checkpoint/write-shard.js";
 import type { StoredWeights } from "../weights/weight-folder.js";
 import type { WeightsJob } from "../weights/weight-states.js";
-import type { Feed, ProcessMemory, SteppedMessage } from "../wire.js";
+import type { EvaluationShare, Feed, ProcessMemory, SteppedMessage } from "../wire.js";
 import { type RankProcess, startRankProcess } from "./rank-process.js";
 import { removeStaleSegments, segmentName } from "./shared-segment.js";
 
@@ -14,6 +15,8 @@ const START_DEADLINE_MS = 30_000;
 const LOAD_DEADLINE_MS = 300_000;
 const ANSWER_DEADLINE_MS = 60_000;
 const CLOSE_DEADLINE_MS = 5_000;
+/** For many steps at once, each of which has a deadline of its own: the longest that a timer knows. */
+const LONGEST_DEADLINE_MS = 2 ** 31 - 1;
 /** A disk that moves less is taken for one that hangs. */
 const LEAST_BYTES_PER_MS = 5_000;
 /** A rank that fails because its neighbour died tells so before the system tells of the death. */
@@ -50,6 +53,8 @@ export interface PoolJob {
   readonly weights?: StoredWeights;
   readonly feed: Feed | null;
   readonly firstStep: number;
+  /** States stay as the Programs before left them, at the same addresses (`keepsStates`). */
+  readonly goesOn?: boolean;
 }
 
 /** A checkpoint on the disk. */
@@ -81,6 +86,8 @@ export interface WorkerPool {
    */
   save(rank: number, shard: ShardJob): Promise<number>;
   finishSave(rank: number, sizeBytes: number): Promise<WrittenShard>;
+  /** Lets a rank evaluate what it holds, as the loaded job's feed says; all ranks must. */
+  evaluate(rank: number): Promise<EvaluationShare>;
   /** Lets a rank write its part of exported weights after the steps that are granted so far. */
   writeWeights(rank: number, job: WeightsJob): Promise<void>;
   /** JavaScript files loaded by a rank. */
@@ -190,6 +197,7 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
               weights: weights?.views.filter(({ view }) => held.has(view.parameter)) ?? null,
               feed: job.feed,
               firstStep: job.firstStep,
+              keptBytes: job.goesOn ? stateBytes(program) : 0,
             },
             "loaded",
             LOAD_DEADLINE_MS + restoredBytes / LEAST_BYTES_PER_MS,
@@ -245,6 +253,10 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
       const bytes = job.blocks.reduce((sum, { extent }) => sum + 4 * product(extent), 0);
       const deadlineMs = ANSWER_DEADLINE_MS + bytes / LEAST_BYTES_PER_MS;
       await processes[rank]!.request({ kind: "writeWeights", job }, "written", deadlineMs);
+    },
+    evaluate: async (rank) => {
+      usable();
+      return (await processes[rank]!.request({ kind: "evaluate" }, "evaluated", LONGEST_DEADLINE_MS)).share;
     },
     modules: async (rank) => {
       usable();

@@ -6,7 +6,8 @@ import type { ValueShape } from "./objectives/objective.js";
  * global batch B.
  */
 export interface BatchPart {
-  readonly step: number;
+  /** Place in the training order of the step's first sample. */
+  readonly firstPlace: number;
   readonly globalBatch: number;
   readonly microBatches: number;
   readonly microBatch: number;
@@ -18,7 +19,7 @@ export interface BatchPart {
 /** Place in the training order of a part's first sample; the others follow it. */
 export function firstPlaceOf(part: BatchPart): number {
   const perMicroBatch = part.globalBatch / part.microBatches;
-  return part.step * part.globalBatch + part.microBatch * perMicroBatch + part.firstSample;
+  return part.firstPlace + part.microBatch * perMicroBatch + part.firstSample;
 }
 
 /**

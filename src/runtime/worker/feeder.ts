@@ -1,5 +1,6 @@
 import { GalvatronError } from "../../base/errors.js";
 import type { Program } from "../../program/program.js";
+import { firstSampleOf } from "../batch-ramp.js";
 import { layOut, readExamples } from "../data/batch.js";
 import type { Dataset } from "../data/dataset.js";
 import { dropoutKeys } from "../data/dropout-keys.js";
@@ -10,7 +11,6 @@ import type { Feed } from "../wire.js";
 
 /** Bytes to write into tensors before a step. */
 export interface StepInputs {
-  readonly step: number;
   readonly learningRate: number;
   readonly writes: readonly { readonly tensor: number; readonly bytes: Uint8Array }[];
 }
@@ -29,26 +29,28 @@ export function openFeeder(program: Program, feed: Feed, seed: number): Feeder {
   const training = openBatches(program, feed.dataset);
   const own = evaluation && evaluation.dataset !== feed.dataset;
   const evaluated = own ? openBatches(program, evaluation.dataset) : training;
+  const { globalBatch } = program.plan;
+  const phases = feed.phases ?? [{ globalBatch, firstStep: 0, firstSample: 0 }];
   const inputs = async (
     hyper: Float32Array,
-    step: number,
+    firstPlace: number,
     batches: Batches,
     heldOut: boolean,
   ): Promise<StepInputs> => {
     const writes = [
-      ...dropoutWrites(program, seed, step, !heldOut),
-      ...(await batches.writes(step, heldOut)),
+      ...dropoutWrites(program, seed, firstPlace, !heldOut),
+      ...(await batches.writes(firstPlace, heldOut)),
     ];
     const { hyper: tensor } = program.io;
     return {
-      step,
       learningRate: hyper[0]!,
       writes: tensor < 0 ? writes : [{ tensor, bytes: bytesOf(hyper) }, ...writes],
     };
   };
   return {
-    prepare: (step) => inputs(hyperValues(feed.optimizer, step, feed.steps), step, training, false),
-    prepareEvaluation: (batch) => inputs(KEEP_EVERYTHING, batch, evaluated, true),
+    prepare: (step) =>
+      inputs(hyperValues(feed.optimizer, step, feed.steps), firstSampleOf(phases, step), training, false),
+    prepareEvaluation: (batch) => inputs(KEEP_EVERYTHING, batch * globalBatch, evaluated, true),
     close: () => {
       training.close();
       if (own) evaluated.close();
@@ -57,14 +59,19 @@ export function openFeeder(program: Program, feed: Feed, seed: number): Feeder {
 }
 
 /** The keys by which dropout draws its masks, see `dropoutKeys`. */
-function dropoutWrites(program: Program, seed: number, step: number, active: boolean): StepInputs["writes"] {
+function dropoutWrites(
+  program: Program,
+  seed: number,
+  firstPlace: number,
+  active: boolean,
+): StepInputs["writes"] {
   const { plan, io } = program;
   const perMicroBatch = plan.globalBatch / plan.microBatches;
   return Object.entries(io.inputs).flatMap(([key, tensors]) => {
     const { value, firstSample, samples } = io.inputPlaces[key]!;
     if (value !== "dropout") return [];
     return tensors.map((tensor, microBatch) => {
-      const first = step * plan.globalBatch + microBatch * perMicroBatch + firstSample;
+      const first = firstPlace + microBatch * perMicroBatch + firstSample;
       return { tensor, bytes: bytesOf(dropoutKeys(seed, first, samples, active)) };
     });
   });
@@ -72,7 +79,8 @@ function dropoutWrites(program: Program, seed: number, step: number, active: boo
 
 /** This rank's parts of batches. */
 interface Batches {
-  writes(step: number, heldOut: boolean): Promise<StepInputs["writes"]>;
+  /** @param firstPlace - of the step's first sample in the training order, or among the held-out samples */
+  writes(firstPlace: number, heldOut: boolean): Promise<StepInputs["writes"]>;
   close(): void;
 }
 
@@ -94,7 +102,7 @@ function openBatches(program: Program, dataset: Dataset): Batches {
         { value },
       );
   return {
-    writes: async (step, heldOut) => {
+    writes: async (firstPlace, heldOut) => {
       if (!reader) return [];
       const writes: { tensor: number; bytes: Uint8Array }[] = [];
       for (let microBatch = 0; microBatch < microBatches; microBatch++) {
@@ -103,7 +111,7 @@ function openBatches(program: Program, dataset: Dataset): Batches {
         for (const key of keys) {
           const { value, firstSample, samples } = io.inputPlaces[key]!;
           const place = `${firstSample} ${samples}`;
-          const part = { step, globalBatch, microBatches, microBatch, firstSample, samples };
+          const part = { firstPlace, globalBatch, microBatches, microBatch, firstSample, samples };
           const examples = known.get(place) ?? (await readExamples(reader, part, wanted, heldOut));
           known.set(place, examples);
           const tensor = io.inputs[key]![microBatch]!;

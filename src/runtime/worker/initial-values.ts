@@ -92,10 +92,13 @@ export async function* initialWrites(
       } else yield { tensor, bytes: bytesOf(values) };
     }
   }
-  for (const constant of program.constants) {
-    const { dtype } = program.tensors[constant.tensor]!;
-    yield { tensor: constant.tensor, bytes: constantBytes(constant.values, dtype) };
-  }
+  yield* constantWrites(program);
+}
+
+/** What a rank whose states are there already must hold before its first step. */
+export function* constantWrites(program: Program): Generator<TensorWrite> {
+  for (const { tensor, values } of program.constants)
+    yield { tensor, bytes: constantBytes(values, program.tensors[tensor]!.dtype) };
 }
 
 function elementsOf(program: Program, tensor: number): number {

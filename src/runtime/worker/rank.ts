@@ -15,7 +15,13 @@ import type {
   ToWorker,
 } from "../wire.js";
 import { type Feeder, openFeeder, type StepInputs } from "./feeder.js";
-import { drawnStates, type FillNormal, type InitialValueOptions, initialWrites } from "./initial-values.js";
+import {
+  constantWrites,
+  drawnStates,
+  type FillNormal,
+  type InitialValueOptions,
+  initialWrites,
+} from "./initial-values.js";
 import { processMemory } from "./process-memory.js";
 
 /** One rank: answers the coordinator's messages in order, and runs steps as far as it is granted. */
@@ -29,6 +35,8 @@ interface Loaded {
   readonly program: Program;
   readonly feeder: Feeder | null;
   readonly lastStep: number;
+  /** Where the next Program takes over; the last step where none does. */
+  readonly endStep: number;
   readonly evaluation: EvaluationFeed | null;
   nextStep: number;
   granted: number;
@@ -68,7 +76,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         const native = opened(worker);
         loaded?.feeder?.close();
         loaded = null;
-        await native.load(message.program, message.graphs);
+        await native.load(message.program, message.graphs, message.keptBytes);
         const source = message.restore
           ? await checkpointSource(message.restore)
           : message.weights
@@ -77,8 +85,11 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
               ? null
               : drawnStates(message.program, message.seed, fill);
         const options = message.restore ? { ...initial, cleared: false } : initial;
-        for await (const write of initialWrites(message.program, source, options))
-          await native.write(write.tensor, write.bytes);
+        const writes =
+          message.keptBytes > 0
+            ? constantWrites(message.program)
+            : initialWrites(message.program, source, options);
+        for await (const write of writes) await native.write(write.tensor, write.bytes);
         // The list itself lives in the addon now; what loading needed goes before the first step comes.
         setImmediate(() => {
           // The second collection waits for what the first still frees.
@@ -92,6 +103,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
             ? openFeeder(withoutList(message.program), message.feed, message.seed ?? 0)
             : null,
           lastStep: message.feed?.steps ?? Number.POSITIVE_INFINITY,
+          endStep: endStepOf(message),
           evaluation: message.feed?.evaluation ?? null,
           nextStep: message.firstStep,
           granted: message.firstStep,
@@ -123,6 +135,16 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         const native = opened(worker);
         await writeWeights((tensor) => native.read(tensor), message.job);
         send({ kind: "written", id: message.id });
+        return;
+      }
+      case "evaluate": {
+        const native = opened(worker);
+        if (!loaded?.evaluation)
+          throw new GalvatronError(
+            "PROGRAM_INVALID",
+            "Nothing is loaded to evaluate; load a feed for it first.",
+          );
+        send({ kind: "evaluated", id: message.id, share: await evaluate(native, loaded) });
         return;
       }
       case "describe":
@@ -190,6 +212,11 @@ async function saved(saving: ShardWriting | null): Promise<WrittenShard> {
   return saving.written;
 }
 
+function endStepOf({ feed, firstStep }: Extract<ToWorker, { kind: "load" }>): number {
+  const next = feed?.phases?.find((phase) => phase.firstStep > firstStep);
+  return next?.firstStep ?? feed?.steps ?? Number.POSITIVE_INFINITY;
+}
+
 /** What feeding and reporting need of a Program. */
 function withoutList(program: Program): Program {
   return { ...program, instructions: [], graphs: [], buffers: [], parameters: [], flats: [], constants: [] };
@@ -209,7 +236,7 @@ async function runStep(
   loaded.prepared = null;
   if (inputs) await Promise.all(inputs.writes.map((write) => native.write(write.tensor, write.bytes)));
   const running = native.step();
-  if (feeder && step + 1 < loaded.lastStep) {
+  if (feeder && step + 1 < loaded.endStep) {
     loaded.prepared = feeder.prepare(step + 1);
     loaded.prepared.catch(() => {}); // told when the step that needs it asks for it
   }

@@ -324,7 +324,7 @@ describe("images", () => {
     put("two/a/2.png", "no image at all");
     const dataset = await prepare(images("two", { shuffle: false }), vit);
     const reader = openExamples(dataset);
-    const part = { step: 0, globalBatch: 2, microBatches: 1, samples: 1, microBatch: 0 };
+    const part = { firstPlace: 0, globalBatch: 2, microBatches: 1, samples: 1, microBatch: 0 };
     const [own] = await readExamples(reader, { ...part, firstSample: 0 }, ALL, false);
     near(own!["pixels"]!, patched(1));
     await expect(readExamples(reader, { ...part, firstSample: 1 }, ALL, false)).rejects.toThrow(

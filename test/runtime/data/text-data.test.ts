@@ -79,7 +79,7 @@ describe("text data", () => {
             for (let dataRank = 0; dataRank < dataDegree; dataRank++) {
               const firstSample = dataRank * samples;
               const first = firstPlaceOf({
-                step,
+                firstPlace: step * globalBatch,
                 globalBatch,
                 microBatches,
                 microBatch,
@@ -97,7 +97,14 @@ describe("text data", () => {
   it("lays batches out sequence first, labels one token ahead", async () => {
     const dataset = await resolve(text("a.txt", { shuffle: false }));
     const reader = openExamples(dataset);
-    const part = { step: 0, globalBatch: 2, microBatches: 1, microBatch: 0, firstSample: 0, samples: 2 };
+    const part = {
+      firstPlace: 0,
+      globalBatch: 2,
+      microBatches: 1,
+      microBatch: 0,
+      firstSample: 0,
+      samples: 2,
+    };
     const examples = await readExamples(reader, part, ALL, false);
     const shapes = valueShapes(dataset.objective);
     const [tokens, labels] = ["tokens", "labels"].map((name) => layOut(examples, name, shapes[name]!));
@@ -115,7 +122,7 @@ describe("text data", () => {
     const batch = async (reader: ExampleReader, step: number): Promise<unknown> =>
       await readExamples(
         reader,
-        { step, globalBatch: 4, microBatches: 1, microBatch: 0, firstSample: 0, samples: 4 },
+        { firstPlace: 4 * step, globalBatch: 4, microBatches: 1, microBatch: 0, firstSample: 0, samples: 4 },
         ALL,
         false,
       );
