@@ -1,6 +1,5 @@
 import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
-import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
 import { dropout } from "../graph/layers/dropout.js";
@@ -9,19 +8,11 @@ import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
 import { positionsOf } from "../graph/layers/positions.js";
 import { tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
-import {
-  flag,
-  type ModelOptions,
-  mustDivide,
-  mustKnow,
-  oneOf,
-  positive,
-  positiveReal,
-} from "../model/model-options.js";
+import { flag, type ModelOptions, mustDivide, mustKnow, positive } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import { choice, GELUS, ignored, number, only, positionsField, rate, truth } from "./config-fields.js";
+import { blockFields, dropoutFields, ignored, number, only, positionsField, truth } from "./config-fields.js";
 import { type Family, plainOptions } from "./family.js";
-import { plainKind } from "./plain-kind.js";
+import { blockOptions, initialNormal, plainKind, plainSizes, textSizes } from "./plain-kind.js";
 import { linearTensors, normTensors, sameTensor, type TensorView } from "./tensor-view.js";
 
 /** A BERT that trains on a laptop; the last of its 257 tokens is the mask. */
@@ -54,15 +45,9 @@ const BERT_PRESETS: Readonly<Record<string, ModelOptions>> = {
 function bertSpec(name: string, given: ModelOptions): ModelSpec {
   mustKnow("bert", given, BERT_DEFAULTS);
   const options: ModelOptions = { ...BERT_DEFAULTS, ...given };
-  const layers = positive(options, "layers");
-  const hidden = positive(options, "hidden");
-  const heads = positive(options, "heads");
-  const sequence = positive(options, "sequence");
-  const vocabulary = positive(options, "vocabulary");
-  const feedForward = options.feedForward === 0 ? 4 * hidden : positive(options, "feedForward");
-  const positions = options.positions === 0 ? sequence : positive(options, "positions");
+  const { layers, hidden, heads, feedForward } = plainSizes(options);
+  const { sequence, vocabulary, positions } = textSizes(options);
   const segments = positive(options, "segments");
-  mustDivide("hidden", hidden, heads, "heads");
   if (positions < sequence) mustDivide("positions", positions, sequence, "sequence");
   return {
     family: "bert",
@@ -81,30 +66,24 @@ function bertSpec(name: string, given: ModelOptions): ModelSpec {
     options: {
       positions,
       segments,
-      activation: oneOf(options, "activation", ["gelu", "gelu-tanh"]),
-      epsilon: positiveReal(options, "epsilon"),
-      initializerRange: positiveReal(options, "initializerRange"),
+      ...blockOptions(options),
     },
   };
 }
 
 const BORDER = "hidden";
 
-function init(model: ModelSpec): Init {
-  return { kind: "normal", standardDeviation: Number(model.options.initializerRange) };
-}
-
 /** Words, positions and segments, normed. All tokens lie in segment 0: sequences are packed. */
 function embedding(scope: LayerScope, model: ModelSpec): void {
   const { g } = scope;
   const hidden = model.kinds[model.layers[0]!]!.hidden;
   const tokens = scope.data("tokens", "int64", [model.sequence, scope.request.samples]);
-  const words = tokenEmbedding(scope, tokens, model, hidden, init(model));
+  const words = tokenEmbedding(scope, tokens, model, hidden, initialNormal(model));
   const positions = scope.parameter("position.weight", [Number(model.options.positions), hidden], {
-    init: init(model),
+    init: initialNormal(model),
   });
   const segments = scope.parameter("segment.weight", [Number(model.options.segments), hidden], {
-    init: init(model),
+    init: initialNormal(model),
   });
   const rows = g.embedding(positions, positionsOf(scope, model.sequence), false);
   const segment = g.embedding(segments, g.constant([0], "int64", [1]), false);
@@ -118,7 +97,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
   const { g } = scope;
   const { hidden, heads } = kind;
   const epsilon = Number(model.options.epsilon);
-  const square = { input: hidden, output: hidden, bias: true, init: init(model) };
+  const square = { input: hidden, output: hidden, bias: true, init: initialNormal(model) };
   const x = scope.borderInput("input", kind.sequence, hidden);
 
   const whole = enterParallel(scope, x);
@@ -136,8 +115,8 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     hidden,
     inner: kind.feedForward,
     approximate: model.options.activation === "gelu" ? "none" : "tanh",
-    up: init(model),
-    down: init(model),
+    up: initialNormal(model),
+    down: initialNormal(model),
   });
   scope.borderOutput(BORDER, layerNorm(scope, "feedForward.norm", g.addProduct(middle, fed), epsilon));
 }
@@ -148,7 +127,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
   const hidden = model.kinds[model.layers[model.layers.length - 1]!]!.hidden;
   const x = scope.borderInput("input", model.sequence, hidden);
   const labels = scope.data("labels", "int64", [model.sequence, scope.request.samples]);
-  const weight = scope.parameter("transform.weight", [hidden, hidden], { init: init(model) });
+  const weight = scope.parameter("transform.weight", [hidden, hidden], { init: initialNormal(model) });
   const bias = scope.parameter("transform.bias", [hidden], { init: { kind: "zeros" } });
   const transformed = g.gelu(
     g.linear(x, weight, bias),
@@ -161,7 +140,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
       classes: model.vocabulary,
       name: "output",
       bias: true,
-      init: init(model),
+      init: initialNormal(model),
       ...(model.head.tied ? { tiedTo: "token.weight" } : {}),
     }),
   );
@@ -217,20 +196,13 @@ export const BERT: Family = {
     fields: () => ({
       vocab_size: number("vocabulary", 30522),
       max_position_embeddings: positionsField(512),
-      hidden_size: number("hidden", 768),
-      num_hidden_layers: number("layers", 12),
-      num_attention_heads: number("heads", 12),
-      intermediate_size: number("feedForward", 3072),
-      hidden_act: choice("activation", GELUS, "gelu"),
+      ...blockFields({ hidden: 768, layers: 12, heads: 12, feedForward: 3072, epsilon: 1e-12 }),
       type_vocab_size: number("segments", 2),
-      layer_norm_eps: number("epsilon", 1e-12),
-      initializer_range: number("initializerRange", 0.02),
       tie_word_embeddings: truth("tied", true),
       position_embedding_type: only("absolute"),
       is_decoder: only(false),
       add_cross_attention: only(false),
-      hidden_dropout_prob: rate("dropout", 0.1),
-      attention_probs_dropout_prob: rate("attentionDropout", 0.1),
+      ...dropoutFields(0.1),
       ...ignored("directionality", "pooler_fc_size"),
       ...ignored("pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type"),
     }),

@@ -129,22 +129,8 @@ export function only(
 }
 
 /** Rate of a dropout that we have at the same places. */
-export function rate(option: "dropout" | "attentionDropout", absent: number): ConfigField {
+export function rate(option: "dropout" | "attentionDropout" | "dropPath", absent: number): ConfigField {
   return { ...number(option, absent), write: (options) => options[option] ?? 0 };
-}
-
-/** Rate of a dropout at places where we have none: only 0, unless a person says which dropout it shall be here. */
-export function foreignRate(absent: number): ConfigField {
-  return {
-    absent,
-    unless: "dropout",
-    read: (value, field) => {
-      if (value !== 0)
-        throw refuse(field, value, "0, or the option dropout beside the folder (dropout: 0 trains without)");
-      return {};
-    },
-    write: (options) => options.dropout ?? 0,
-  };
 }
 
 /** The longest sequence a model is made for: as long as the one to train on, unless `sequence` says otherwise. */
@@ -192,8 +178,54 @@ export function rotaryFields(theta: number, share?: number): Readonly<Record<str
   return { ...older, rope_parameters: parameters, rope_scaling: only(null) };
 }
 
+/** Sizes, GELU, norms and initial values by the names that most configurations give them. */
+export function blockFields(absent: {
+  readonly hidden: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly feedForward: number;
+  readonly epsilon: number;
+}): Readonly<Record<string, ConfigField>> {
+  return {
+    hidden_size: number("hidden", absent.hidden),
+    num_hidden_layers: number("layers", absent.layers),
+    num_attention_heads: number("heads", absent.heads),
+    intermediate_size: number("feedForward", absent.feedForward),
+    ...geluFields(absent.epsilon),
+  };
+}
+
+/** GELU, norms and initial values alone. */
+export function geluFields(epsilon: number): Readonly<Record<string, ConfigField>> {
+  return {
+    hidden_act: choice("activation", GELUS, "gelu"),
+    layer_norm_eps: number("epsilon", epsilon),
+    initializer_range: number("initializerRange", 0.02),
+  };
+}
+
+/** Both dropouts, by the names of BERT and the vision models. */
+export function dropoutFields(absent: number): Readonly<Record<string, ConfigField>> {
+  return {
+    hidden_dropout_prob: rate("dropout", absent),
+    attention_probs_dropout_prob: rate("attentionDropout", absent),
+  };
+}
+
+/** Square images in square patches, and their classes. */
+export function imageFields(patch: number): Readonly<Record<string, ConfigField>> {
+  return {
+    image_size: squareSide("image", 224),
+    patch_size: squareSide("patch", patch),
+    num_channels: number("channels", 3),
+    qkv_bias: only(true),
+    ...labelFields(),
+    ...ignored("encoder_stride", "tie_word_embeddings"),
+  };
+}
+
 /** Classes of a classifier: as many as there are labels. */
-export function labelFields(): Readonly<Record<string, ConfigField>> {
+function labelFields(): Readonly<Record<string, ConfigField>> {
   const names = (options: ModelOptions): readonly string[] =>
     Array.from({ length: options.classes as number }, (_, index) => `LABEL_${index}`);
   return {

@@ -9,15 +9,7 @@ import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
 import { positionsOf } from "../graph/layers/positions.js";
 import { tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
-import {
-  flag,
-  type ModelOptions,
-  mustDivide,
-  mustKnow,
-  oneOf,
-  positive,
-  positiveReal,
-} from "../model/model-options.js";
+import { flag, type ModelOptions, mustDivide, mustKnow } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
 import {
   choice,
@@ -31,7 +23,7 @@ import {
   truth,
 } from "./config-fields.js";
 import { type Family, plainOptions } from "./family.js";
-import { plainKind } from "./plain-kind.js";
+import { blockOptions, plainKind, plainSizes, textSizes } from "./plain-kind.js";
 import { normTensors, sameTensor, type TensorView, transposedTensors } from "./tensor-view.js";
 
 /** A GPT that trains on a laptop: byte-level vocabulary, 6.5 million parameters. */
@@ -70,15 +62,9 @@ const GPT_PRESETS: Readonly<Record<string, ModelOptions>> = {
 function gptSpec(name: string, given: ModelOptions): ModelSpec {
   mustKnow("gpt", given, GPT_DEFAULTS);
   const options: ModelOptions = { ...GPT_DEFAULTS, ...given };
-  const layers = positive(options, "layers");
-  const hidden = positive(options, "hidden");
-  const heads = positive(options, "heads");
-  const sequence = positive(options, "sequence");
-  const vocabulary = positive(options, "vocabulary");
-  const feedForward = options.feedForward === 0 ? 4 * hidden : positive(options, "feedForward");
-  const positions = options.positions === 0 ? sequence : positive(options, "positions");
+  const { layers, hidden, heads, feedForward } = plainSizes(options);
+  const { sequence, vocabulary, positions } = textSizes(options);
   const tied = flag(options, "tied");
-  mustDivide("hidden", hidden, heads, "heads");
   if (positions < sequence) mustDivide("positions", positions, sequence, "sequence");
   // Causal attention: each query meets half of the keys on average.
   const kind = plainKind("decoder", { hidden, heads, feedForward, sequence }, sequence / 2);
@@ -97,9 +83,7 @@ function gptSpec(name: string, given: ModelOptions): ModelSpec {
     },
     options: {
       positions,
-      activation: oneOf(options, "activation", ["gelu-tanh", "gelu"]),
-      epsilon: positiveReal(options, "epsilon"),
-      initializerRange: positiveReal(options, "initializerRange"),
+      ...blockOptions(options),
     },
   };
 }

@@ -1,6 +1,5 @@
 import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
-import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
 import { dropout } from "../graph/layers/dropout.js";
@@ -30,6 +29,7 @@ import {
   truth,
 } from "./config-fields.js";
 import { type Family, plainOptions } from "./family.js";
+import { initialNormal, textSizes } from "./plain-kind.js";
 import { linearTensors, normTensors, sameTensor, type TensorView } from "./tensor-view.js";
 
 /** A LLaMA that trains on a laptop, with grouped heads. */
@@ -121,15 +121,13 @@ function llamaSpec(name: string, given: ModelOptions): ModelSpec {
   const hidden = positive(options, "hidden");
   const heads = positive(options, "heads");
   const keyValueHeads = options.keyValueHeads === 0 ? heads : positive(options, "keyValueHeads");
-  const sequence = positive(options, "sequence");
-  const vocabulary = positive(options, "vocabulary");
+  const { sequence, vocabulary, positions } = textSizes(options);
   const feedForward = options.feedForward === 0 ? gatedWidth(hidden) : positive(options, "feedForward");
   if (options.headWidth === 0) mustDivide("hidden", hidden, heads, "heads");
   const headWidth = options.headWidth === 0 ? hidden / heads : positive(options, "headWidth");
   mustDivide("heads", heads, keyValueHeads, "keyValueHeads");
   mustDivide("width of a head", headWidth, 2, "a pair of rotary positions");
   const bias = flag(options, "queryKeyValueBias");
-  const positions = options.positions === 0 ? sequence : positive(options, "positions");
   const [queries, keys] = [heads * headWidth, keyValueHeads * headWidth];
   const matrices = hidden * (2 * queries + 2 * keys) + 3 * hidden * feedForward;
   const kind: LayerKind = {
@@ -169,14 +167,13 @@ function llamaSpec(name: string, given: ModelOptions): ModelSpec {
 
 const BORDER = "hidden";
 
-function init(model: ModelSpec): Init {
-  return { kind: "normal", standardDeviation: Number(model.options.initializerRange) };
-}
-
 function embedding(scope: LayerScope, model: ModelSpec): void {
   const hidden = model.kinds[model.layers[0]!]!.hidden;
   const tokens = scope.data("tokens", "int64", [model.sequence, scope.request.samples]);
-  scope.borderOutput(BORDER, dropout(scope, tokenEmbedding(scope, tokens, model, hidden, init(model))));
+  scope.borderOutput(
+    BORDER,
+    dropout(scope, tokenEmbedding(scope, tokens, model, hidden, initialNormal(model))),
+  );
 }
 
 /** Pre-norm block: x + attention(norm(x)), then x + feedForward(norm(x)). */
@@ -194,7 +191,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
       input: hidden,
       output: count * headWidth,
       bias,
-      init: init(model),
+      init: initialNormal(model),
     });
   const { cosine, sine } = rotaryTables(scope, kind.sequence, headWidth, Number(model.options.theta));
   const [q, k, v] = [project("query", heads), project("key", keyValueHeads), project("value", keyValueHeads)];
@@ -210,11 +207,15 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     input: heads * headWidth,
     output: hidden,
     bias: false,
-    init: init(model),
+    init: initialNormal(model),
   });
   const middle = g.addProduct(x, attended);
   const entered = enterParallel(scope, rmsNorm(scope, "feedForward.norm", middle, epsilon));
-  const fed = swiGluFeedForward(scope, entered, { hidden, inner: kind.feedForward, init: init(model) });
+  const fed = swiGluFeedForward(scope, entered, {
+    hidden,
+    inner: kind.feedForward,
+    init: initialNormal(model),
+  });
   scope.borderOutput(BORDER, g.addProduct(middle, fed));
 }
 
@@ -229,7 +230,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
       classes: model.vocabulary,
       name: "output",
       bias: false,
-      init: init(model),
+      init: initialNormal(model),
       ...(model.head.tied ? { tiedTo: "token.weight" } : {}),
     }),
   );

@@ -1,6 +1,5 @@
 import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
-import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
 import { dropout } from "../graph/layers/dropout.js";
@@ -9,19 +8,11 @@ import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
 import { rotaryTables } from "../graph/layers/rotary-tables.js";
 import { tokenEmbedding, vocabularyLoss } from "../graph/layers/vocabulary.js";
-import {
-  flag,
-  type ModelOptions,
-  mustDivide,
-  mustKnow,
-  oneOf,
-  positive,
-  positiveReal,
-} from "../model/model-options.js";
+import { flag, type ModelOptions, mustDivide, mustKnow, positiveReal } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import { choice, GELUS, number, only, positionsField, rate, rotaryFields, truth } from "./config-fields.js";
+import { blockFields, number, only, positionsField, rate, rotaryFields, truth } from "./config-fields.js";
 import { type Family, plainOptions } from "./family.js";
-import { plainKind } from "./plain-kind.js";
+import { blockOptions, initialNormal, plainKind, plainSizes, textSizes } from "./plain-kind.js";
 import {
   interleavedTensors,
   linearTensors,
@@ -63,15 +54,9 @@ const PRESETS: Readonly<Record<string, ModelOptions>> = {
 function spec(name: string, given: ModelOptions): ModelSpec {
   mustKnow("neox", given, DEFAULTS);
   const options: ModelOptions = { ...DEFAULTS, ...given };
-  const layers = positive(options, "layers");
-  const hidden = positive(options, "hidden");
-  const heads = positive(options, "heads");
-  const sequence = positive(options, "sequence");
-  const vocabulary = positive(options, "vocabulary");
-  const feedForward = options.feedForward === 0 ? 4 * hidden : positive(options, "feedForward");
-  const positions = options.positions === 0 ? sequence : positive(options, "positions");
+  const { layers, hidden, heads, feedForward } = plainSizes(options);
+  const { sequence, vocabulary, positions } = textSizes(options);
   const rotaryShare = positiveReal(options, "rotaryShare");
-  mustDivide("hidden", hidden, heads, "heads");
   const rotaryWidth = Math.trunc((hidden / heads) * rotaryShare);
   mustDivide("width of a head that positions turn", rotaryWidth, 2, "a pair");
   // Causal attention: each query meets half of the keys on average.
@@ -94,21 +79,18 @@ function spec(name: string, given: ModelOptions): ModelSpec {
       parallel: flag(options, "parallel"),
       rotaryShare,
       theta: positiveReal(options, "theta"),
-      activation: oneOf(options, "activation", ["gelu", "gelu-tanh"]),
-      epsilon: positiveReal(options, "epsilon"),
-      initializerRange: positiveReal(options, "initializerRange"),
+      ...blockOptions(options),
     },
   };
-}
-
-function init(model: ModelSpec): Init {
-  return { kind: "normal", standardDeviation: Number(model.options.initializerRange) };
 }
 
 function embedding(scope: LayerScope, model: ModelSpec): void {
   const { hidden } = model.kinds.decoder!;
   const tokens = scope.data("tokens", "int64", [model.sequence, scope.request.samples]);
-  scope.borderOutput("hidden", dropout(scope, tokenEmbedding(scope, tokens, model, hidden, init(model))));
+  scope.borderOutput(
+    "hidden",
+    dropout(scope, tokenEmbedding(scope, tokens, model, hidden, initialNormal(model))),
+  );
 }
 
 /** Turns the first part of every head by position and leaves the rest. `[S, b, h, d]` */
@@ -128,7 +110,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
   const { g } = scope;
   const { hidden, heads } = kind;
   const epsilon = Number(model.options.epsilon);
-  const square = { input: hidden, output: hidden, bias: true, init: init(model) };
+  const square = { input: hidden, output: hidden, bias: true, init: initialNormal(model) };
   const x = scope.borderInput("input", kind.sequence, hidden);
 
   const normed = enterParallel(scope, layerNorm(scope, "attention.norm", x, epsilon));
@@ -149,8 +131,8 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     hidden,
     inner: kind.feedForward,
     approximate: model.options.activation === "gelu" ? "none" : "tanh",
-    up: init(model),
-    down: init(model),
+    up: initialNormal(model),
+    down: initialNormal(model),
   });
   scope.borderOutput("hidden", g.add(middle, fed));
 }
@@ -166,7 +148,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
       classes: model.vocabulary,
       name: "output",
       bias: false,
-      init: init(model),
+      init: initialNormal(model),
       ...(model.head.tied ? { tiedTo: "token.weight" } : {}),
     }),
   );
@@ -219,14 +201,8 @@ export const NEOX: Family = {
     basePrefix: "gpt_neox.",
     fields: () => ({
       vocab_size: number("vocabulary", 50432),
-      hidden_size: number("hidden", 6144),
-      num_hidden_layers: number("layers", 44),
-      num_attention_heads: number("heads", 64),
-      intermediate_size: number("feedForward", 24576),
-      hidden_act: choice("activation", GELUS, "gelu"),
+      ...blockFields({ hidden: 6144, layers: 44, heads: 64, feedForward: 24576, epsilon: 1e-5 }),
       max_position_embeddings: positionsField(2048),
-      layer_norm_eps: number("epsilon", 1e-5),
-      initializer_range: number("initializerRange", 0.02),
       tie_word_embeddings: truth("tied", false),
       use_parallel_residual: truth("parallel", true),
       attention_bias: only(true),

@@ -1,5 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
-import type { ModelOptions } from "../model/model-options.js";
+import { type ModelOptions, rateOf } from "../model/model-options.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { BERT } from "./bert.js";
 import type { Family } from "./family.js";
@@ -39,18 +39,6 @@ export function modelSpec(name: string, options: ModelOptions = {}): ModelSpec {
   const rates = { ...rateOf("dropout", dropout), ...rateOf("attentionDropout", attentionDropout) };
   const spec = sizedSpec(name, sizes);
   return { ...spec, options: { ...spec.options, ...rates } };
-}
-
-/** No rate and a rate of 0 are the same model. */
-function rateOf(name: string, rate: ModelOptions[string]): Readonly<Record<string, number>> {
-  if (rate === undefined || rate === 0) return {};
-  if (typeof rate !== "number" || !(rate > 0 && rate < 1))
-    throw new GalvatronError(
-      "MODEL_INVALID",
-      `${name}: expected a rate of at least 0 and below 1, got ${rate}`,
-      { option: name },
-    );
-  return { [name]: rate };
 }
 
 function sizedSpec(name: string, options: ModelOptions): ModelSpec {

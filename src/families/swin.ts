@@ -1,7 +1,6 @@
 import { GalvatronError } from "../base/errors.js";
 import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
-import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { classifierLoss, meanFeatures } from "../graph/layers/classifier.js";
 import { dropout } from "../graph/layers/dropout.js";
@@ -9,21 +8,13 @@ import { layerNorm } from "../graph/layers/normalization.js";
 import { positionsOf } from "../graph/layers/positions.js";
 import { windowBlock } from "../graph/layers/window-block.js";
 import { neighbourhoods, ownPadded } from "../graph/layers/windows.js";
-import {
-  type ModelOptions,
-  mustDivide,
-  mustKnow,
-  oneOf,
-  positive,
-  positiveReal,
-} from "../model/model-options.js";
+import { type ModelOptions, mustDivide, mustKnow, positive, rateOf } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
 import {
-  choice,
-  foreignRate,
-  GELUS,
+  dropoutFields,
+  geluFields,
   ignored,
-  labelFields,
+  imageFields,
   number,
   numbers,
   only,
@@ -31,6 +22,7 @@ import {
   squareSide,
 } from "./config-fields.js";
 import type { Family } from "./family.js";
+import { blockOptions, initialNormal } from "./plain-kind.js";
 import {
   linearTensors,
   normTensors,
@@ -59,6 +51,8 @@ const SWIN_DEFAULTS: ModelOptions = {
   activation: "gelu",
   epsilon: 1e-5,
   initializerRange: 0.02,
+  /** Share of samples for which the last block's attention is left out (stochastic depth); falls to 0 at the first block. */
+  dropPath: 0,
 };
 
 const IMAGENET = { patch: 4, channels: 3, classes: 1000 };
@@ -219,18 +213,13 @@ function swinSpec(name: string, given: ModelOptions): ModelSpec {
       channels,
       window,
       padTo,
-      activation: oneOf(options, "activation", ["gelu", "gelu-tanh"]),
-      epsilon: positiveReal(options, "epsilon"),
-      initializerRange: positiveReal(options, "initializerRange"),
+      ...blockOptions(options),
+      ...rateOf("dropPath", options.dropPath),
     },
   };
 }
 
 const BORDER = "hidden";
-
-function init(model: ModelSpec): Init {
-  return { kind: "normal", standardDeviation: Number(model.options.initializerRange) };
-}
 
 /** The published models give the norms of patches and of merging no epsilon of their own. */
 const PLAIN_EPSILON = 1e-5;
@@ -245,13 +234,29 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   const { side, hidden, sequence } = swinStage(model, 1);
   const width = Number(model.options.channels) * Number(model.options.patch) ** 2;
   const pixels = scope.data("pixels", "float32", [side * side, scope.request.samples, width]);
-  const weight = scope.parameter("patch.weight", [hidden, width], { init: init(model) });
+  const weight = scope.parameter("patch.weight", [hidden, width], { init: initialNormal(model) });
   const bias = scope.parameter("patch.bias", [hidden], { init: { kind: "zeros" } });
   const places = positionsOf(scope, sequence);
   const inside = g.less(places, g.scalar(side * side, "int64"));
   const own = g.gather(pixels, g.where(inside, places, g.scalar(0, "int64")));
   const patches = g.linear(g.cast(own, scope.dtype), weight, bias);
   scope.borderOutput(BORDER, dropout(scope, layerNorm(scope, "norm", patches, PLAIN_EPSILON)));
+}
+
+/** By number of the layer, 0 the embedding: the rate of its first or second block, in even steps from 0 to the last's. */
+function pathRates({ layers, options }: ModelSpec, place: 0 | 1): readonly number[] {
+  const most = Number(options.dropPath ?? 0);
+  const isPair = (layer: string): boolean => !layer.startsWith("merge");
+  const blocks = 2 * layers.filter(isPair).length;
+  let before = 0;
+  return [
+    0,
+    ...layers.map((layer) => {
+      if (!isPair(layer)) return 0;
+      before += 2;
+      return (most * (before - 2 + place)) / (blocks - 1);
+    }),
+  ];
 }
 
 /** Two blocks, the second with shifted windows, unless one window holds the whole grid. */
@@ -265,13 +270,13 @@ function pair(scope: LayerScope, model: ModelSpec, kind: LayerKind, stage: numbe
     sequence: kind.sequence,
     epsilon: epsilonOf(model),
     approximate: model.options.activation === "gelu" ? "none" : "tanh",
-    init: init(model),
+    init: initialNormal(model),
   } as const;
-  const block = (name: string, x: Value, by: number): Value =>
-    windowBlock(scope, name, x, shape, { side, window, shift: by });
+  const block = (name: string, x: Value, by: number, place: 0 | 1): Value =>
+    windowBlock(scope, name, x, { ...shape, dropPath: pathRates(model, place) }, { side, window, shift: by });
   const x = scope.borderInput("input", kind.sequence, kind.hidden);
-  const first = block("first", x, 0);
-  scope.borderOutput(BORDER, block("second", first, shift));
+  const first = block("first", x, 0, 0);
+  scope.borderOutput(BORDER, block("second", first, shift, 1));
 }
 
 /** Patch merging: each 2 × 2 neighbourhood becomes one token of twice the width. */
@@ -282,7 +287,9 @@ function merge(scope: LayerScope, model: ModelSpec, stage: number): void {
   const x = scope.borderInput("input", sequence, hidden);
   const merged = ownPadded(scope, neighbourhoods(scope, x, side), next.sequence);
   const normed = layerNorm(scope, "norm", merged, PLAIN_EPSILON);
-  const weight = scope.parameter("reduction.weight", [next.hidden, 4 * hidden], { init: init(model) });
+  const weight = scope.parameter("reduction.weight", [next.hidden, 4 * hidden], {
+    init: initialNormal(model),
+  });
   scope.borderOutput(BORDER, g.linear(normed, weight, null));
 }
 
@@ -298,7 +305,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
   const x = scope.borderInput("input", sequence, hidden);
   const normed = layerNorm(scope, "norm", x, epsilonOf(model));
   const mean = meanFeatures(scope, normed, sequence, side * side);
-  classifierLoss(scope, mean, { hidden, classes: model.vocabulary, init: init(model) });
+  classifierLoss(scope, mean, { hidden, classes: model.vocabulary, init: initialNormal(model) });
 }
 
 /** Swin (Liu et al. 2021): windows and shifted windows in stages of falling resolution. */
@@ -367,26 +374,18 @@ export const SWIN: Family = {
     modelType: () => "swin",
     basePrefix: "swin.",
     fields: () => ({
-      image_size: squareSide("image", 224),
-      patch_size: squareSide("patch", 4),
-      num_channels: number("channels", 3),
+      ...imageFields(4),
+      ...geluFields(1e-5),
+      ...dropoutFields(0),
       embed_dim: number("hidden", 96),
       depths: numbers("depths", [2, 2, 6, 2]),
       num_heads: numbers("stageHeads", [3, 6, 12, 24]),
       window_size: squareSide("window", 7),
       mlp_ratio: only(4),
-      qkv_bias: only(true),
       use_absolute_embeddings: only(false),
-      hidden_act: choice("activation", GELUS, "gelu"),
-      layer_norm_eps: number("epsilon", 1e-5),
-      initializer_range: number("initializerRange", 0.02),
-      ...labelFields(),
-      hidden_dropout_prob: rate("dropout", 0),
-      attention_probs_dropout_prob: rate("attentionDropout", 0),
-      drop_path_rate: { ...foreignRate(0.1), write: () => 0 },
-      ...ignored("encoder_stride"),
+      drop_path_rate: rate("dropPath", 0.1),
       ...ignored("out_features", "out_indices", "_out_features", "_out_indices", "stage_names", "num_layers"),
-      ...ignored("hidden_size", "path_norm", "tie_word_embeddings"),
+      ...ignored("hidden_size", "path_norm"),
     }),
     options: swinOptions,
     tensors,

@@ -28,7 +28,7 @@ import {
   positiveReal,
 } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import { choice, foreignRate, ignored, number, numberOrDerived, only, truth } from "./config-fields.js";
+import { choice, ignored, number, numberOrDerived, only, rate, truth } from "./config-fields.js";
 import type { Family } from "./family.js";
 import { linearTensors, normTensors, sameTensor, type TensorView } from "./tensor-view.js";
 
@@ -214,7 +214,10 @@ function encoder(scope: LayerScope, sizes: Sizes, kind: LayerKind, isLast: boole
   const bias = stackBias(scope, carried, sizes, encoderSequence, true);
   const middle = attentionSublayer(scope, x, null, { name: "attention", sizes, causal: false, bias });
   const result = feedForwardSublayer(scope, middle, sizes, kind.feedForward);
-  scope.borderOutput(ENCODER, isLast ? rmsNorm(scope, "norm", result, sizes.epsilon) : result);
+  scope.borderOutput(
+    ENCODER,
+    isLast ? dropout(scope, rmsNorm(scope, "norm", result, sizes.epsilon)) : result,
+  );
   if (!isLast) scope.borderOutput(ENCODER_BIAS, carried);
   scope.borderOutput(DECODER, waiting);
   scope.borderOutput(DECODER_BIAS, waitingBias);
@@ -248,7 +251,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
   const x = scope.borderInput(`${DECODER}.input`, decoderSequence, hidden);
   carriedInput(scope, DECODER_BIAS, sizes, decoderSequence);
   const labels = scope.data("labels", "int64", [decoderSequence, scope.request.samples]);
-  const normed = rmsNorm(scope, "norm", x, sizes.epsilon);
+  const normed = dropout(scope, rmsNorm(scope, "norm", x, sizes.epsilon));
   const { tied } = model.head;
   scope.loss(
     vocabularyLoss(scope, tied ? g.mul(normed, g.scalar(hidden ** -0.5, normed.dtype)) : normed, labels, {
@@ -371,7 +374,15 @@ export const T5: Family = {
       initializer_factor: { ...only(1), write: () => undefined },
       is_encoder_decoder: only(true),
       is_decoder: only(false),
-      dropout_rate: foreignRate(0.1),
+      // One rate for hidden states and attention probabilities.
+      dropout_rate: {
+        ...rate("dropout", 0.1),
+        unless: "dropout",
+        read: (value, field) => {
+          const both = rate("dropout", 0.1).read(value, field);
+          return { ...both, attentionDropout: both.dropout! };
+        },
+      },
       ...ignored("dense_act_fn", "is_gated_act", "n_positions", "max_length", "num_beams"),
     }),
     fixed: () => ({ sequence: 512 }),

@@ -1,6 +1,5 @@
 import type { FamilyLayers } from "../graph/family-layers.js";
 import type { Value } from "../graph/ir.js";
-import type { Init } from "../graph/layer-graphs.js";
 import type { LayerScope } from "../graph/layer-scope.js";
 import { attention } from "../graph/layers/attention.js";
 import { classifierLoss } from "../graph/layers/classifier.js";
@@ -9,18 +8,11 @@ import { geluFeedForward } from "../graph/layers/feed-forward.js";
 import { layerNorm } from "../graph/layers/normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "../graph/layers/parallel-linear.js";
 import { positionsOf } from "../graph/layers/positions.js";
-import {
-  type ModelOptions,
-  mustDivide,
-  mustKnow,
-  oneOf,
-  positive,
-  positiveReal,
-} from "../model/model-options.js";
+import { type ModelOptions, mustDivide, mustKnow, positive } from "../model/model-options.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
-import { choice, GELUS, ignored, labelFields, number, only, rate, squareSide } from "./config-fields.js";
+import { blockFields, dropoutFields, ignored, imageFields } from "./config-fields.js";
 import type { Family } from "./family.js";
-import { plainKind } from "./plain-kind.js";
+import { blockOptions, initialNormal, plainKind, plainSizes } from "./plain-kind.js";
 import {
   linearTensors,
   normTensors,
@@ -61,16 +53,12 @@ const VIT_PRESETS: Readonly<Record<string, ModelOptions>> = {
 function vitSpec(name: string, given: ModelOptions): ModelSpec {
   mustKnow("vit", given, VIT_DEFAULTS);
   const options: ModelOptions = { ...VIT_DEFAULTS, ...given };
-  const layers = positive(options, "layers");
-  const hidden = positive(options, "hidden");
-  const heads = positive(options, "heads");
-  const feedForward = options.feedForward === 0 ? 4 * hidden : positive(options, "feedForward");
+  const { layers, hidden, heads, feedForward } = plainSizes(options);
   const image = positive(options, "image");
   const patch = positive(options, "patch");
   const channels = positive(options, "channels");
   const classes = positive(options, "classes");
   const padTo = positive(options, "padTo");
-  mustDivide("hidden", hidden, heads, "heads");
   mustDivide("image", image, patch, "patch");
   const patches = (image / patch) ** 2;
   const tokens = patches + 1;
@@ -95,18 +83,12 @@ function vitSpec(name: string, given: ModelOptions): ModelSpec {
       patch,
       channels,
       tokens,
-      activation: oneOf(options, "activation", ["gelu", "gelu-tanh"]),
-      epsilon: positiveReal(options, "epsilon"),
-      initializerRange: positiveReal(options, "initializerRange"),
+      ...blockOptions(options),
     },
   };
 }
 
 const BORDER = "hidden";
-
-function init(model: ModelSpec): Init {
-  return { kind: "normal", standardDeviation: Number(model.options.initializerRange) };
-}
 
 /**
  * Data "pixels" `[patches, b, channels · patch²]`, a patch's values in the order channel, row, column. Row 0 of the
@@ -119,10 +101,10 @@ function embedding(scope: LayerScope, model: ModelSpec): void {
   const tokens = Number(model.options.tokens);
   const width = Number(model.options.channels) * Number(model.options.patch) ** 2;
   const pixels = scope.data("pixels", "float32", [tokens - 1, scope.request.samples, width]);
-  const weight = scope.parameter("patch.weight", [hidden, width], { init: init(model) });
+  const weight = scope.parameter("patch.weight", [hidden, width], { init: initialNormal(model) });
   const bias = scope.parameter("patch.bias", [hidden], { init: { kind: "zeros" } });
-  const classToken = scope.parameter("class.weight", [hidden], { decay: true, init: init(model) });
-  const table = scope.parameter("position.weight", [tokens, hidden], { init: init(model) });
+  const classToken = scope.parameter("class.weight", [hidden], { decay: true, init: initialNormal(model) });
+  const table = scope.parameter("position.weight", [tokens, hidden], { init: initialNormal(model) });
 
   const places = positionsOf(scope, model.sequence);
   const column = g.reshape(places, [places.shape[0]!, 1, 1]);
@@ -142,7 +124,7 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
   const { g } = scope;
   const { hidden, heads } = kind;
   const epsilon = Number(model.options.epsilon);
-  const square = { input: hidden, output: hidden, bias: true, init: init(model) };
+  const square = { input: hidden, output: hidden, bias: true, init: initialNormal(model) };
   const x = scope.borderInput("input", kind.sequence, hidden);
 
   const normed = enterParallel(scope, layerNorm(scope, "attention.norm", x, epsilon));
@@ -161,8 +143,8 @@ function body(scope: LayerScope, model: ModelSpec, kind: LayerKind): void {
     hidden,
     inner: kind.feedForward,
     approximate: model.options.activation === "gelu" ? "none" : "tanh",
-    up: init(model),
-    down: init(model),
+    up: initialNormal(model),
+    down: initialNormal(model),
   });
   scope.borderOutput(BORDER, g.addProduct(middle, fed));
 }
@@ -172,7 +154,7 @@ function head(scope: LayerScope, model: ModelSpec): void {
   const hidden = model.kinds[model.layers[model.layers.length - 1]!]!.hidden;
   const x = scope.borderInput("input", model.sequence, hidden);
   const normed = layerNorm(scope, "norm", scope.g.slice(x, 0, 0, 1), Number(model.options.epsilon));
-  classifierLoss(scope, normed, { hidden, classes: model.vocabulary, init: init(model) });
+  classifierLoss(scope, normed, { hidden, classes: model.vocabulary, init: initialNormal(model) });
 }
 
 /** ViT (Dosovitskiy et al. 2021): pre-norm encoder over patches and a class token. */
@@ -215,21 +197,10 @@ export const VIT: Family = {
     modelType: () => "vit",
     basePrefix: "vit.",
     fields: () => ({
-      image_size: squareSide("image", 224),
-      patch_size: squareSide("patch", 16),
-      num_channels: number("channels", 3),
-      hidden_size: number("hidden", 768),
-      num_hidden_layers: number("layers", 12),
-      num_attention_heads: number("heads", 12),
-      intermediate_size: number("feedForward", 3072),
-      hidden_act: choice("activation", GELUS, "gelu"),
-      layer_norm_eps: number("epsilon", 1e-12),
-      initializer_range: number("initializerRange", 0.02),
-      qkv_bias: only(true),
-      ...labelFields(),
-      ...ignored("encoder_stride", "pooler_act", "pooler_output_size", "tie_word_embeddings"),
-      hidden_dropout_prob: rate("dropout", 0),
-      attention_probs_dropout_prob: rate("attentionDropout", 0),
+      ...imageFields(16),
+      ...blockFields({ hidden: 768, layers: 12, heads: 12, feedForward: 3072, epsilon: 1e-12 }),
+      ...dropoutFields(0),
+      ...ignored("pooler_act", "pooler_output_size"),
     }),
     options: (model) => {
       const { tokens: _, ...options } = model.options;

@@ -44,6 +44,14 @@ export function positiveReal(options: ModelOptions, name: string): number {
   return value;
 }
 
+/** A share of what training drops; no rate and a rate of 0 are the same model. */
+export function rateOf(name: string, rate: ModelOptions[string]): Readonly<Record<string, number>> {
+  if (rate === undefined || rate === 0) return {};
+  if (typeof rate !== "number" || !(rate > 0 && rate < 1))
+    throw invalid(`${name}: expected a rate of at least 0 and below 1, got ${rate}`, { option: name });
+  return { [name]: rate };
+}
+
 export function oneOf<T extends string>(options: ModelOptions, name: string, choices: readonly T[]): T {
   const value = options[name];
   const found = choices.find((choice) => choice === value);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { modelSpec } from "../../src/families/registry.js";
+import { familyOf, modelSpec } from "../../src/families/registry.js";
+import type { ModelOptions } from "../../src/model/model-options.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
@@ -51,6 +52,10 @@ async function traces(
   return report.records
     .filter(({ rank }) => rank === 0)
     .map(({ loss, gradientNorm }) => [loss, gradientNorm]);
+}
+
+function smallOf(name: string): ModelOptions {
+  return familyOf(name).small;
 }
 
 /** Random plans that differ in data parallel, ZeRO, stages, recompute, schedule and placement only: one sample a graph. */
@@ -115,6 +120,24 @@ it("gives the same bits with dropout, and other masks at every step", async () =
   const reference = await traces(uniformPlan(plain, options), "canonical", dropping);
   expect(reference).not.toEqual(await traces(uniformPlan(plain, options), "canonical"));
   for (const plan of plansAlike(1, "weights", 4)) {
+    expect(await traces(plan, "canonical", dropping), describePlan(plan).join("\n")).toEqual(reference);
+  }
+});
+
+it.each([
+  ["T5's feed-forward and last norms", modelSpec("t5", { ...smallOf("t5"), dropout: 0.2 })],
+  ["whole branches of Swin", modelSpec("swin", { ...smallOf("swin"), dropPath: 0.5 })],
+])("gives the same bits where %s drop out", async (_, dropping) => {
+  const alone = { ranks: 1, globalBatch: BATCH, microBatches: BATCH };
+  const reference = await traces(uniformPlan(dropping, alone), "canonical", dropping);
+  const { dropout: _d, dropPath: _p, ...options } = dropping.options;
+  const whole = { ...dropping, options };
+  expect(await traces(uniformPlan(whole, alone), "canonical", whole)).not.toEqual(reference);
+  for (const choice of [
+    { ranks: 2, microBatches: BATCH / 2, dataParallel: "zero3", recompute: true },
+    { ranks: 2, microBatches: BATCH, pipelineDegree: 2 },
+  ] as const) {
+    const plan = uniformPlan(dropping, { globalBatch: BATCH, ...choice });
     expect(await traces(plan, "canonical", dropping), describePlan(plan).join("\n")).toEqual(reference);
   }
 });

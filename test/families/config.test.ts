@@ -37,8 +37,14 @@ describe("config.json", () => {
     expect(gpt2).toEqual({ ...modelSpec("gpt2-small", rates), name: undefined });
     expect(bare("bert").layers.length).toBe(12);
     expect(bare("qwen2").options.queryKeyValueBias).toBe(true);
-    const swin = parseConfigJson('{"model_type": "swin"}', "x", { dropout: 0 });
+    const swin = bare("swin");
     expect(swin.kinds["stage4"]!.heads).toBe(24);
+    expect(swin.options).toMatchObject({ dropPath: 0.1 });
+    // One rate of T5's stands for both, unless a person says what shall be dropped.
+    expect(bare("t5").options).toMatchObject(rates);
+    expect(parseConfigJson('{"model_type": "t5"}', "x", { dropout: 0 }).options).not.toHaveProperty(
+      "attentionDropout",
+    );
     expect(bare("vit").vocabulary).toBe(2);
   });
 
@@ -65,17 +71,14 @@ describe("config.json", () => {
     ["attention_bias", { model_type: "llama", attention_bias: true }],
     ["use_sliding_window", { model_type: "qwen2", use_sliding_window: true }],
     ["layer_types", { model_type: "qwen2", layer_types: ["full_attention", "sliding_attention"] }],
-    ["feed_forward_proj", { model_type: "t5", dropout_rate: 0, feed_forward_proj: "gated-silu" }],
-    [
-      "scale_decoder_outputs",
-      { model_type: "t5", dropout_rate: 0, tie_word_embeddings: true, scale_decoder_outputs: false },
-    ],
+    ["feed_forward_proj", { model_type: "t5", feed_forward_proj: "gated-silu" }],
+    ["scale_decoder_outputs", { model_type: "t5", tie_word_embeddings: true, scale_decoder_outputs: false }],
     ["image_size", { model_type: "vit", image_size: [224, 192] }],
     ["qkv_bias", { model_type: "vit", qkv_bias: false }],
-    ["use_absolute_embeddings", { model_type: "swin", drop_path_rate: 0, use_absolute_embeddings: true }],
-    ["mlp_ratio", { model_type: "swin", drop_path_rate: 0, mlp_ratio: 2 }],
-    ["drop_path_rate", { model_type: "swin" }],
-    ["dropout_rate", { model_type: "t5", dropout_rate: 0.1 }],
+    ["use_absolute_embeddings", { model_type: "swin", use_absolute_embeddings: true }],
+    ["mlp_ratio", { model_type: "swin", mlp_ratio: 2 }],
+    ["drop_path_rate", { model_type: "swin", drop_path_rate: "a tenth" }],
+    ["dropout_rate", { model_type: "t5", dropout_rate: "a tenth" }],
     ["resid_pdrop", { model_type: "gpt2", embd_pdrop: 0.1, resid_pdrop: 0.2 }],
     ["a_new_field", { model_type: "gpt2", a_new_field: 1 }],
     ["mamba", { model_type: "mamba" }],
@@ -91,6 +94,10 @@ describe("config.json", () => {
       const model = modelSpec(name, { dropout: 0.2, attentionDropout: 0.3 });
       expect(parseConfigJson(configJsonText(model), name, lengths(model))).toEqual(model);
     }
+    const t5 = modelSpec("t5", { dropout: 0.2, attentionDropout: 0.2 });
+    expect(parseConfigJson(configJsonText(t5), "t5", lengths(t5))).toEqual(t5);
+    const swin = modelSpec("swin", { dropPath: 0.3 });
+    expect(parseConfigJson(configJsonText(swin), "swin", lengths(swin))).toEqual(swin);
     const llama = modelSpec("llama", { attentionDropout: 0.3 });
     expect(parseConfigJson(configJsonText(llama), "llama", lengths(llama))).toEqual(llama);
   });

@@ -50,7 +50,7 @@ describe("modelSpec", () => {
     ["gpt", { layers: 0 }, /layers: expected a whole number of at least 1, got 0/],
     ["gpt", { layers: 2.5 }, /layers: expected a whole number/],
     ["gpt", { width: 3 }, /gpt has no option width; it knows .*hidden/],
-    ["gpt", { activation: "relu" }, /activation: expected one of gelu-tanh, gelu, got relu/],
+    ["gpt", { activation: "relu" }, /activation: expected one of gelu, gelu-tanh, got relu/],
     ["llama", { heads: 8, keyValueHeads: 3 }, /heads \(8\) must be a multiple of keyValueHeads \(3\)/],
     ["vit", { image: 30, patch: 4 }, /image \(30\) must be a multiple of patch \(4\)/],
   ])("refuses %s %j in words", (name, options, message) => {

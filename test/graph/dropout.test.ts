@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { KEY_MASK, MIX_CONSTANTS, mixKeys } from "../../src/base/mix.js";
 import type { Value } from "../../src/graph/ir.js";
 import { LayerScope } from "../../src/graph/layer-scope.js";
-import { attentionDropout, dropout } from "../../src/graph/layers/dropout.js";
+import { attentionDropout, dropout, dropPath } from "../../src/graph/layers/dropout.js";
 import { lowerToOnnx } from "../../src/graph/lower.js";
 import { dropoutKeys } from "../../src/runtime/data/dropout-keys.js";
 import { runOnnx } from "./run-onnx.js";
@@ -21,6 +21,8 @@ interface MaskRequest {
   readonly active?: boolean;
   /** Of attention probabilities, with so many heads. */
   readonly heads?: number;
+  /** Of whole branches, with these rates by layer. */
+  readonly paths?: readonly number[];
 }
 
 /** What one rank makes of ones: 0 where dropped, else 1 / (1 − rate). */
@@ -33,6 +35,7 @@ async function maskOf(request: MaskRequest): Promise<readonly number[]> {
     layer = LAYER,
     firstSample = 0,
     heads,
+    paths,
     active = true,
   } = request;
   const scope = new LayerScope(
@@ -43,7 +46,11 @@ async function maskOf(request: MaskRequest): Promise<readonly number[]> {
   );
   for (let before = 0; before < place; before++) scope.dropoutPlace();
   const x = scope.g.input("float32", shape);
-  const y = heads === undefined ? dropout(scope, x) : attentionDropout(scope, x, heads);
+  const y = paths
+    ? dropPath(scope, x, paths)
+    : heads === undefined
+      ? dropout(scope, x)
+      : attentionDropout(scope, x, heads);
   const named: readonly (readonly [string, Value])[] = [
     ["x", x],
     ["keys", scope.inputs.get("dropout")!.value],
@@ -152,6 +159,27 @@ describe("a mask of dropout", () => {
     const hidden = await maskOf({ shape: [4, 2, 16], samples: 2, active: false });
     const attention = await maskOf({ shape: [4, 4, 8, 16], samples: 2, heads: 4, active: false });
     expect(new Set([...hidden, ...attention])).toEqual(new Set([1]));
+  });
+
+  it("of whole branches takes samples, with the rate of the layer, and grows the others", async () => {
+    const rates = Array.from({ length: LAYER + 2 }, (_, layer) => layer / 20);
+    const many = 4096;
+    const mask = await maskOf({ shape: [3, many, 2], samples: many, paths: rates });
+    const rate = rates[LAYER]!;
+    for (const [i, value] of mask.entries()) expect(value).toBe(mask[2 * (Math.floor(i / 2) % many)]);
+    const first = mask.slice(0, 2 * many).filter((_, i) => i % 2 === 0);
+    expect(new Set(first)).toEqual(new Set([0, Math.fround(1 / (1 - rate))]));
+    const dropped = first.filter((value) => value === 0).length / many;
+    expect(Math.abs(dropped - rate)).toBeLessThan(SIGMAS * Math.sqrt((rate * (1 - rate)) / many));
+    const later = await maskOf({ shape: [1, 8, 1], samples: 8, firstSample: 8, paths: rates });
+    expect(later).toEqual(first.slice(8, 16));
+    // Nothing at rate 0, and nothing where the model is only evaluated.
+    expect(new Set(await maskOf({ shape: [1, many, 1], samples: many, layer: 0, paths: rates }))).toEqual(
+      new Set([1]),
+    );
+    expect(new Set(await maskOf({ shape: [1, 8, 1], samples: 8, paths: rates, active: false }))).toEqual(
+      new Set([1]),
+    );
   });
 
   it("of attention probabilities tells heads, windows and queries apart", async () => {

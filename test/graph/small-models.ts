@@ -75,11 +75,16 @@ export function layerKinds(model: ModelSpec): readonly string[] {
   return ["embedding", ...Object.keys(model.kinds), "head"];
 }
 
-/** What drops out differently: plain attention, two stacks, windows. */
+/** What drops out differently: plain attention, two stacks and inside the feed-forward, windows and whole branches. */
 export const DROPOUT_MODELS: readonly ModelSpec[] = SMALL_MODELS.filter(({ family }) =>
   ["gpt", "t5", "swin"].includes(family),
 ).map((model) => ({
   ...model,
   name: `${model.family} with dropout`,
-  options: { ...model.options, dropout: 0.2, attentionDropout: 0.3 },
+  options: {
+    ...model.options,
+    dropout: 0.2,
+    attentionDropout: 0.3,
+    ...(model.family === "swin" && { dropPath: 0.6 }),
+  },
 }));

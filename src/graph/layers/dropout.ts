@@ -2,6 +2,8 @@ import { KEY_MASK, LOW_BITS, MIX_CONSTANTS, mixKeys } from "../../base/mix.js";
 import type { GraphBuilder } from "../graph-builder.js";
 import type { Value } from "../ir.js";
 import type { LayerScope } from "../layer-scope.js";
+import { DECIDING } from "../ops/dropout-ops.js";
+import { wideDtype } from "../ops/op-definition.js";
 import { positionsOf } from "./positions.js";
 import { ownHeads } from "./relative-bias.js";
 
@@ -46,19 +48,26 @@ function sampleKeys(scope: LayerScope): { readonly keys: Keys; readonly active: 
   };
 }
 
-function dropped(scope: LayerScope, x: Value, rows: Keys, active: Value, rate: number): Value {
+/** Keys of columns `[start, start + count)`. */
+function columnKeys(start: number, count: number): readonly (readonly [number, number])[] {
+  return Array.from({ length: count }, (_, i) =>
+    mixKeys(...(MIX_CONSTANTS.slice(0, 2) as [number, number]), start + i),
+  );
+}
+
+/** @param cut - the tensor group cuts the columns, of which x holds this rank's */
+function dropped(scope: LayerScope, x: Value, rows: Keys, active: Value, rate: number, cut = false): Value {
   const { g } = scope;
   const width = x.shape[x.shape.length - 1]!;
-  const columns = Array.from({ length: width }, (_, column) =>
-    mixKeys(...(MIX_CONSTANTS.slice(0, 2) as [number, number]), column),
-  );
-  const column = (half: 0 | 1): Value =>
-    g.constant(
-      columns.map((keys) => keys[half]),
-      "int64",
-      [width],
-    );
-  return g.one("Dropout", [x, ...rows, active, column(0), column(1)], { rate });
+  const halves = [0, 1] as const;
+  const columns = halves.map((half) => {
+    const keysOf = (rank: number): readonly number[] =>
+      columnKeys(rank * width, width).map((keys) => keys[half]);
+    return cut
+      ? scope.rankConstant(`columnKeys${half}.${width}`, "int64", [width], keysOf)
+      : g.constant(keysOf(0), "int64", [width]);
+  });
+  return g.one("Dropout", [x, ...rows, active, ...columns], { rate });
 }
 
 /**
@@ -73,6 +82,66 @@ export function dropout(scope: LayerScope, x: Value): Value {
   const positions = g.reshape(positionsOf(scope, share * scope.degree), [share, 1, 1]);
   const { keys, active } = sampleKeys(scope);
   return dropped(scope, x, mixed(g, keys, positions), active, rate);
+}
+
+/**
+ * Dropout between the projections of a feed-forward `[S, b, inner / t]`, or `[S / t, b, inner]` where the group cuts the
+ * sequence.
+ */
+export function innerDropout(scope: LayerScope, x: Value): Value {
+  const rate = scope.dropout.hidden;
+  if (rate === 0) return x;
+  const { g, cutsSequence, degree } = scope;
+  const rows = x.shape[0]!;
+  const positions = cutsSequence
+    ? positionsOf(scope, rows * degree)
+    : g.constant(
+        Array.from({ length: rows }, (_, i) => i),
+        "int64",
+        [rows],
+      );
+  const { keys, active } = sampleKeys(scope);
+  const rowKeys = mixed(g, keys, g.reshape(positions, [rows, 1, 1]));
+  return dropped(scope, x, rowKeys, active, rate, scope.cutsWeights);
+}
+
+/**
+ * Stochastic depth (Huang et al. 2016): a residual branch `[S / t, b, width]` goes whole for some samples, and grows for
+ * the others.
+ *
+ * @param rates - by number of the layer, 0 the embedding: layers that share graphs differ in them
+ */
+export function dropPath(scope: LayerScope, branch: Value, rates: readonly number[]): Value {
+  if (rates.every((rate) => rate === 0)) return branch;
+  const { g } = scope;
+  const { keys, active } = sampleKeys(scope);
+  const [column] = columnKeys(0, 1);
+  const product = g.mul(
+    g.add(keys[0], g.scalar(column![0], "int64")),
+    g.add(keys[1], g.scalar(column![1], "int64")),
+  );
+  const ofLayer = (values: readonly number[], dtype: "int64" | "float32"): Value =>
+    g.reshape(g.gather(g.constant(values, dtype, [values.length]), scope.layerNumber()), [1, 1, 1]);
+  const thresholds = ofLayer(
+    rates.map((rate) => Math.round(rate * DECIDING)),
+    "int64",
+  );
+  const grown = ofLayer(
+    rates.map((rate) => 1 / (1 - rate)),
+    "float32",
+  );
+  const kept = g.greaterOrEqual(
+    g.bitwiseAnd(product, g.scalar(DECIDING - 1, "int64")),
+    g.mul(active, thresholds),
+  );
+  const one = g.scalar(1, "float32");
+  const factor = g.where(
+    kept,
+    g.where(g.equal(active, g.scalar(1, "int64")), grown, one),
+    g.scalar(0, "float32"),
+  );
+  const wide = wideDtype(branch.dtype);
+  return g.cast(g.mul(g.cast(branch, wide), g.cast(factor, wide)), branch.dtype);
 }
 
 /**

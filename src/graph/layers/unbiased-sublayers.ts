@@ -2,6 +2,7 @@ import type { Value } from "../ir.js";
 import type { Init } from "../layer-graphs.js";
 import type { LayerScope } from "../layer-scope.js";
 import { attention } from "./attention.js";
+import { innerDropout } from "./dropout.js";
 import { rmsNorm } from "./normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "./parallel-linear.js";
 
@@ -81,7 +82,7 @@ export function feedForwardSublayer(scope: LayerScope, x: Value, sizes: Unbiased
       init: normal(1 / hidden),
     });
   const activated = sizes.gated ? g.mul(g.gelu(wide("gate"), "tanh"), wide("up")) : g.relu(wide("up"));
-  const down = rowLinear(scope, "feedForward.down", activated, {
+  const down = rowLinear(scope, "feedForward.down", innerDropout(scope, activated), {
     input: inner,
     output: hidden,
     bias: false,

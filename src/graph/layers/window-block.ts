@@ -2,6 +2,7 @@ import type { Value } from "../ir.js";
 import type { Init } from "../layer-graphs.js";
 import type { LayerScope } from "../layer-scope.js";
 import { attention } from "./attention.js";
+import { dropPath } from "./dropout.js";
 import { geluFeedForward } from "./feed-forward.js";
 import { layerNorm } from "./normalization.js";
 import { columnLinear, enterParallel, rowLinear } from "./parallel-linear.js";
@@ -15,6 +16,8 @@ export interface WindowBlock {
   readonly epsilon: number;
   readonly approximate: "tanh" | "none";
   readonly init: Init;
+  /** Stochastic depth of what attention adds, by number of the layer. */
+  readonly dropPath: readonly number[];
 }
 
 /** Pre-norm block whose attention stays in windows (Liu et al. 2021, section 3.2). */
@@ -45,7 +48,8 @@ export function windowBlock(
       leave: (value) => fromWindows(scope, value, windows, shape.sequence),
     },
   });
-  const middle = g.addProduct(x, rowLinear(scope, `${name}.attention.output`, context, square));
+  const attended = rowLinear(scope, `${name}.attention.output`, context, square);
+  const middle = g.addProduct(x, dropPath(scope, attended, shape.dropPath));
   const entered = enterParallel(scope, layerNorm(scope, `${name}.feedForward.norm`, middle, epsilon));
   const fed = geluFeedForward(scope, entered, {
     name: `${name}.feedForward`,
