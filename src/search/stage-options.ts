@@ -55,19 +55,20 @@ export function everyTime(problem: Problem, stage: number): StageOrder {
  * follows everything, so there it is part of the other costs.
  */
 export function criticalTime(problem: Problem, stage: number, paths: readonly SchedulePath[]): StageOrder {
-  const { alone, pass, critical, passReduced, criticalReduced } = stageWeights(problem, stage);
-  const values =
-    stage === 0
-      ? new Map<StageCostName, Weights>([
-          ["criticalReduced", criticalReduced],
-          ["passReduced", passReduced],
-          ["alone", alone],
-        ])
-      : new Map<StageCostName, Weights>([
-          ["pass", pass],
-          ["critical", critical],
-        ]);
-  const costs = stage === 0 ? [...values.values()] : [critical, pass, REDUCE_WEIGHTS];
+  const { alone, pass, critical, ...reduced } = stageWeights(problem, stage);
+  const { passReduced, tripsReduced, criticalReduced } = reduced;
+  const values = new Map<StageCostName, Weights>([
+    ["pass", pass],
+    ["critical", critical],
+  ]);
+  let costs = [critical, pass, REDUCE_WEIGHTS];
+  if (stage === 0) {
+    values.clear();
+    values.set("criticalReduced", criticalReduced).set("passReduced", passReduced);
+    // A label that is no worse in these is no worse in what lies between them.
+    values.set("tripsReduced", tripsReduced);
+    costs = [criticalReduced, passReduced, { ...alone, after: 0 }];
+  }
   for (const path of paths) {
     const own = pathWeights(path, stage);
     if (!costs.some((cost) => proportional(cost, own))) costs.push(own);
