@@ -181,7 +181,10 @@ function criticalRound(
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const step = criticalBound(schedule, stages, m, paths);
-  const orders = Array.from({ length: stages }, (_, stage) => criticalTime(problem, stage, paths));
+  const { relaxed } = relaxation;
+  const orders = Array.from({ length: stages }, (_, stage) =>
+    criticalTime(problem, relaxed, limitMs, stage, paths),
+  );
   const { divideWith, overgrown } = divider(
     problem,
     relaxation,
