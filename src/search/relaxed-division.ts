@@ -1,4 +1,5 @@
 import { inFlight } from "../cost/pipeline-time.js";
+import { roundTrips } from "./schedule-bound.js";
 import type { ShapeTable } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
 import type { Floors } from "./stage-floor.js";
@@ -68,7 +69,6 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
   for (let stage = stages - 1; stage >= 0; stage--) {
     const most = stage === 0 ? 0 : layers - (stages - stage);
     const w = inFlight(schedule, stage, stages, m);
-    const trips = Math.ceil(m / w);
     for (let start = stage; start <= most; start++) {
       const here = stage * width + start;
       const longest = even || layers - start - (stages - 1 - stage);
@@ -76,7 +76,7 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
         const next = (stage + 1) * width + start + count;
         if (roundMs[next] === Number.POSITIVE_INFINITY) continue;
         const { forwardMs: f, backwardMs: b, passMs: pass, ledMs: led, ...own } = floors(stage, start, count);
-        const { rankMs, criticalMs, ledReducedMs, criticalReducedMs } = own;
+        const { rankMs, criticalMs, ledReducedMs, tripsReducedMs, criticalReducedMs } = own;
         if (pass === Number.POSITIVE_INFINITY || rankMs === Number.POSITIVE_INFINITY) continue;
         const link = linkMs[start + count]!;
         const below = link + roundMs[next]!;
@@ -86,19 +86,22 @@ export function relaxDivision(problem: Problem, floors: Floors): RelaxedDivision
           // The slowest machine may be another one forward than backward, so both get their part of the pass.
           through = Math.max(round + (m - 1) * pass, led + link + throughMs[next]!, criticalMs + below);
         } else {
-          const rest = m - 1 - (trips - 1) * w;
-          const more = Math.max(0, m - trips * w);
+          const slower = Math.max(b, f);
           through = Math.max(
             m * pass,
             led + link + throughMs[next]!,
             criticalMs + below,
-            round + Math.max(0, m - w) * pass + (m - 1 - Math.max(0, m - w)) * Math.max(b, f),
-            trips * round + more * pass + (rest - more) * Math.max(b, f),
+            round + (m - w) * pass + (w - 1) * slower,
+            roundTrips(m, w, round, pass),
           );
         }
         roundMs[here] = Math.min(roundMs[here]!, round);
         throughMs[here] = Math.min(throughMs[here]!, through);
-        const reduced = Math.max(criticalReducedMs + below, ledReducedMs + link + throughMs[next]!);
+        const reduced = Math.max(
+          criticalReducedMs + below,
+          ledReducedMs + link + throughMs[next]!,
+          m > w ? tripsReducedMs + 2 * below : 0,
+        );
         endMs[here] = Math.min(endMs[here]!, Math.max(through, rankMs, reduced, f + endMs[next]!));
       }
     }

@@ -70,7 +70,8 @@ const BASE_GPIPE = 6;
  * that enter s with the first micro-batch and leave it with the last one's gradient; the longest that end in any
  * reduction; the longest of what follows the norm. The family, w = micro-batches in flight at s, m in all:
  * - stay: m (f + b);
- * - i round trips, then stay: i · round + (m − 1 − (i − 1) w) b + (m − i w) f, and the same mirrored in time;
+ * - one round trip, then stay: round + (m − 1) b + (m − w) f, and the same mirrored in time;
+ * - i round trips, some before and some after staying: i · round + (m − 1 − (i − 1) w) (f + b);
  * - stay on the link of the activations, or of the gradients;
  * - go on to s + 1 and take any path there.
  */
@@ -93,13 +94,13 @@ function fold1F1B(
   let through = m * (f + b);
   const trips = (i: number): void => {
     const rest = Math.max(0, m - 1 - (i - 1) * w);
-    const more = Math.max(0, m - i * w);
+    const more = i > 1 ? rest : Math.max(0, m - w);
     through = Math.max(through, i * round + rest * b + more * f, i * round + rest * f + more * b);
   };
   trips(1);
   const most = Math.ceil(m / w);
   if (most > 1) trips(most);
-  if (most > 2) trips(most - 1);
+  if (most > 2) trips(2);
   if (next) {
     through = Math.max(
       through,
@@ -190,7 +191,21 @@ export function scheduleBound(
 }
 
 /**
- * A schedule by two costs of a stage alone, its critical time and one micro-batch, and by paths that were learnt. The paths are those that visit the stages below once, while some stage works off all the others.
+ * Paths of 1F1B that go round k ≥ 2 times, some of them at the beginning, some at the end, and stay in between. With w
+ * micro-batches in flight a round trip stands for w of them, so k round + (m − 1 − (k − 1) w) pass, which is most for
+ * k = 2 or for k = ⌈m / w⌉; the latter is said without its step in m, so that both are α + β m.
+ */
+export function roundTrips(m: number, held: number, roundMs: number, passMs: number): number {
+  if (m <= held) return 0;
+  return Math.max(
+    2 * roundMs + (m - 1 - held) * passMs,
+    (m / held) * roundMs + (held - 1) * Math.min(passMs, roundMs / held),
+  );
+}
+
+/**
+ * A schedule by two costs of a stage alone, its critical time and one micro-batch, and by paths that were learnt. The paths
+ * are those that visit the stages below once, while some stage works off all the others, and those that go round and round.
  */
 export function criticalBound(
   schedule: Schedule,
@@ -210,9 +225,8 @@ export function criticalBound(
       const round = led + link + (next ? next[ROUND]! : 0);
       out[ROUND] = round;
       out[THROUGH] = Math.max(m * pass, critical + round - led, next ? led + link + next[THROUGH]! : 0);
-      // The first stage's own update follows its own micro-batches.
-      const alone = stage === 0 ? m * pass + option.afterMs : 0;
-      out[END] = Math.max(Math.max(out[THROUGH], alone) + option.reduceMs, next ? send + next[END]! : 0);
+      if (schedule === "1f1b") out[THROUGH] = Math.max(out[THROUGH], roundTrips(m, held, round, pass));
+      out[END] = Math.max(out[THROUGH] + option.reduceMs, next ? send + next[END]! : 0);
       foldPaths(paths, AFTER, stage, option, send, gradient, next, out);
       return out;
     },

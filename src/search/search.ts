@@ -16,7 +16,8 @@ import { fitsWithin, hasStrategies, memoryKey } from "./memory-floor.js";
 import { type BatchRange, outerChoices } from "./outer-choice.js";
 import { memoryNeed, outerShapes, uniformShapes } from "./outer-shapes.js";
 import type { Candidate, SearchReport } from "./search-report.js";
-import { type Found, type Solved, sampleWithin, solveWithin } from "./solve-candidate.js";
+import { Siblings } from "./siblings.js";
+import { type Found, type Problem, type Solved, sampleWithin, solveWithin } from "./solve-candidate.js";
 import type { SpaceOptions } from "./space.js";
 
 export interface SearchInputs {
@@ -80,6 +81,12 @@ function consecutiveIfEqual(
     : { plan, prediction };
 }
 
+/** Where the best plan that is known is not far beyond the next limit, it is the limit: it must be looked up to there anyway. */
+function limitOf(boundMs: number, attempt: number, capMs: number): number {
+  const within = (at: number): number => boundMs * (1 + (WIDENINGS[at] ?? Number.POSITIVE_INFINITY));
+  return within(attempt + 2) >= capMs ? capMs : Math.min(capMs, within(attempt));
+}
+
 const megabytes = (bytes: number): number => Math.ceil(bytes / BYTES_PER_MB);
 
 /**
@@ -105,6 +112,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
   const outers = outerChoices(ranks, kinds.length, inputs.globalBatch, space);
   const candidates: (Candidate | null)[] = outers.map(() => null);
   const queue = new EntryQueue();
+  const siblings = new Siblings();
   let smallest = Number.POSITIVE_INFINITY;
   const needed = new Map<string, number>();
 
@@ -135,7 +143,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       const problem = { shape, outer, kinds, budgetBytes, even };
       const boundMs = candidateBound(shape, outer, kinds, budgetBytes);
       if (boundMs < Number.POSITIVE_INFINITY)
-        queue.push({
+        siblings.add({
           problem,
           order,
           bound: boundMs / outer.globalBatch,
@@ -148,6 +156,11 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
   }
   let best: Found | null = null;
   let lowerBound = Number.POSITIVE_INFINITY;
+  for (const first of siblings.start()) queue.push(first);
+  const close = (problem: Problem): void => {
+    const next = siblings.after(problem);
+    if (next) queue.push(next);
+  };
   // Those whose tables grew too large wait for a better plan, which keeps tables small.
   const late = new EntryQueue();
   for (let entry = queue.pop(); entry; entry = queue.pop() ?? late.pop()) {
@@ -159,17 +172,18 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
     if (bound < bestPerSample && entry.refined < REFINEMENTS) {
       const nearer = refine(entry);
       if (nearer.bound < Number.POSITIVE_INFINITY) queue.push(nearer);
+      else close(problem);
       continue;
     }
     const blank = { ...outer, stepMs: null, samplesPerSecond: null, memoryBytes: null };
     const capMs = bestPerSample * outer.globalBatch;
     const boundMs = bound * outer.globalBatch;
-    let solved: Solved = { best: null, lowerBoundMs: boundMs };
+    let solved: Solved = { best: null, lowerBoundMs: boundMs, sharedMs: 0 };
     let again = false;
     if (bound < bestPerSample) {
-      const widening = WIDENINGS[entry.attempts] ?? Number.POSITIVE_INFINITY;
-      const limitMs = Math.min(capMs, boundMs * (1 + widening));
+      const limitMs = limitOf(boundMs, entry.attempts, capMs);
       solved = solveWithin(problem, relaxation, limitMs, MOST_LABELS[entry.overgrown]!);
+      siblings.learn(problem, solved.sharedMs / outer.globalBatch);
       let { attempts: turn, overgrown } = entry;
       if (solved.overgrown && overgrown + 1 < MOST_LABELS.length) {
         again = true;
@@ -183,6 +197,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
         turn++;
       }
       if (again) {
+        if (solved.overgrown) close(problem);
         const nearer = Math.max(bound, solved.lowerBoundMs / outer.globalBatch);
         (solved.overgrown ? late : queue).push({ ...entry, attempts: turn, overgrown, bound: nearer });
         if (!best && !solved.best && solved.overgrown)
@@ -190,7 +205,10 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
         if (!solved.best) continue;
       }
     }
-    if (!again) lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
+    if (!again) {
+      lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
+      close(problem);
+    }
     const found = solved.best;
     if (found) {
       const memory = Math.max(...suffixStages(found.suffix).map(({ option }) => option.bytes));

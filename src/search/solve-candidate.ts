@@ -34,6 +34,8 @@ export interface Solved {
   readonly best: Found | null;
   /** No plan of this sub-search is faster. */
   readonly lowerBoundMs: number;
+  /** The part of the bound that {@link SharedBounds} may share. */
+  readonly sharedMs: number;
   /** A table grew beyond the labels it may have, so that the bound says no more than before. */
   readonly overgrown?: boolean;
 }
@@ -80,17 +82,20 @@ export function solveWithin(
   limitMs: number,
   mostLabels: number,
 ): Solved {
-  if (!relaxation) return solveByEveryTime(problem, null, limitMs, mostLabels);
+  if (!relaxation) {
+    const solved = solveByEveryTime(problem, null, limitMs, mostLabels);
+    return { ...solved, sharedMs: solved.lowerBoundMs };
+  }
   const floors = stageFloors(problem, peakClasses(problem.shape), { ...relaxation, limitMs });
   const nearer = { floors, relaxed: relaxDivision(problem, floors) };
-  if (nearer.relaxed.boundMs > limitMs) return { best: null, lowerBoundMs: limitMs };
+  if (nearer.relaxed.boundMs > limitMs) return { best: null, lowerBoundMs: limitMs, sharedMs: limitMs };
   const first = solveByCriticalTime(problem, nearer, limitMs, mostLabels);
   const known = first.lowerBoundMs * (1 + SAME);
   if (first.overgrown || !first.best || first.best.stepMs <= known || limitMs <= known) return first;
   const second = solveByEveryTime(problem, nearer, Math.min(limitMs, first.best.stepMs), mostLabels);
   const best = second.best && second.best.stepMs < first.best.stepMs ? second.best : first.best;
   const lowerBoundMs = Math.max(first.lowerBoundMs, Math.min(second.lowerBoundMs, best.stepMs));
-  return { best, lowerBoundMs, overgrown: second.overgrown ?? false };
+  return { best, lowerBoundMs, sharedMs: first.sharedMs, overgrown: second.overgrown ?? false };
 }
 
 /** Some good plan within a limit, soon: tables keep a sample of their labels. */
@@ -146,16 +151,18 @@ function solveByCriticalTime(
   const { microBatches: m, schedule } = problem.outer;
   const paths: SchedulePath[] = [];
   let boundMs = relaxation.relaxed.boundMs;
+  let sharedMs = boundMs;
   let best: Found | null = null;
   for (;;) {
     const within: number = best ? Math.min(limitMs, best.stepMs) : limitMs;
     const round = criticalRound(problem, relaxation, within, paths, mostLabels);
-    if (round === null) return { best, lowerBoundMs: boundMs, overgrown: true };
+    if (round === null) return { best, lowerBoundMs: boundMs, sharedMs, overgrown: true };
     boundMs = Math.max(boundMs, round.lowerBoundMs);
+    if (paths.length === 0) sharedMs = boundMs;
     if (round.best && (!best || round.best.stepMs < best.stepMs * (1 - SAME))) best = round.best;
     const { nearest } = round;
     const open = nearest && best && boundMs < Math.min(limitMs, best.stepMs) * (1 - SAME);
-    if (!open || paths.length >= MOST_PATHS) return { best, lowerBoundMs: boundMs };
+    if (!open || paths.length >= MOST_PATHS) return { best, lowerBoundMs: boundMs, sharedMs };
     const works = suffixWorks(nearest);
     let after = 0;
     for (const [stage, { afterMs }] of works.entries()) if (afterMs > works[after]!.afterMs) after = stage;
@@ -170,11 +177,14 @@ function criticalRound(
   limitMs: number,
   paths: readonly SchedulePath[],
   mostLabels: number | "sample",
-): (Solved & { readonly nearest: Suffix | null }) | null {
+): (Omit<Solved, "sharedMs"> & { readonly nearest: Suffix | null }) | null {
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const step = criticalBound(schedule, stages, m, paths);
-  const orders = Array.from({ length: stages }, (_, stage) => criticalTime(problem, stage, paths));
+  const { relaxed } = relaxation;
+  const orders = Array.from({ length: stages }, (_, stage) =>
+    criticalTime(problem, relaxed, limitMs, stage, paths),
+  );
   const { divideWith, overgrown } = divider(
     problem,
     relaxation,
@@ -206,7 +216,7 @@ function solveByEveryTime(
   relaxation: Relaxation | null,
   limitMs: number,
   mostLabels: number | "sample",
-): Solved {
+): Omit<Solved, "sharedMs"> {
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
   const order = (stage: number): StageOrder => everyTime(problem, stage);

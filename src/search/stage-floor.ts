@@ -28,8 +28,9 @@ export interface Floor {
   readonly rankMs: number;
   /** The stage for a whole step while one micro-batch is gone, what is behind it not counted. */
   readonly criticalMs: number;
-  /** `ledMs` and `criticalMs` with the reduction behind them: on the first stage, elsewhere 0. */
+  /** `ledMs`, paths that go round twice, and `criticalMs` with the reduction behind them: on the first stage, elsewhere 0. */
   readonly ledReducedMs: number;
+  readonly tripsReducedMs: number;
   readonly criticalReducedMs: number;
 }
 
@@ -37,17 +38,12 @@ export interface Floor {
 export type Floors = (stage: number, start: number, layers: number) => Floor;
 
 const COSTS: readonly StageCostName[] = ["alone", "pass", "critical"];
-const FIRST_COSTS: readonly StageCostName[] = [...COSTS, "passReduced", "criticalReduced"];
+const FIRST_COSTS: readonly StageCostName[] = [...COSTS, "passReduced", "criticalReduced", "tripsReduced"];
 
 function byCost<T>(value: (name: StageCostName) => T): Record<StageCostName, T> {
   const [alone, pass, critical] = [value("alone"), value("pass"), value("critical")];
-  return {
-    alone,
-    pass,
-    critical,
-    passReduced: value("passReduced"),
-    criticalReduced: value("criticalReduced"),
-  };
+  const [passReduced, tripsReduced] = [value("passReduced"), value("tripsReduced")];
+  return { alone, pass, critical, passReduced, tripsReduced, criticalReduced: value("criticalReduced") };
 }
 
 interface KindFloor {
@@ -224,6 +220,7 @@ export function stageFloors(
     let criticalMs = priced("critical") - (isLast ? 0 : lead);
     let ledMs = isLast ? passMs : Math.max(passMs - lead, forwardMs + backwardMs - leadGain);
     let ledReducedMs = isFirst ? priced("passReduced") - lead : 0;
+    let tripsReducedMs = isFirst ? priced("tripsReduced") - 2 * lead : 0;
     let criticalReducedMs = isFirst ? priced("criticalReduced") - lead : 0;
     if (within) {
       const own = exactFloors(stage, start);
@@ -236,11 +233,12 @@ export function stageFloors(
       criticalMs = Math.max(criticalMs, floorOf("critical", led));
       if (isFirst) {
         ledReducedMs = Math.max(ledReducedMs, floorOf("passReduced", led));
+        tripsReducedMs = Math.max(tripsReducedMs, floorOf("tripsReduced", "cost") - 2 * lead);
         criticalReducedMs = Math.max(criticalReducedMs, floorOf("criticalReduced", led));
       }
     }
-    const own = { passMs, ledMs, rankMs, criticalMs, ledReducedMs, criticalReducedMs };
-    const result = { forwardMs, backwardMs, ...own };
+    const reduced = { ledReducedMs, tripsReducedMs, criticalReducedMs };
+    const result = { forwardMs, backwardMs, passMs, ledMs, rankMs, criticalMs, ...reduced };
     made.set(key, result);
     return result;
   };

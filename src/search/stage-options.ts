@@ -1,8 +1,9 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import { HEAD_KIND } from "../model/model-profile.js";
 import { costFrontier, costStandIns, type Label, rankFrontier, rankStandIns } from "./label.js";
+import type { RelaxedDivision } from "./relaxed-division.js";
 import { pathWeights, type SchedulePath } from "./schedule-bound.js";
-import type { VocabularyChoice } from "./shape-table.js";
+import type { Addend, VocabularyChoice } from "./shape-table.js";
 import type { Problem, Relaxation } from "./solve-candidate.js";
 import { optionFrontier, type StageOption, stageOption } from "./stage-option.js";
 import {
@@ -15,6 +16,7 @@ import {
 } from "./stage-table.js";
 import { standIns } from "./stand-ins.js";
 import {
+  prefix,
   SAME,
   type StageCostName,
   stageRoom,
@@ -52,27 +54,67 @@ export function everyTime(problem: Problem, stage: number): StageOrder {
 
 /**
  * The critical time, one micro-batch, the reduction, and what paths that were learnt add up. The first stage's reduction
- * follows everything, so there it is part of the other costs.
+ * follows everything, so there it is part of the other costs; that of a later one is none where the backwards before it
+ * always take longer.
  */
-export function criticalTime(problem: Problem, stage: number, paths: readonly SchedulePath[]): StageOrder {
-  const { alone, pass, critical, passReduced, criticalReduced } = stageWeights(problem, stage);
-  const values =
-    stage === 0
-      ? new Map<StageCostName, Weights>([
-          ["criticalReduced", criticalReduced],
-          ["passReduced", passReduced],
-          ["alone", alone],
-        ])
-      : new Map<StageCostName, Weights>([
-          ["pass", pass],
-          ["critical", critical],
-        ]);
-  const costs = stage === 0 ? [...values.values()] : [critical, pass, REDUCE_WEIGHTS];
+export function criticalTime(
+  problem: Problem,
+  relaxed: RelaxedDivision,
+  limitMs: number,
+  stage: number,
+  paths: readonly SchedulePath[],
+): StageOrder {
+  const { alone, pass, critical, ...reduced } = stageWeights(problem, stage);
+  const { passReduced, tripsReduced, criticalReduced } = reduced;
+  const values = new Map<StageCostName, Weights>([
+    ["pass", pass],
+    ["critical", critical],
+  ]);
+  let costs = [critical, pass];
+  if (stage > 0) {
+    if (!reductionHides(problem, relaxed, limitMs, stage)) costs.push(REDUCE_WEIGHTS);
+  } else {
+    values.clear();
+    values.set("criticalReduced", criticalReduced).set("passReduced", passReduced);
+    // A label that is no worse in these is no worse in what lies between them.
+    values.set("tripsReduced", tripsReduced);
+    costs = [criticalReduced, passReduced, { ...alone, after: 0 }];
+  }
   for (const path of paths) {
     const own = pathWeights(path, stage);
     if (!costs.some((cost) => proportional(cost, own))) costs.push(own);
   }
   return { rank: costs[0]!, costs, values };
+}
+
+/** Whether any reduction of a stage ends before its last micro-batch has passed the stages before it, within a limit. */
+function reductionHides(
+  { shape, outer, kinds }: Problem,
+  relaxed: RelaxedDivision,
+  limitMs: number,
+  stage: number,
+): boolean {
+  const slack = limitMs * (1 + SAME);
+  const width = kinds.length + 1;
+  const last = kinds.length - (outer.stages - stage);
+  const link = relaxed.linkMs.reduce((a, b) => Math.max(a, b), 0);
+  const most = (value: (one: Addend) => number): ReadonlyMap<string, number> =>
+    new Map(
+      [...shape.choices].map(([kind, list]) => [kind, list.reduce((a, one) => Math.max(a, value(one)), 0)]),
+    );
+  const hidden = most((one) => one.reduceMs);
+  const alone = most((one) => one.reduceAloneMs);
+  const sums = prefix(kinds, (kind) => hidden.get(kind)!);
+  const head = shape.vocabulary.reduce((a, one) => Math.max(a, one.head.reduceMs), 0);
+  for (let start = stage; start <= last; start++) {
+    const here = stage * width + start;
+    const before = relaxed.beforeMs[here]!;
+    if (relaxed.fullestMs[here]! > slack || before + relaxed.throughMs[here]! > slack) continue;
+    const end = kinds.length - (outer.stages - 1 - stage);
+    const reduceMs = sums[end]! - sums[start + 1]! + alone.get(kinds[start]!)! + head;
+    if (reduceMs > before - stage * link) return false;
+  }
+  return true;
 }
 
 function proportional(a: Weights, b: Weights): boolean {

@@ -74,38 +74,56 @@ export interface StageQuery {
   readonly worth: (label: Label, layers: number) => boolean;
 }
 
+type Draft = { -readonly [Key in keyof Label]: Label[Key] };
+
+/** Fills `out` with the label of one layer more; false where it does not fit. */
 function extend(
   previous: Label | null,
   choice: Choice,
   index: number,
   relayout: number,
   query: StageQuery,
-): Label | null {
+  out: Draft,
+): boolean {
   const sumBytes =
     (previous === null ? 0 : previous.sumBytes) + choice.stateBytes + query.inFlight * choice.activationBytes;
   const peak = Math.max(previous === null ? 0 : previous.peakBytes - previous.sumBytes, choice.peakBytes);
-  if (sumBytes + peak > query.budgetBytes) return null;
+  if (sumBytes + peak > query.budgetBytes) return false;
   const alone = previous === null && !query.afterEmbedding;
   const reduce = alone ? choice.reduceAloneMs : choice.reduceMs;
   const forwardMs = (previous === null ? 0 : previous.forwardMs) + choice.forwardMs + relayout;
   const backwardMs = (previous === null ? 0 : previous.backwardMs) + choice.backwardMs + relayout;
   const reduceMs = (previous === null ? 0 : previous.reduceMs) + reduce;
   const afterMs = (previous === null ? 0 : previous.afterMs) + choice.afterMs;
-  return {
-    sumBytes,
-    peakBytes: sumBytes + peak,
-    rankMs: weighted(query.weights, { forwardMs, backwardMs, reduceMs, afterMs }),
-    forwardMs,
-    backwardMs,
-    leadMs: choice.leadMs,
-    reduceMs,
-    afterMs,
-    strategy: index,
-    first: previous === null ? choice.layout : previous.first,
-    last: choice.layout,
-    previous,
-  };
+  out.sumBytes = sumBytes;
+  out.peakBytes = sumBytes + peak;
+  out.forwardMs = forwardMs;
+  out.backwardMs = backwardMs;
+  out.leadMs = choice.leadMs;
+  out.reduceMs = reduceMs;
+  out.afterMs = afterMs;
+  out.rankMs = weighted(query.weights, out);
+  out.strategy = index;
+  out.first = previous === null ? choice.layout : previous.first;
+  out.last = choice.layout;
+  out.previous = previous;
+  return true;
 }
+
+const blank = (): Draft => ({
+  sumBytes: 0,
+  peakBytes: 0,
+  rankMs: 0,
+  forwardMs: 0,
+  backwardMs: 0,
+  leadMs: 0,
+  reduceMs: 0,
+  afterMs: 0,
+  strategy: 0,
+  first: 0,
+  last: 0,
+  previous: null,
+});
 
 /** Evenly along the frontier from the fastest label to the leanest, both ends kept. */
 function thinned(labels: readonly (Label | null)[], count: number): (Label | null)[] {
@@ -124,6 +142,7 @@ export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] | nu
   const result: Label[][] = [];
   let current: (Label | null)[] = [null];
   const layouts = shape.layouts.length;
+  let draft = blank();
   for (const [position, kind] of query.kinds.entries()) {
     const choices = shape.choices.get(kind)!;
     const relayouts = shape.relayouts.get(kind)!;
@@ -132,12 +151,14 @@ export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] | nu
       const row = previous === null ? undefined : relayouts[previous.last]!;
       for (let index = 0; index < choices.length; index++) {
         const choice = choices[index]!;
-        const label = extend(previous, choice, index, row ? row[choice.layout]! : 0, query);
-        if (label === null || !query.worth(label, position + 1)) continue;
-        const bucket = label.first * layouts + label.last;
+        if (!extend(previous, choice, index, row ? row[choice.layout]! : 0, query, draft)) continue;
+        if (!query.worth(draft, position + 1)) continue;
+        const bucket = draft.first * layouts + draft.last;
         const list = buckets[bucket];
-        if (list) list.push(label);
-        else buckets[bucket] = [label];
+        if (list) list.push(draft);
+        else buckets[bucket] = [draft];
+        // Most drafts are worth nothing, so only what is kept is a new object.
+        draft = blank();
       }
     }
     const kept: Label[] = [];

@@ -90,7 +90,13 @@ function restBetween(rest: Rest, layout: number, from: number, to: number): numb
  * Costs of a stage that the schedule bounds from above. What is reduced counts the stage's reduction too: on the first
  * stage, which comes back last, nothing hides it.
  */
-export type StageCostName = "alone" | "pass" | "critical" | "passReduced" | "criticalReduced";
+export type StageCostName =
+  | "alone"
+  | "pass"
+  | "critical"
+  | "passReduced"
+  | "tripsReduced"
+  | "criticalReduced";
 
 export type Worth = (label: Label, layers: number) => boolean;
 
@@ -106,12 +112,15 @@ export interface StageRoom {
 /** How the layers of a stage are priced by each of its costs. */
 export function stageWeights(problem: Problem, stage: number): Readonly<Record<StageCostName, Weights>> {
   const { stages, microBatches: m, schedule } = problem.outer;
-  const critical = criticalWeights(m, schedule === "gpipe" ? 1 : inFlight(schedule, stage, stages, m));
+  const held = inFlight(schedule, stage, stages, m);
+  const critical = criticalWeights(m, schedule === "gpipe" ? 1 : held);
+  const turns = Math.max(1, m - held + 1);
   return {
     alone: aloneWeights(m),
     pass: PASS_WEIGHTS,
     critical,
     passReduced: { ...PASS_WEIGHTS, reduce: 1 },
+    tripsReduced: { forward: turns, backward: turns, reduce: 1, after: 0 },
     criticalReduced: { ...critical, reduce: 1 },
   };
 }
@@ -119,7 +128,8 @@ export function stageWeights(problem: Problem, stage: number): Readonly<Record<S
 /**
  * A stage among others: with t its time for one micro-batch, r its time alone and c its critical time, the relaxed
  * division demands r ≤ limit, before + m t ≤ limit, before + t + through(behind) ≤ limit, busy(before) + t +
- * round(behind) ≤ limit and before + c + round(behind) ≤ limit, where t and c may be shorter by the lead. The first
+ * round(behind) ≤ limit, before + c + round(behind) ≤ limit and, with w micro-batches in flight, before + (m − w + 1) t +
+ * 2 round(behind) ≤ limit, where t and c may be shorter by the lead whenever the path comes back. The first
  * stage's reduction comes on top of each.
  */
 export function stageRoom(
@@ -142,6 +152,7 @@ export function stageRoom(
     pass: none(),
     critical: none(),
     passReduced: none(),
+    tripsReduced: none(),
     criticalReduced: none(),
   };
   const last = stage === stages - 1;
@@ -163,13 +174,16 @@ export function stageRoom(
       const alone = (slack - before) / m;
       let led = Math.min(slack - before - through, slack - busy - round);
       if (schedule === "gpipe") led = Math.min(led, (slack - before - round) / m);
+      let pass = Math.min(alone, led + lead);
+      if (m > held) pass = Math.min(pass, (slack - before - 2 * (round - lead)) / (m - held + 1));
       const critical = slack - before - round;
       if (floor.passMs > alone || floor.ledMs > led || floor.criticalMs > critical) continue;
       if (floor.ledReducedMs > slack - through || floor.criticalReducedMs > slack - round) continue;
-      const pass = Math.min(alone, led + lead);
       most.alone[l] = slack;
       most.pass[l] = Math.max(most.pass[l]!, pass);
       most.critical[l] = Math.max(most.critical[l]!, critical + lead);
+      const trips = m > held ? slack - 2 * (round - lead) : Number.POSITIVE_INFINITY;
+      most.tripsReduced[l] = Math.max(most.tripsReduced[l]!, trips);
       most.passReduced[l] = Math.max(most.passReduced[l]!, slack - through + lead);
       most.criticalReduced[l] = Math.max(most.criticalReduced[l]!, slack - round + lead);
     }
