@@ -93,10 +93,10 @@ const fixed = [
   ["tensor weights", { tensorDegree: gpus }],
   ["tensor sequence", { tensorDegree: gpus, tensorSplit: "sequence" }],
   ["tensor sequence, zero3", { tensorDegree: gpus, tensorSplit: "sequence", dataParallel: "zero3" }],
-  ["pipeline 1f1b", { pipelineDegree: gpus > 2 ? 2 : gpus, microBatches: 4 }],
+  ["pipeline 1f1b", { pipelineDegree: Math.min(gpus, 2), microBatches: 4 }],
   [
     "pipeline gpipe, recompute",
-    { pipelineDegree: gpus > 2 ? 2 : gpus, microBatches: 4, schedule: "gpipe", recompute: true },
+    { pipelineDegree: Math.min(gpus, 2), microBatches: 4, schedule: "gpipe", recompute: true },
   ],
 ];
 if (gpus > 1)
