@@ -2,6 +2,7 @@ import { criticalPath } from "../cost/critical-path.js";
 import { pipelineTime, type StageWork } from "../cost/pipeline-time.js";
 import { divide, type Suffix, suffixStages } from "./division.js";
 import type { OuterChoice } from "./outer-choice.js";
+import { pathRoom } from "./path-room.js";
 import { type PeakClass, peakClasses } from "./peak-class.js";
 import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import { criticalBound, type SchedulePath, type StepBound, scheduleBound } from "./schedule-bound.js";
@@ -182,8 +183,9 @@ function criticalRound(
   const { stages, microBatches: m, schedule } = outer;
   const step = criticalBound(schedule, stages, m, paths);
   const { relaxed } = relaxation;
+  const rooms = paths.map((path) => pathRoom(problem, relaxation, path, limitMs));
   const orders = Array.from({ length: stages }, (_, stage) =>
-    criticalTime(problem, relaxed, limitMs, stage, paths),
+    criticalTime(problem, relaxed, limitMs, stage, paths, rooms),
   );
   const { divideWith, overgrown } = divider(
     problem,
