@@ -15,7 +15,12 @@ export type PathRoom = (stage: number, starts: readonly number[], count: number)
  * A path that was learnt adds up over all stages, so that what the others cost at least is not left to a stage. Floors
  * are Lagrangian, as those of hulls; only divisions that the relaxation allows within the limit count.
  */
-export function pathRoom(problem: Problem, relaxation: Relaxation, path: SchedulePath, limitMs: number): PathRoom {
+export function pathRoom(
+  problem: Problem,
+  relaxation: Relaxation,
+  path: SchedulePath,
+  limitMs: number,
+): PathRoom {
   const { kinds, outer } = problem;
   const { stages } = outer;
   const { relaxed, floors } = relaxation;
@@ -28,7 +33,8 @@ export function pathRoom(problem: Problem, relaxation: Relaxation, path: Schedul
     const here = stage * width + start;
     const next = here + width + count;
     const link = relaxed.linkMs[start + count]!;
-    if (relaxed.fullestMs[here]! > slack || relaxed.throughMs[next] === Number.POSITIVE_INFINITY) return false;
+    if (relaxed.fullestMs[here]! > slack || relaxed.throughMs[next] === Number.POSITIVE_INFINITY)
+      return false;
     const { ledMs, criticalMs, rankMs } = floors(stage, start, count);
     const before = relaxed.beforeMs[here]! + link;
     return (

@@ -105,7 +105,9 @@ function reductionHides(
   const last = kinds.length - (outer.stages - stage);
   const link = relaxed.linkMs.reduce((a, b) => Math.max(a, b), 0);
   const most = (value: (one: Addend) => number): ReadonlyMap<string, number> =>
-    new Map([...shape.choices].map(([kind, list]) => [kind, list.reduce((a, one) => Math.max(a, value(one)), 0)]));
+    new Map(
+      [...shape.choices].map(([kind, list]) => [kind, list.reduce((a, one) => Math.max(a, value(one)), 0)]),
+    );
   const hidden = most((one) => one.reduceMs);
   const alone = most((one) => one.reduceAloneMs);
   const sums = prefix(kinds, (kind) => hidden.get(kind)!);

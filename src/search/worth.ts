@@ -90,7 +90,13 @@ function restBetween(rest: Rest, layout: number, from: number, to: number): numb
  * Costs of a stage that the schedule bounds from above. What is reduced counts the stage's reduction too: on the first
  * stage, which comes back last, nothing hides it.
  */
-export type StageCostName = "alone" | "pass" | "critical" | "passReduced" | "tripsReduced" | "criticalReduced";
+export type StageCostName =
+  | "alone"
+  | "pass"
+  | "critical"
+  | "passReduced"
+  | "tripsReduced"
+  | "criticalReduced";
 
 export type Worth = (label: Label, layers: number) => boolean;
 

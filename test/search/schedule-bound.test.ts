@@ -1,6 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { pipelineTime } from "../../src/cost/pipeline-time.js";
-import { criticalBound, type StepBound, type SuffixTimes, scheduleBound } from "../../src/search/schedule-bound.js";
+import {
+  criticalBound,
+  type StepBound,
+  type SuffixTimes,
+  scheduleBound,
+} from "../../src/search/schedule-bound.js";
 import type { StageOption } from "../../src/search/stage-option.js";
 import { randomNumbers } from "./brute-force.js";
 
