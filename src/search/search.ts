@@ -33,6 +33,8 @@ export interface SearchInputs {
 
 /** How far above its bound a sub-search is looked for a plan, attempt by attempt: a near limit keeps tables small. */
 const WIDENINGS: readonly number[] = [0.002, 0.006, 0.012, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 2];
+/** So near to its bound a sub-search is looked through up to the best plan that is known at once. */
+const NEAR = 0.01;
 /** Labels on one layer of a pipeline's table, by how often a sub-search had too many and waited for its next turn. */
 const MOST_LABELS: readonly number[] = [800, 3000];
 /** How far above its bound a first plan of a sub-search is looked for, while none is known at all. */
@@ -84,7 +86,7 @@ function consecutiveIfEqual(
 /** Where the best plan that is known is not far beyond the next limit, it is the limit: it must be looked up to there anyway. */
 function limitOf(boundMs: number, attempt: number, capMs: number): number {
   const within = (at: number): number => boundMs * (1 + (WIDENINGS[at] ?? Number.POSITIVE_INFINITY));
-  return within(attempt + 2) >= capMs ? capMs : Math.min(capMs, within(attempt));
+  return capMs <= boundMs * (1 + NEAR) || within(attempt + 1) >= capMs ? capMs : within(attempt);
 }
 
 const megabytes = (bytes: number): number => Math.ceil(bytes / BYTES_PER_MB);
@@ -182,7 +184,8 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
     let again = false;
     if (bound < bestPerSample) {
       const limitMs = limitOf(boundMs, entry.attempts, capMs);
-      solved = solveWithin(problem, relaxation, limitMs, MOST_LABELS[entry.overgrown]!);
+      const mostLabels = MOST_LABELS[entry.overgrown]!;
+      solved = solveWithin(problem, relaxation, limitMs, { mostLabels, exact: entry.overgrown > 0 });
       siblings.learn(problem, solved.sharedMs / outer.globalBatch);
       let { attempts: turn, overgrown } = entry;
       if (solved.overgrown && overgrown + 1 < MOST_LABELS.length) {

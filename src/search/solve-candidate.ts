@@ -2,6 +2,7 @@ import { criticalPath } from "../cost/critical-path.js";
 import { pipelineTime, type StageWork } from "../cost/pipeline-time.js";
 import { divide, type Suffix, suffixStages } from "./division.js";
 import type { OuterChoice } from "./outer-choice.js";
+import { pathRoom } from "./path-room.js";
 import { type PeakClass, peakClasses } from "./peak-class.js";
 import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import { criticalBound, type SchedulePath, type StepBound, scheduleBound } from "./schedule-bound.js";
@@ -51,6 +52,17 @@ export function hullRelaxation(problem: Problem, classes: readonly PeakClass[]):
   return { floors, relaxed: relaxDivision(problem, floors) };
 }
 
+function exactRelaxation(problem: Problem, relaxation: Relaxation, limitMs: number): Relaxation {
+  const floors = stageFloors(problem, peakClasses(problem.shape), { ...relaxation, limitMs });
+  return { floors, relaxed: relaxDivision(problem, floors) };
+}
+
+/** Layers alike of a stage from which on whole numbers of them differ so little from parts that hulls say enough. */
+const ENOUGH_ALIKE = 16;
+
+const nearHulls = ({ shape, outer, kinds }: Problem): boolean =>
+  kinds.length >= ENOUGH_ALIKE * outer.stages * shape.choices.size;
+
 /** Critical paths that may be learnt before a gap is accepted. */
 const MOST_PATHS = 24;
 /** Divisions of one bound that are priced in search of a good plan. */
@@ -71,7 +83,8 @@ export function suffixWorks(suffix: Suffix): StageWork[] {
 
 /**
  * Best plan of one sub-search whose step is at most `limitMs`, with a bound that none of its plans is below: the
- * limit where there is none. `relaxation` is that of the hulls; a single stage needs none.
+ * limit where there is none. `relaxation` is that of the hulls; a single stage needs none. With `exact` its floors are those
+ * of whole numbers of layers in any case.
  *
  * A pipeline is solved twice. First its stages are told apart by two costs only, which gives a bound, nearly always
  * tight, and a plan; only if the plan is above the bound, by every time up to what that plan takes.
@@ -80,14 +93,13 @@ export function solveWithin(
   problem: Problem,
   relaxation: Relaxation | null,
   limitMs: number,
-  mostLabels: number,
+  { mostLabels, exact }: { readonly mostLabels: number; readonly exact: boolean },
 ): Solved {
   if (!relaxation) {
     const solved = solveByEveryTime(problem, null, limitMs, mostLabels);
     return { ...solved, sharedMs: solved.lowerBoundMs };
   }
-  const floors = stageFloors(problem, peakClasses(problem.shape), { ...relaxation, limitMs });
-  const nearer = { floors, relaxed: relaxDivision(problem, floors) };
+  const nearer = exact || !nearHulls(problem) ? exactRelaxation(problem, relaxation, limitMs) : relaxation;
   if (nearer.relaxed.boundMs > limitMs) return { best: null, lowerBoundMs: limitMs, sharedMs: limitMs };
   const first = solveByCriticalTime(problem, nearer, limitMs, mostLabels);
   const known = first.lowerBoundMs * (1 + SAME);
@@ -182,8 +194,9 @@ function criticalRound(
   const { stages, microBatches: m, schedule } = outer;
   const step = criticalBound(schedule, stages, m, paths);
   const { relaxed } = relaxation;
+  const rooms = paths.map((path) => pathRoom(problem, relaxation, path, limitMs));
   const orders = Array.from({ length: stages }, (_, stage) =>
-    criticalTime(problem, relaxed, limitMs, stage, paths),
+    criticalTime(problem, relaxed, limitMs, stage, paths, rooms),
   );
   const { divideWith, overgrown } = divider(
     problem,

@@ -1,6 +1,7 @@
 import { inFlight } from "../cost/pipeline-time.js";
 import { HEAD_KIND } from "../model/model-profile.js";
 import { costFrontier, costStandIns, type Label, rankFrontier, rankStandIns } from "./label.js";
+import type { PathRoom } from "./path-room.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
 import { pathWeights, type SchedulePath } from "./schedule-bound.js";
 import type { Addend, VocabularyChoice } from "./shape-table.js";
@@ -34,6 +35,8 @@ export interface StageOrder {
   readonly costs: readonly Weights[];
   /** Costs that a label tells without doubt, whatever it stands for. */
   readonly values: ReadonlyMap<StageCostName, Weights>;
+  /** What paths leave to the stage; what it adds to them is told by the costs too. */
+  readonly paths: readonly { readonly weights: Weights; readonly room: PathRoom }[];
 }
 
 /** Every time by itself. */
@@ -49,6 +52,7 @@ export function everyTime(problem: Problem, stage: number): StageOrder {
     rank: alone,
     costs: [FORWARD_WEIGHTS, BACKWARD_WEIGHTS, REDUCE_WEIGHTS, AFTER_WEIGHTS],
     values,
+    paths: [],
   };
 }
 
@@ -63,6 +67,7 @@ export function criticalTime(
   limitMs: number,
   stage: number,
   paths: readonly SchedulePath[],
+  rooms: readonly PathRoom[],
 ): StageOrder {
   const { alone, pass, critical, ...reduced } = stageWeights(problem, stage);
   const { passReduced, tripsReduced, criticalReduced } = reduced;
@@ -84,7 +89,8 @@ export function criticalTime(
     const own = pathWeights(path, stage);
     if (!costs.some((cost) => proportional(cost, own))) costs.push(own);
   }
-  return { rank: costs[0]!, costs, values };
+  const withRooms = rooms.map((room, index) => ({ weights: pathWeights(paths[index]!, stage), room }));
+  return { rank: costs[0]!, costs, values, paths: withRooms };
 }
 
 /** Whether any reduction of a stage ends before its last micro-batch has passed the stages before it, within a limit. */
@@ -245,7 +251,7 @@ function stageTables(
     let ahead = alike
       ? new Array<string>(kinds.length - (stages - 1)).fill(kinds[start]!)
       : kinds.slice(start, start + most);
-    const { rank, costs, values } = orderOf(stage);
+    const { rank, costs, values, paths } = orderOf(stage);
     let worth: Worth;
     let lengths: readonly number[] | null = null;
     if (relaxation) {
@@ -254,7 +260,13 @@ function stageTables(
       const room = stageRoom(problem, relaxed, floors, stage, starts, ahead.length, limitMs);
       ({ lengths } = room);
       ahead = ahead.slice(0, lengths.at(-1) ?? 0);
-      worth = worthInPipeline(problem, room, stage, ahead, values);
+      const most: Record<string, Float64Array> = { ...room.most };
+      const told = new Map<string, Weights>(values);
+      for (const [index, path] of paths.entries()) {
+        most[`path ${index}`] = path.room(stage, starts, ahead.length);
+        told.set(`path ${index}`, path.weights);
+      }
+      worth = worthInPipeline(problem, { lengths, most }, stage, ahead, told);
     } else worth = worthAlone(problem, limitMs);
     const front = stage === 0 ? "embedding" : "stage";
     const single = stages === 1;

@@ -37,7 +37,7 @@ interface Rest {
 }
 
 /** What a stage is made of, as far as its bounds go. */
-interface StageParts {
+export interface StageParts {
   readonly shape: ShapeTable;
   /** Kinds from the stage's first layer on. */
   readonly ahead: readonly string[];
@@ -198,7 +198,7 @@ export function stageRoom(
 }
 
 /** Alternatives of the embedding and of the head, where a stage has them. */
-function stageEnds(shape: ShapeTable, stage: number, stages: number): Addend[][] {
+export function stageEnds(shape: ShapeTable, stage: number, stages: number): Addend[][] {
   const ends: Addend[][] = [];
   if (stage === 0) ends.push(leadingEmbeddings(shape));
   if (stage === stages - 1) ends.push(shape.vocabulary.map(({ head }) => head));
@@ -225,10 +225,10 @@ export function worthAlone(problem: Problem, limitMs: number): Worth {
  */
 export function worthInPipeline(
   problem: Problem,
-  room: Pick<StageRoom, "lengths"> & { readonly most: Partial<StageRoom["most"]> },
+  room: Pick<StageRoom, "lengths"> & { readonly most: Readonly<Record<string, Float64Array>> },
   stage: number,
   ahead: readonly string[],
-  values: ReadonlyMap<StageCostName, Weights>,
+  values: ReadonlyMap<string, Weights>,
 ): Worth {
   const { shape, outer, budgetBytes } = problem;
   const held = inFlight(outer.schedule, stage, outer.stages, outer.microBatches);
@@ -281,7 +281,7 @@ export function worthInPipeline(
 }
 
 /** A stage of some length as parts of a choice under one budget, of strategies with no peak above a cap. */
-function pricedStage(
+export function pricedStage(
   { shape, ahead, held, ends }: StageParts,
   length: number,
   capBytes: number,

@@ -6,7 +6,7 @@ import { EMBEDDING_KIND, HEAD_KIND, type LayerSample } from "../../src/model/mod
 import type { LayerKind, ModelSpec } from "../../src/model/model-spec.js";
 import type { Plan } from "../../src/plan/plan.js";
 import type { Strategy } from "../../src/plan/strategy.js";
-import { outerChoices } from "../../src/search/outer-choice.js";
+import { type BatchRange, outerChoices } from "../../src/search/outer-choice.js";
 import type { SearchInputs } from "../../src/search/search.js";
 import { divisors } from "../../src/search/space.js";
 import { strategiesOf } from "../../src/search/strategies.js";
@@ -157,6 +157,14 @@ export function randomInstance(seed: number): SearchInputs {
   const fullest = some.map((plan) => planBytes(inputs, plan)).sort((a, b) => a - b);
   const budgetBytes = Math.ceil(fullest[Math.floor(random() ** 2 * fullest.length)] ?? 1e6);
   return { ...inputs, budgetBytes };
+}
+
+/** The same with a range of batches and all their micro-batch counts, which share bounds. */
+export function randomRange(seed: number): SearchInputs & { readonly globalBatch: BatchRange } {
+  const { space, ...inputs } = randomInstance(seed);
+  const { microBatches: _, ...rest } = space ?? {};
+  const step = inputs.hardware.cluster.ranksPerNode;
+  return { ...inputs, globalBatch: { from: step, to: 8 * step, step }, space: rest };
 }
 
 function* products<T>(lists: readonly (readonly T[])[], index = 0): Generator<T[]> {
