@@ -174,7 +174,7 @@ describe("text data", () => {
     expect(() => text("a.txt", { heldOut: 1 })).toThrow(/up to, not including, 1/);
   });
 
-  it("notices a file that became shorter, and one that is gone", async () => {
+  it("notices a file that became shorter, one that is another, and one that is gone", async () => {
     const path = join(folder, "shrinks.bin");
     writeFileSync(path, "0123456789".repeat(5));
     const dataset = await resolve(text(path, { shuffle: false }));
@@ -183,6 +183,10 @@ describe("text data", () => {
     truncateSync(path, 4);
     await expect(reader.train(2, ALL)).rejects.toThrow(/shrinks.bin became shorter/);
     reader.close();
+    writeFileSync(path, "another file under the name, and a longer one".repeat(5));
+    await expect(openExamples(dataset).train(0, ALL)).rejects.toThrow(
+      /shrinks.bin has 225 bytes; it had 50 when the run was planned/,
+    );
     rmSync(path);
     await expect(openExamples(dataset).train(0, ALL)).rejects.toThrow(/Cannot read .*shrinks.bin/);
   });

@@ -1,3 +1,4 @@
+import { GalvatronError } from "../../../base/errors.js";
 import type { NativeMappedFile } from "../../../device/addon.js";
 import { loadAddon } from "../../../device/load-addon.js";
 import type { DataFile } from "../dataset.js";
@@ -16,10 +17,10 @@ export class MappedFiles {
 
   /**
    * Copies bytes of a file, from `start` on, into all of `target`.
-   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID when the file became shorter
+   * @throws GalvatronError FILE_UNREADABLE, DATA_INVALID when the file is not what it was when the run was planned
    */
   read(file: DataFile, start: number, target: Uint8Array): void {
-    this.mapped(file.path).read(start, target);
+    this.mapped(file).read(start, target);
     this.residentBytes += target.length + PAGES_AROUND_BYTES;
     if (this.residentBytes < MAX_RESIDENT_BYTES) return;
     for (const each of this.files.values()) each.release();
@@ -31,9 +32,19 @@ export class MappedFiles {
     this.files.clear();
   }
 
-  private mapped(path: string): NativeMappedFile {
+  private mapped({ path, sizeBytes }: DataFile): NativeMappedFile {
     const known = this.files.get(path);
     const file = known ?? new (loadAddon().MappedFile)(path);
+    // Another file under the name would be read in silence, at places that mean something else in it.
+    if (!known && file.sizeBytes !== sizeBytes) {
+      const found = file.sizeBytes;
+      file.close();
+      throw new GalvatronError(
+        "DATA_INVALID",
+        `${path} has ${found} bytes; it had ${sizeBytes} when the run was planned. Leave data alone while a run reads it.`,
+        { path, sizeBytes, foundBytes: found },
+      );
+    }
     this.files.delete(path);
     this.files.set(path, file); // most recently used stands last
     if (this.files.size > MAX_FILES) {
