@@ -1,8 +1,10 @@
 #include "byte-pool.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 
 namespace galvatron {
@@ -10,34 +12,49 @@ namespace galvatron {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kPage = 4096;
+constexpr size_t kHugePage = 2 << 20;
+constexpr size_t kLeastRange = size_t{256} << 20;
 
 size_t roundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 }  // namespace
 
 BytePool::~BytePool() {
-  releaseRegions();
+  if (mapping_ != nullptr) munmap(mapping_, mappingBytes_);
   for (const auto& [pointer, bytes] : reserved_) std::free(pointer);
+}
+
+bool BytePool::open() {
+  // All memory of the machine, or as much as the process may address.
+  size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  for (bytes = roundUp(bytes, kHugePage); bytes >= kLeastRange; bytes = roundUp(bytes / 2, kHugePage)) {
+    void* mapping = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED) continue;
+    mapping_ = mapping;
+    mappingBytes_ = bytes + kHugePage;
+    start_ = reinterpret_cast<char*>(roundUp(reinterpret_cast<uintptr_t>(mapping), kHugePage));
+    madvise(start_, bytes, MADV_HUGEPAGE);
+    insertFree(start_, bytes);
+    return true;
+  }
+  return false;
 }
 
 void* BytePool::allocate(size_t bytes) {
   const std::lock_guard lock(mutex_);
+  if (start_ == nullptr && !open()) return nullptr;
   const size_t size = roundUp(std::max<size_t>(bytes, 1), kAlignment);
-  auto found = bySize_.lower_bound({size, nullptr});
-  if (found == bySize_.end()) {
-    if (!grow(size)) return nullptr;
-    found = bySize_.lower_bound({size, nullptr});
-  }
+  const auto found = bySize_.lower_bound({size, nullptr});
+  if (found == bySize_.end()) return nullptr;
   const auto [blockBytes, start] = *found;
   bySize_.erase(found);
   byAddress_.erase(start);
   if (blockBytes > size) insertFree(start + size, blockBytes - size);
   used_[start] = size;
-  inUse_ += size;
-  peak_ = std::max(peak_, inUse_ + reservedBytes_);
-  regionPeak_ = std::max(regionPeak_, inUse_);
-  runPeak_ = std::max(runPeak_, inUse_);
+  const size_t end = static_cast<size_t>(start - start_) + size;
+  peak_ = std::max(peak_, end + reservedBytes_);
+  runPeak_ = std::max(runPeak_, end);
   return start;
 }
 
@@ -48,7 +65,7 @@ void* BytePool::reserve(size_t bytes) {
   const std::lock_guard lock(mutex_);
   reserved_[pointer] = size;
   reservedBytes_ += size;
-  peak_ = std::max(peak_, inUse_ + reservedBytes_);
+  peak_ = std::max(peak_, taken() + reservedBytes_);
   return pointer;
 }
 
@@ -66,24 +83,16 @@ void BytePool::free(void* pointer) {
   if (used == used_.end()) return;
   size_t bytes = used->second;
   used_.erase(used);
-  inUse_ -= bytes;
 
-  // Regions may lie side by side; a block never joins two of them, because only whole regions are given back.
   auto after = byAddress_.lower_bound(start);
-  const auto sameRegion = [&](char* first, char* second) {
-    return std::any_of(regions_.begin(), regions_.end(), [&](const Region& region) {
-      return first >= region.start && second >= region.start && first < region.start + region.bytes &&
-             second < region.start + region.bytes;
-    });
-  };
-  if (after != byAddress_.end() && start + bytes == after->first && sameRegion(start, after->first)) {
+  if (after != byAddress_.end() && start + bytes == after->first) {
     bytes += after->second;
     bySize_.erase({after->second, after->first});
     after = byAddress_.erase(after);
   }
   if (after != byAddress_.begin()) {
     const auto before = std::prev(after);
-    if (before->first + before->second == start && sameRegion(before->first, start)) {
+    if (before->first + before->second == start) {
       start = before->first;
       bytes += before->second;
       bySize_.erase({before->second, before->first});
@@ -91,31 +100,6 @@ void BytePool::free(void* pointer) {
     }
   }
   insertFree(start, bytes);
-  if (inUse_ == 0 && regions_.size() > 1) {
-    size_t total = 0;
-    for (const Region& region : regions_) total += region.bytes;
-    const bool startedWhole = wanted_ != 0 && regions_.front().bytes == wanted_;
-    wanted_ = startedWhole && wanted_ >= regionPeak_ ? total : std::max(wanted_, roundUp(regionPeak_, kPage));
-    releaseRegions();
-  }
-}
-
-bool BytePool::grow(size_t bytes) {
-  size_t size = roundUp(bytes, kPage);
-  if (regions_.empty()) size = std::max(size, wanted_);
-  void* start = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (start == MAP_FAILED) return false;
-  madvise(start, size, MADV_HUGEPAGE);
-  regions_.push_back({static_cast<char*>(start), size});
-  insertFree(static_cast<char*>(start), size);
-  return true;
-}
-
-void BytePool::releaseRegions() {
-  for (const Region& region : regions_) munmap(region.start, region.bytes);
-  regions_.clear();
-  bySize_.clear();
-  byAddress_.clear();
 }
 
 void BytePool::insertFree(char* start, size_t bytes) {
@@ -123,9 +107,10 @@ void BytePool::insertFree(char* start, size_t bytes) {
   byAddress_[start] = bytes;
 }
 
-size_t BytePool::bytesInUse() const {
-  const std::lock_guard lock(mutex_);
-  return inUse_ + reservedBytes_;
+size_t BytePool::taken() const {
+  if (used_.empty()) return 0;
+  const auto& [start, bytes] = *used_.rbegin();
+  return static_cast<size_t>(start - start_) + bytes;
 }
 
 size_t BytePool::peakBytes() const {
@@ -135,7 +120,7 @@ size_t BytePool::peakBytes() const {
 
 void BytePool::resetPeak() {
   const std::lock_guard lock(mutex_);
-  peak_ = inUse_ + reservedBytes_;
+  peak_ = taken() + reservedBytes_;
 }
 
 size_t BytePool::runPeakBytes() const {
@@ -150,15 +135,13 @@ size_t BytePool::reservedBytes() const {
 
 void BytePool::beginRun() {
   const std::lock_guard lock(mutex_);
-  runPeak_ = inUse_;
+  runPeak_ = taken();
 }
 
 void BytePool::trim() {
   const std::lock_guard lock(mutex_);
-  if (inUse_ != 0) return;
-  releaseRegions();
-  wanted_ = 0;
-  regionPeak_ = 0;
+  if (start_ == nullptr || !used_.empty()) return;
+  madvise(start_, mappingBytes_ - static_cast<size_t>(start_ - static_cast<char*>(mapping_)), MADV_DONTNEED);
 }
 
 }  // namespace galvatron

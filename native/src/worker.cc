@@ -1,5 +1,7 @@
 #include "worker.h"
 
+#include <malloc.h>
+
 #include <cstring>
 #include <utility>
 
@@ -16,6 +18,9 @@ namespace {
 
 // Up to here `write` copies at once; above, it reads the caller's array on the worker's thread.
 constexpr size_t kCopiedBytes = 65536;
+
+// Larger blocks of the heap are mapped each by itself, and go back to the system when they are freed.
+constexpr int kMappedBytes = 131072;
 
 struct WorkerOptions {
   DeviceOptions device;
@@ -79,6 +84,10 @@ Napi::Value Worker::open(const Napi::CallbackInfo& info) {
 }
 
 Worker::Worker(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Worker>(info) {
+#ifdef __GLIBC__
+  // Fixed at its start: by itself it grows with what is freed, and large blocks then stay in the heap for good.
+  mallopt(M_MMAP_THRESHOLD, kMappedBytes);
+#endif
   atTheDoor(info.Env(), [&] { jobs_ = JobThread::start(info.Env(), executorOf(optionsOf(info[0]))); });
 }
 

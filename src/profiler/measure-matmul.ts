@@ -72,8 +72,8 @@ const RESERVE_ELEMENTS = 2 ** 20;
 /** Graphs whose difference to one is the price of a graph. */
 const MORE_GRAPHS = 5;
 
-/** What a worker's heap and allocators are seen to grow by in hundreds of steps. */
-const GROWTH_BYTES = 4 * BYTES_PER_MB;
+/** What a worker's heap grows by in training: young objects, code, and pages of kernels that small products never call. */
+const GROWTH_BYTES = 7.5 * BYTES_PER_MB;
 
 /**
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,
@@ -114,8 +114,9 @@ export async function measureReserve(
 type DeviceStream = "compute" | "gather" | "reduce";
 
 /**
- * Bytes of a worker after small graphs and some talk: on the host the mean over processes, which differ by up to 3 MB
- * without a cause; on a device those of the fullest, the arena not counted.
+ * Bytes of a worker after small graphs and some talk: on the host the mean over processes when they have loaded once
+ * more, for then all garbage is collected, which otherwise makes them differ by up to 3 MB; on a device those of the
+ * fullest, the arena not counted.
  */
 async function heldBytes(
   pool: WorkerPool,
@@ -142,10 +143,11 @@ async function heldBytes(
   );
   // The third step of a device replays what the second captured: by then all is allocated.
   const steps = await measureSteps(pool, programs, storeOf(graphs), { warmup: 2, repeats: 1 });
-  const held = steps
-    .flat()
-    .map((step) => step.memory.residentBytes - (device === "cuda" ? step.arenaBytes : 0));
-  return device === "cuda" ? Math.max(...held) : held.reduce((a, b) => a + b, 0) / held.length;
+  if (device === "cuda")
+    return Math.max(...steps.flat().map((step) => step.memory.residentBytes - step.arenaBytes));
+  const job = { programs, graphs: storeOf(graphs), seed: null, feed: null, firstStep: 0 };
+  const held = await pool.load(job);
+  return held.reduce((sum, { residentBytes }) => sum + residentBytes, 0) / held.length;
 }
 
 function collective(op: "allReduce" | "allToAll", stream: DeviceStream): Instruction {

@@ -9,7 +9,7 @@ export interface ProcessMemoryParts {
   readonly workspaceBytes: number;
   /** Messages between ranks. */
   readonly messageBytes: number;
-  /** Sessions of ONNX Runtime and what is between its blocks, the list of instructions and the tensors they name. */
+  /** Sessions of ONNX Runtime, the list of instructions and the tensors they name. */
   readonly bookkeepingBytes: number;
   /** The process before any model: Node.js, libraries, their heaps. */
   readonly reservedBytes: number;
@@ -18,20 +18,16 @@ export interface ProcessMemoryParts {
 
 /** What graphs take inside ONNX Runtime. */
 export interface GraphMemory {
-  /** The most that one of them takes while it runs. */
+  /** The most that one of them takes while it runs, gaps between its blocks included. */
   readonly runBytes: number;
   /** Constants of all of them together. */
   readonly constantBytes: number;
 }
 
-/** A session of ONNX Runtime, beside its arena; fitted, as the two below, see docs/benchmarks/memory.md. */
-const BYTES_PER_GRAPH = 230_000;
+/** A session of ONNX Runtime, beside its arena; fitted, as the one below, see docs/benchmarks/memory.md. */
+const BYTES_PER_GRAPH = 170_000;
 /** An instruction with its bindings and the message it came in. */
-const BYTES_PER_INSTRUCTION = 5_000;
-/** Copies of constants that sessions keep beside their own. */
-const CONSTANT_COPIES = 0.8;
-/** Fragments of ONNX Runtime's arena, for every byte in use. */
-const FRAGMENTS = 0.2;
+const BYTES_PER_INSTRUCTION = 6_000;
 
 /**
  * Predicted memory of a host rank's process.
@@ -51,11 +47,7 @@ export function processMemory(
     arenaBytes,
     workspaceBytes: workspace.runBytes + workspace.constantBytes,
     messageBytes: messageBytes(program, sharedBytesPerRank),
-    bookkeepingBytes:
-      graphs.length * BYTES_PER_GRAPH +
-      instructions.length * BYTES_PER_INSTRUCTION +
-      FRAGMENTS * workspace.runBytes +
-      CONSTANT_COPIES * workspace.constantBytes,
+    bookkeepingBytes: graphs.length * BYTES_PER_GRAPH + instructions.length * BYTES_PER_INSTRUCTION,
     reservedBytes,
   };
   return { ...parts, totalBytes: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) };

@@ -25,8 +25,10 @@ const { hyperValues, optimizerFrom } = require("./runtime/optimizer.js");
 
 const MB = 2 ** 20;
 const PAGE = 4096;
-const STEPS = 12;
+const STEPS = 8;
 const GLOBAL_BATCH = 8;
+/** Other plans than those that the constants of process-memory.ts were fitted to (seed 17). */
+const SEED = 29;
 const SMALL = { layers: 4, hidden: 256, heads: 8, vocabulary: 4096 };
 const MODELS = [
   ["gpt", { ...SMALL, sequence: 128 }],
@@ -58,7 +60,7 @@ async function runAll() {
     if (existsSync(file)) continue;
     const model = modelSpec(...MODELS[index % MODELS.length]);
     let drawn = 0;
-    const pick = (count) => hashNumbers(17, index, drawn++) % count;
+    const pick = (count) => hashNumbers(SEED, index, drawn++) % count;
     const ranks = RANKS[Math.floor(index / MODELS.length) % RANKS.length];
     const plan = drawPlan(model, { ranks, globalBatch: GLOBAL_BATCH }, pick);
     const lowered = compilePlan(model, plan);

@@ -90,13 +90,6 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
             ? constantWrites(message.program)
             : initialWrites(message.program, source, options);
         for await (const write of writes) await native.write(write.tensor, write.bytes);
-        // The list itself lives in the addon now; what loading needed goes before the first step comes.
-        setImmediate(() => {
-          // The second collection waits for what the first still frees.
-          globalThis.gc?.();
-          globalThis.gc?.();
-          addon.trimHeap();
-        });
         loaded = {
           program: withoutList(message.program),
           feeder: message.feed
@@ -109,7 +102,16 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
           granted: message.firstStep,
           prepared: null,
         };
-        send({ kind: "loaded", id: message.id, memory: processMemory() });
+        const { id } = message;
+        // The list itself lives in the addon now: what loading needed goes, once nothing here holds the message any more
+        // and before the first step is asked for.
+        setImmediate(() => {
+          // The second collection waits for what the first still frees.
+          globalThis.gc?.();
+          globalThis.gc?.();
+          addon.trimHeap();
+          send({ kind: "loaded", id, memory: processMemory() });
+        });
         return;
       }
       case "read": {
