@@ -35,12 +35,9 @@ const JOBS = {
     say(`Executed notebook: ${join(ROOT, out, "quickstart.ipynb")}`);
     say(`Page with its pictures: ${join(ROOT, out, "quickstart.html")}`);
   },
-  // All but the quickstart, which has a part of its own.
   notebooks: () => {
     prepare();
-    const files = readdirSync("notebooks").filter(
-      (name) => name.endsWith(".ipynb") && name !== "quickstart.ipynb",
-    );
+    const files = readdirSync("notebooks").filter((name) => name.endsWith(".ipynb"));
     const command = [
       "dist/src/cli/main.js",
       "notebook",

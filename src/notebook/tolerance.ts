@@ -14,10 +14,10 @@ export type Quantity = "count" | "loss" | "memory" | "time";
 export type Factors = Readonly<Record<Exclude<Quantity, "count">, number>>;
 
 /**
- * Times and rates: a machine three times as fast or slow, twice as busy. Memory: what a plan and its Programs decide,
+ * Times and rates: a machine three times as fast or slow, nearly three times as busy. Memory: what a plan and its Programs decide,
  * whatever the machine. Losses: sums in another order.
  */
-const FACTORS: Factors = { time: 6, memory: 1.5, loss: 1.1 };
+const FACTORS: Factors = { time: 8, memory: 1.5, loss: 1.1 };
 
 /** How numbers of a cell are compared. */
 export type Tolerance =

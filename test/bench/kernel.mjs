@@ -1,7 +1,7 @@
 // How long a person waits for the kernel: start, first result, later cells, completion, slider to picture; ours beside
 // plain tslab and, where its program is at hand, Deno's kernel, interleaved in one run.
 //   npm run build:ts && node test/bench/kernel.mjs [--rounds 5] [--write] [--deno PATH]
-// Deno's program comes with the npm package "deno" (npm install --prefix FOLDER deno).
+// Deno's program comes with the npm package @deno/linux-x64-glibc (npm install --prefix FOLDER @deno/linux-x64-glibc).
 // --write records the result in docs/benchmarks/kernel.md.
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
