@@ -18,6 +18,11 @@ export interface CompileOptions extends Omit<LowerOptions, "graphsFor"> {
  * @throws GalvatronError PLAN_INVALID; PROGRAM_INVALID, which is our own mistake
  */
 export function compilePlan(model: ModelSpec, plan: Plan, options: CompileOptions = {}): LoweredPlan {
+  return proven(model, loweredPlan(model, plan, options));
+}
+
+/** The same without the proof, which takes half of the time: for plans that are only weighed. */
+export function loweredPlan(model: ModelSpec, plan: Plan, options: CompileOptions = {}): LoweredPlan {
   const customOps = options.device === "cuda";
   if (customOps && options.gradientOrder === "canonical")
     throw new GalvatronError(
@@ -33,7 +38,11 @@ export function compilePlan(model: ModelSpec, plan: Plan, options: CompileOption
     known.set(key, graphs);
     return graphs;
   };
-  const lowered = lowerPlan(model, plan, { ...options, graphsFor });
+  return lowerPlan(model, plan, { ...options, graphsFor });
+}
+
+/** Programs that may run. @throws GalvatronError PROGRAM_INVALID, which is our own mistake */
+export function proven(model: ModelSpec, lowered: LoweredPlan): LoweredPlan {
   const problems = verifyProgram(lowered.programs, model);
   if (problems.length > 0)
     throw new GalvatronError(

@@ -13,7 +13,7 @@ import { communicators } from "../program/communicators.js";
 import type { LoweredPlan } from "../program/lower-plan.js";
 import { processMemory } from "../program/process-memory.js";
 import type { Program } from "../program/program.js";
-import { compilePlan } from "../runtime/compile-plan.js";
+import { compilePlan, loweredPlan, proven } from "../runtime/compile-plan.js";
 import { SHARED_BYTES_PER_RANK } from "../runtime/coordinator/host-pool.js";
 import { leastMemories } from "../search/least-memory.js";
 import type { BatchRange } from "../search/outer-choice.js";
@@ -106,7 +106,7 @@ export function searchPlan(request: SearchRequest): FoundPlan {
   );
   const gap = 1 - lowerBoundMs / prediction.stepMs;
   return {
-    ...found,
+    ...checked(found),
     report: { ...found.report, budgetBytes, smallestBudgetBytes, lowerBoundMs, gap },
   };
 }
@@ -237,7 +237,7 @@ export function planByHand(request: {
       { planRanks: plan.ranks, nodes, ranksPerNode },
     );
   const prediction = predict(model, plan, modelProfile, machine.hardware);
-  return compiled(request, {
+  const byHand = compiled(request, {
     budgetBytes: machine.machine.cluster.memoryBytesPerRank,
     plan,
     prediction,
@@ -247,6 +247,15 @@ export function planByHand(request: {
     smallestBudgetBytes: Math.max(...prediction.stages.map((stage) => stage.memory.totalBytes)),
     searchMs: 0,
   });
+  return machine.elsewhere ? byHand : checked(byHand);
+}
+
+const provenBefore = new WeakSet<LoweredPlan>();
+
+/** The plan with Programs that are proven. */
+function checked(found: FoundPlan): FoundPlan {
+  if (!provenBefore.has(found.lowered)) provenBefore.add(proven(found.model, found.lowered));
+  return found;
 }
 
 /** What a rank holds on a device beside arena and workspace. */
@@ -273,9 +282,10 @@ function heldBytes(
 
 type Known = Pick<FoundPlan, "model" | "modelProfile" | "machine"> & Partial<Pick<FoundPlan, "options">>;
 
+/** Not proven yet: most plans are only weighed. */
 function compiled(known: Known, report: SearchReport): FoundPlan {
   if (known.machine.elsewhere) return priced(known, report);
-  const lowered = compilePlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
+  const lowered = loweredPlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
   const lookup = layerLookup(known.modelProfile);
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
     const stage = stageOfRank(report.plan, rank);
