@@ -1,9 +1,8 @@
-// How long a search takes, and how that grows with layers, GPUs and budget; with --agreement, brute force and the
-// simulator as well.
+// How long a search takes, and how that grows with layers, GPUs and budget.
 //   npm run build && node test/bench/search.bench.mjs [--write]
 // Times are CPU time of one core in this process, tables and fits included. --write records the result in
-// docs/benchmarks/search.md.
-import { writeFileSync } from "node:fs";
+// docs/benchmarks/search.md, from "## Agreement" on left as it is, and draws docs/pictures/search-growth.svg.
+import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
@@ -17,6 +16,8 @@ const { analyticProfile } = require("./model/analytic-profile.js");
 const { modelSpec } = require("./families/registry.js");
 const { strategyText } = require("./plan/strategy-text.js");
 const { search } = require("./search/search.js");
+const { axis, baseLayout } = require("./display/figure.js");
+const { figureToSvg, stackSvgs } = require("./display/svg.js");
 
 const { values } = parseArgs({ options: { write: { type: "boolean", default: false } } });
 const GB = 2 ** 30;
@@ -77,20 +78,73 @@ lines.push(
   "",
   "## Growth",
   "",
+  "![CPU time over layers, GPUs and budget](../pictures/search-growth.svg)",
+  "",
   "| case | CPU ms | outer choices | gap | plan | process MB |",
   "|---|---|---|---|---|---|",
 );
-for (const layers of [8, 16, 32, 64, 128])
-  say(
-    row(
-      `${layers} layers of 4,096, 8 × A100 40 GB`,
-      measure(gpt(layers, 4096, 32), "dgx-a100-40gb", 1, 40, 64),
-    ),
-  );
-for (const nodes of [1, 4, 16, 64, 256])
-  say(
-    row(`96 layers of 12,288, ${nodes * 8} × H100`, measure(gpt(96, 12288, 96), "hgx-h100", nodes, 80, 1024)),
-  );
-for (const budget of [10, 16, 20, 24, 32, 40])
-  say(row(`7B, 8 × A100, ${budget} GB`, measure(llama7, "dgx-a100-40gb", 1, budget, 64)));
-if (values.write) writeFileSync(join(root, "docs/benchmarks/search.md"), `${lines.join("\n")}\n`);
+/** Says each of a row of cases, and draws their times; where nothing fits, the search only has to find that out. */
+function grow(title, unit, points, nameOf, measured) {
+  const results = points.map((x) => {
+    const result = measured(x);
+    say(row(nameOf(x), result));
+    return { x, y: Number(result.cpuMs.toPrecision(3)), found: result.report !== null };
+  });
+  const marks = (name, own, symbol) => ({
+    type: "scatter",
+    mode: "markers",
+    name,
+    x: own.map(({ x }) => x),
+    y: own.map(({ y }) => y),
+    marker: { color: "#3b6fb6", size: 9, symbol },
+  });
+  const line = { color: "#9a9a9a", width: 1.5 };
+  const y = results.map((one) => one.y);
+  const layout = { ...baseLayout(title, 300), showlegend: true };
+  return figureToSvg({
+    data: [
+      { type: "scatter", mode: "lines", name: "CPU time", showlegend: false, x: points, y, line },
+      marks(
+        "a plan found",
+        results.filter(({ found }) => found),
+        "circle",
+      ),
+      marks(
+        "nothing fits",
+        results.filter(({ found }) => !found),
+        "x",
+      ),
+    ],
+    layout: { ...layout, xaxis: axis(unit, {}), yaxis: axis("CPU ms", { rangemode: "tozero" }) },
+  });
+}
+const pictures = [
+  grow(
+    "Layers of 4,096 on 8 × A100 40 GB",
+    "layers",
+    [8, 16, 32, 64, 128],
+    (layers) => `${layers} layers of 4,096, 8 × A100 40 GB`,
+    (layers) => measure(gpt(layers, 4096, 32), "dgx-a100-40gb", 1, 40, 64),
+  ),
+  grow(
+    "96 layers of 12,288 on H100",
+    "GPUs",
+    [8, 32, 128, 512, 2048],
+    (ranks) => `96 layers of 12,288, ${ranks} × H100`,
+    (ranks) => measure(gpt(96, 12288, 96), "hgx-h100", ranks / 8, 80, 1024),
+  ),
+  grow(
+    "7B on 8 × A100",
+    "GB a rank",
+    [10, 16, 20, 24, 32, 40],
+    (budget) => `7B, 8 × A100, ${budget} GB`,
+    (budget) => measure(llama7, "dgx-a100-40gb", 1, budget, 64),
+  ),
+];
+if (values.write) {
+  const page = join(root, "docs/benchmarks/search.md");
+  const before = readFileSync(page, "utf8");
+  const rest = before.slice(before.indexOf("## Agreement"));
+  writeFileSync(page, `${lines.join("\n")}\n\n${rest}`);
+  writeFileSync(join(root, "docs/pictures/search-growth.svg"), `${stackSvgs(pictures)}\n`);
+}
