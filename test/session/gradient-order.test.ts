@@ -11,11 +11,11 @@ import { trainingJob } from "../../src/session/training-job.js";
 import { exampleHardware } from "../search/example-inputs.js";
 
 const model = modelSpec("gpt", { layers: 2, hidden: 32, heads: 4, sequence: 16 });
-const hardware = exampleHardware(2);
 
 /** Losses of a plan as a person would train it, on one thread a rank. */
 async function losses(ranks: number, gradientOrder: "deferred" | "canonical"): Promise<readonly number[]> {
-  const machine = { machine: { ...hostMachine(2), threadsPerRank: 1 }, hardware, elsewhere: false };
+  const hardware = exampleHardware(ranks);
+  const machine = { machine: { ...hostMachine(ranks), threadsPerRank: 1 }, hardware, elsewhere: false };
   const plan = uniformPlan(model, { ranks, globalBatch: 8, microBatches: 8 / ranks, dataParallel: "zero2" });
   const found = planByHand({ model, modelProfile: analyticProfile(model, hardware), machine, plan });
   const { job, feed } = trainingJob(
