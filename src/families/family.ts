@@ -14,6 +14,8 @@ export interface Family {
   readonly presets: Readonly<Record<string, ModelOptions>>;
   /** Sizes of a small instance that has all that is odd about the family, for `galvatron verify`. */
   readonly small: ModelOptions;
+  /** Options that are rates of dropouts which only this family has. */
+  readonly rates?: readonly string[];
   /** What the model learns, and so which loader data its graphs read: see docs/data.md. */
   readonly objective: "causal" | "masked" | "spanCorruption" | "classification";
   /** How the layers compute. */

@@ -54,8 +54,10 @@ function sizedSpec(name: string, options: ModelOptions): ModelSpec {
 /**
  * The small instance of a family on which plans are compared: its sizes divide over up to 8 ranks.
  *
- * @param dropout - rate of both dropouts
+ * @param dropout - rate of all dropouts
  */
 export function smallModel(name: string, dropout: number = 0): ModelSpec {
-  return modelSpec(name, { ...familyOf(name).small, dropout, attentionDropout: dropout });
+  const { small, rates = [] } = familyOf(name);
+  const own = Object.fromEntries(rates.map((rate) => [rate, dropout]));
+  return modelSpec(name, { ...small, dropout, attentionDropout: dropout, ...own });
 }

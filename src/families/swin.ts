@@ -367,6 +367,7 @@ export const SWIN: Family = {
   spec: swinSpec,
   presets: SWIN_PRESETS,
   small: { depths: [2, 2], hidden: 16, heads: 2, image: 16, patch: 2, window: 4 },
+  rates: ["dropPath"],
   objective: "classification",
   layers: SWIN_LAYERS,
   huggingFace: {

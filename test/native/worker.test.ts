@@ -148,6 +148,36 @@ test("after an abort every call fails with its reason", async () => {
   await expect(native.step()).rejects.toMatchObject({ code: "RUN_STOPPED", message: /enough/ });
 });
 
+test("keeps the beginning of the arena for the program that comes after, and zeroes the rest", async () => {
+  const native = open();
+  const programOf = (elements: number): Program => {
+    const draft = draftProgram(0);
+    const states = draft.tensor("float32", [2000]);
+    const rest = draft.tensor("float32", [elements]);
+    draft.add({ op: "fill", value: 1, output: rest });
+    draft.add({ op: "accumulate", input: states, output: states });
+    return draft.build();
+  };
+  const program = programOf(3000);
+  const keptBytes = 4 * 1500;
+  await expect(native.load(program, {}, keptBytes)).rejects.toThrow(
+    /6000 bytes were to be kept, but no program with an arena of \d+ bytes is loaded/,
+  );
+  await native.load(program, {});
+  await native.write(0, bytesOf("float32", Array(2000).fill(3)));
+  await native.step();
+  await native.load(program, {}, keptBytes);
+  const states = valuesOf("float32", await native.read(0));
+  expect(Array.from(states)).toEqual([...Array(1500).fill(6), ...Array(500).fill(0)]);
+  expect(new Set(valuesOf("float32", await native.read(1)))).toEqual(new Set([0]));
+  await native.step();
+  expect(valuesOf("float32", await native.read(0))[0]).toBe(12);
+  // What was loaded stays when another arena is asked to be kept.
+  await expect(native.load(programOf(9000), {}, keptBytes)).rejects.toThrow(/no program with an arena/);
+  await native.step();
+  expect(valuesOf("float32", await native.read(0))[0]).toBe(24);
+});
+
 describe("a program is refused at the door", () => {
   const { ref, bytes } = matmulGraph();
   const broken: readonly [string, RegExp, (program: Program) => unknown][] = [
