@@ -41,6 +41,9 @@ const BYTES_PER_GRAPH = BYTES_PER_MB / 2;
 /** An instruction, its tensors and the message it came in (measured: 1400 instructions cost 5 to 6 MB). */
 const BYTES_PER_INSTRUCTION = 4096;
 
+/** What a host rank holds to read its samples ahead (measured: docs/benchmarks/memory.md). */
+const FEED_BYTES = 1.5 * BYTES_PER_MB;
+
 interface SearchRequest {
   readonly model: ModelSpec;
   readonly modelProfile: ModelProfile;
@@ -293,7 +296,8 @@ function compiled(known: Known, report: SearchReport): FoundPlan {
     if (known.machine.machine.cluster.device === "host") {
       const runBytes = stageWorkspaceBytes(lookup, known.model, report.plan, stage);
       const workspace = { runBytes, constantBytes: 0 };
-      return processMemory(program, workspace, reservedBytes, SHARED_BYTES_PER_RANK).totalBytes;
+      const parts = processMemory(program, workspace, reservedBytes, SHARED_BYTES_PER_RANK);
+      return parts.totalBytes + FEED_BYTES;
     }
     return program.arenaBytes + workspaceBytes + heldBytes(program, reservedBytes, known);
   });

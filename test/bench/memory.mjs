@@ -38,7 +38,7 @@ const MODELS = [
   ["vit", { layers: 4, hidden: 256, heads: 8, image: 96, patch: 8 }],
   ["swin", { depths: [2, 2], hidden: 96, heads: 4, image: 64, patch: 2, window: 8 }],
 ];
-const RANKS = [4, 2, 8, 4];
+const RANKS = [4, 2, 8, 4, 2, 4, 2, 2, 4, 2, 8, 2, 4, 2, 2, 4, 2];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
