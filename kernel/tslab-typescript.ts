@@ -1,4 +1,4 @@
-import { createRequire } from "node:module";
+import { createRequire, isBuiltin } from "node:module";
 import path from "node:path";
 import type TypeScript from "@tslab/typescript-for-tslab";
 import type * as ConverterModule from "tslab/dist/converter.js";
@@ -51,6 +51,7 @@ export function loadTslab(modules: KnownModules): Tslab {
     );
     return Object.assign(host, oneTimer(host as TimerHost), {
       resolveModuleNameLiterals: moduleResolver(ts, merged, modules, host as TypeScript.ModuleResolutionHost),
+      hasInvalidatedResolutions: mayImportOtherwise(modules),
     });
   };
 
@@ -79,6 +80,20 @@ export function loadTslab(modules: KnownModules): Tslab {
   const { createConverter } = load("tslab/dist/converter.js") as typeof ConverterModule;
   const { createExecutor } = load("tslab/dist/executor.js") as typeof ExecutorModule;
   return { typescript: ts, createConverter, createExecutor, lastMaps: () => maps };
+}
+
+/**
+ * Whether a file that did not change may find other modules than before: the person's own, and packages beside the
+ * notebook. All other declarations are as they were: looking for their imports again took most of a cell's time.
+ */
+function mayImportOtherwise(modules: KnownModules): (file: string) => boolean {
+  const canonical = (folder: string): string => `${folder.replaceAll("\\", "/").toLowerCase()}/`;
+  const ownTypes = canonical(path.dirname(modules.sdkEntry));
+  const beside = canonical(path.join(process.cwd(), "node_modules"));
+  return (file) => {
+    const name = file.toLowerCase();
+    return name.startsWith(beside) || !(name.includes("/node_modules/") || name.startsWith(ownTypes));
+  };
 }
 
 interface TimerHost {
@@ -152,6 +167,8 @@ function moduleResolver(
       if (text === modules.sdk) {
         return ts.resolveModuleName(modules.sdkEntry, ownFile, options, host, cache);
       }
+      // Declared by node's types, and never a file: a search would look through every folder.
+      if (isBuiltin(text)) return { resolvedModule: undefined };
       const found = ts.resolveModuleName(text, containingFile, options, host, cache);
       if (found.resolvedModule || isRelative(text)) return found;
       const ours = ts.resolveModuleName(text, ownFile, options, host, cache);

@@ -4,7 +4,7 @@
 // Deno's program comes with the npm package @deno/linux-x64-glibc (npm install --prefix FOLDER @deno/linux-x64-glibc).
 // --write records the result in docs/benchmarks/kernel.md.
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -79,6 +79,13 @@ const run = (kernel, code) =>
     stop_on_error: true,
   });
 
+/** CPU time of a kernel's process so far, in ms (user and system, in ticks of 10 ms). */
+function cpuMs({ processId }) {
+  const [, ...rest] = readFileSync(`/proc/${processId}/stat`, "utf8").split(") ");
+  const [user, system] = rest.join(") ").split(" ").slice(11, 13).map(Number);
+  return 10 * (user + system);
+}
+
 async function timed(work) {
   const started = performance.now();
   const result = await work();
@@ -93,9 +100,12 @@ async function measure({ slider, ...command }) {
     const ready = performance.now() - started;
     await run(kernel, "console.log(6 * 7)");
     const first = performance.now() - started;
+    const firstCpu = cpuMs(kernel);
     const second = (await timed(() => run(kernel, "const xs = [1, 2, 3]; console.log(xs.length)"))).ms;
     const later = [];
+    const before = cpuMs(kernel);
     for (let i = 0; i < 10; i++) later.push((await timed(() => run(kernel, `console.log(${i})`))).ms);
+    const laterCpu = (cpuMs(kernel) - before) / 10;
     const complete = (await timed(() => ask(kernel, "complete_request", { code: "Math.fl", cursor_pos: 7 })))
       .ms;
     const numbers = {
@@ -104,6 +114,8 @@ async function measure({ slider, ...command }) {
       "second cell": second,
       "later cell (median of 10)": median(later),
       "completion Math.fl": complete,
+      "CPU time to first result": firstCpu,
+      "CPU time of a later cell": laterCpu,
     };
     return slider
       ? { ...numbers, "slider to picture (8 ranks, median of 10)": await moves(kernel) }
