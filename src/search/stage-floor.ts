@@ -40,6 +40,14 @@ export type Floors = (stage: number, start: number, layers: number) => Floor;
 const COSTS: readonly StageCostName[] = ["alone", "pass", "critical"];
 const FIRST_COSTS: readonly StageCostName[] = [...COSTS, "passReduced", "criticalReduced", "tripsReduced"];
 
+const NEAREST: readonly StageCostName[] = ["critical", "alone", "pass"];
+const FIRST_NEAREST: readonly StageCostName[] = [
+  "criticalReduced",
+  "tripsReduced",
+  "passReduced",
+  ...NEAREST,
+];
+
 function byCost<T>(value: (name: StageCostName) => T): Record<StageCostName, T> {
   const [alone, pass, critical] = [value("alone"), value("pass"), value("critical")];
   const [passReduced, tripsReduced] = [value("passReduced"), value("tripsReduced")];
@@ -259,9 +267,16 @@ function exactStage(
   const room = stageRoom(problem, relaxed, floors, stage, starts, kindsAhead.length, limitMs);
   const longest = room.lengths.at(-1);
   if (longest === undefined) return null;
-  const ahead = kindsAhead.slice(0, longest);
+  let ahead = kindsAhead.slice(0, longest);
   const weights = stageWeights(problem, stage);
-  const floor = (name: StageCostName): ScalarFloor => {
+  const whole = (list: Float64Array): Float64Array => {
+    const result = new Float64Array(kinds.length + 1).fill(Number.POSITIVE_INFINITY);
+    result.set(list);
+    return result;
+  };
+  const found = new Map<StageCostName, ScalarFloor>();
+  // The nearest first: a length that one of them rules out needs no other.
+  for (const name of stage === 0 ? FIRST_NEAREST : NEAREST) {
     const { cost, led } = scalarFloor(shape, {
       kinds: ahead,
       held: inFlight(schedule, stage, stages, m),
@@ -269,12 +284,10 @@ function exactStage(
       weights: weights[name],
       worth: worthInPipeline(problem, room, stage, ahead, new Map([[name, weights[name]]])),
     });
-    const whole = (list: Float64Array): Float64Array => {
-      const result = new Float64Array(kinds.length + 1).fill(Number.POSITIVE_INFINITY);
-      result.set(list);
-      return result;
-    };
-    return { cost: whole(cost), led: whole(led) };
-  };
-  return new Map((stage === 0 ? FIRST_COSTS : COSTS).map((name) => [name, floor(name)] as const));
+    const most = room.lengths.filter((length) => cost[length]! < Number.POSITIVE_INFINITY).at(-1);
+    if (most === undefined) return null;
+    found.set(name, { cost: whole(cost), led: whole(led) });
+    ahead = ahead.slice(0, most);
+  }
+  return found;
 }

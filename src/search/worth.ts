@@ -182,7 +182,7 @@ export function stageRoom(
       most.alone[l] = slack;
       most.pass[l] = Math.max(most.pass[l]!, pass);
       most.critical[l] = Math.max(most.critical[l]!, critical + lead);
-      const trips = m > held ? slack - 2 * (round - lead) : Number.POSITIVE_INFINITY;
+      const trips = m > held ? slack - 2 * (round - lead) : slack - through + lead;
       most.tripsReduced[l] = Math.max(most.tripsReduced[l]!, trips);
       most.passReduced[l] = Math.max(most.passReduced[l]!, slack - through + lead);
       most.criticalReduced[l] = Math.max(most.criticalReduced[l]!, slack - round + lead);
