@@ -37,7 +37,7 @@ interface Rest {
 }
 
 /** What a stage is made of, as far as its bounds go. */
-export interface StageParts {
+interface StageParts {
   readonly shape: ShapeTable;
   /** Kinds from the stage's first layer on. */
   readonly ahead: readonly string[];
