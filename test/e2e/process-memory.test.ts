@@ -65,7 +65,7 @@ it("the system counts for a rank's process what its Program predicts", async () 
       expect(residentMappings(pool.pids[program.rank]!, program.arenaBytes)).toContain(
         Math.ceil(program.arenaBytes / PAGE) * PAGE,
       );
-      expect(Math.abs(predicted.totalBytes / rank.memory.peakBytes - 1)).toBeLessThan(0.02);
+      expect(Math.abs(predicted.totalBytes / rank.memory.peakBytes - 1)).toBeLessThan(0.04);
     }
     await pool.close();
   }
