@@ -2,8 +2,6 @@ import { GalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import { type CostModel, costModel } from "../cost/cost-model.js";
-import { predictWith } from "../cost/predict.js";
-import type { Prediction } from "../cost/prediction.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
@@ -19,6 +17,7 @@ import type { Candidate, SearchReport } from "./search-report.js";
 import { Siblings } from "./siblings.js";
 import { type Found, type Problem, type Solved, sampleWithin, solveWithin } from "./solve-candidate.js";
 import type { SpaceOptions } from "./space.js";
+import { tidied } from "./tidy-plan.js";
 
 export interface SearchInputs {
   readonly model: ModelSpec;
@@ -58,29 +57,6 @@ function planOf(found: Found, cost: CostModel): Plan {
     layers,
     vocabulary: found.vocabulary.strategy,
   };
-}
-
-/** The plan with all its groups consecutive where that is as fast: people and other tools expect them so. */
-function consecutiveIfEqual(
-  cost: CostModel,
-  plan: Plan,
-  { budgetBytes, space = {} }: SearchInputs,
-): { readonly plan: Plan; readonly prediction: Prediction } {
-  const prediction = predictWith(cost, plan);
-  const consecutive = (strategy: Strategy): Strategy => ({ ...strategy, placement: "consecutive" });
-  const allowed = !space.strategies && (space.placements ?? ["consecutive"]).includes("consecutive");
-  if (!allowed || [...plan.layers, plan.vocabulary].every(({ placement }) => placement === "consecutive"))
-    return { plan, prediction };
-  const other = {
-    ...plan,
-    layers: plan.layers.map(consecutive),
-    vocabulary: consecutive(plan.vocabulary),
-  };
-  const priced = predictWith(cost, other);
-  const fits = priced.stages.every(({ memory }) => memory.totalBytes <= budgetBytes);
-  return fits && priced.stepMs <= prediction.stepMs
-    ? { plan: other, prediction: priced }
-    : { plan, prediction };
 }
 
 /** Where the best plan that is known is not far beyond the next limit, it is the limit: it must be looked up to there anyway. */
@@ -250,7 +226,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       },
   );
   if (!best) throw nothingFits(inputs, smallest + reserved, told);
-  const { plan, prediction } = consecutiveIfEqual(cost, planOf(best, cost), inputs);
+  const { plan, prediction } = tidied(cost, planOf(best, cost), inputs.budgetBytes, space);
   const bound = Math.min(lowerBound * plan.globalBatch, best.stepMs);
   const gap = (best.stepMs - bound) / best.stepMs;
   return {
