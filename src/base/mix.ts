@@ -2,7 +2,7 @@
  * Mixing of whole numbers below 2^30 by products only, so that every device that multiplies int64 makes the same bits,
  * and no product overflows. The twin in graph ops is graph/layers/dropout.ts.
  */
-export const KEY_BITS = 30;
+const KEY_BITS = 30;
 export const KEY_MASK: number = 2 ** KEY_BITS - 1;
 /** Bits of a product of two keys that are thrown away: those that depend on few. */
 export const LOW_BITS = 15;

@@ -19,9 +19,3 @@ export function noteProvenance(entry: Provenance): void {
   place[LEDGER] ??= new Map();
   place[LEDGER].set(`${entry.kind}:${entry.name}`, entry);
 }
-
-/** All notes of this process, sorted by kind and name. */
-export function provenance(): readonly Provenance[] {
-  const entries = [...((globalThis as Ledger)[LEDGER]?.entries() ?? [])];
-  return entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
-}

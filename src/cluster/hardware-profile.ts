@@ -59,7 +59,7 @@ export interface HardwareProfile {
 }
 
 /** Bytes of device memory beside the arena and the graphs' workspace; see `program/communicators.ts`. */
-export interface HeldBytes {
+interface HeldBytes {
   /** A session of the graph runtime. */
   readonly graph: number;
   /** A group on a stream; more once collectives go round a ring in it, or members send to each other directly. */

@@ -146,7 +146,7 @@ export const MACHINE_PRESETS: readonly MachinePreset[] = [
 ];
 
 /** Nodes that a preset may have. */
-export const MOST_PRESET_NODES = 1024;
+const MOST_PRESET_NODES = 1024;
 /** Share of published memory bandwidth that streaming kernels reach. */
 const STREAM_SHARE = 0.85;
 /** Bytes that a process holds for context, libraries and communication buffers before any model. */

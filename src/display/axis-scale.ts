@@ -144,7 +144,7 @@ export function niceTicks(scale: Scale, axis: Axis, count: number): Tick[] {
 }
 
 /** 1200 → "1.2k", 3e9 → "3G": as plotly shortens. */
-export function shortNumber(value: number): string {
+function shortNumber(value: number): string {
   const units: readonly (readonly [number, string])[] = [
     [1e12, "T"],
     [1e9, "G"],

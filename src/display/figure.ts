@@ -121,7 +121,7 @@ export interface Annotation {
 }
 
 /** Below the plot, whatever its height. */
-export interface Legend {
+interface Legend {
   readonly orientation: "h";
   readonly yref: "container";
   readonly y: number;

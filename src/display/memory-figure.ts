@@ -78,7 +78,7 @@ export function memoryUnit(highest: number): { readonly unit: "MB" | "GB"; reado
 }
 
 /** 1536 MB → "1.5 GB"; below one GB in MB. */
-export function formatBytes(bytes: number): string {
+function formatBytes(bytes: number): string {
   return bytes >= BYTES_PER_GB
     ? `${Number((bytes / BYTES_PER_GB).toPrecision(3))} GB`
     : `${Number((bytes / BYTES_PER_MB).toPrecision(3))} MB`;

@@ -7,7 +7,7 @@ type BarPattern = NonNullable<BarTrace["marker"]["pattern"]>;
  * Colours of what time is spent on. From Okabe and Ito's colour-blind safe set, chosen so that neighbours in a stack
  * also differ in lightness; waiting is hatched, so that a grey print tells it from work.
  */
-export const TIME_COLORS: Readonly<Record<SpanKind | "bubble", string>> = {
+const TIME_COLORS: Readonly<Record<SpanKind | "bubble", string>> = {
   compute: "#0072B2",
   recompute: "#56B4E9",
   tensor: "#E69F00",
@@ -30,7 +30,7 @@ export const TIME_LABELS: Readonly<Record<SpanKind | "bubble", string>> = {
   bubble: "bubble (waiting)",
 };
 
-export const MEMORY_COLORS: Readonly<Record<string, string>> = {
+const MEMORY_COLORS: Readonly<Record<string, string>> = {
   parameters: "#0072B2",
   gradients: "#56B4E9",
   "optimizer state": "#5B5B5B",
@@ -77,7 +77,7 @@ export function hatch(shape: string): BarPattern {
 }
 
 /** Hatches of the kinds of time: waiting, and those whose lightness is near a neighbour's. */
-export const TIME_HATCHES: Readonly<Partial<Record<SpanKind | "bubble", BarPattern>>> = {
+const TIME_HATCHES: Readonly<Partial<Record<SpanKind | "bubble", BarPattern>>> = {
   bubble: IDLE,
   recompute: hatch("\\"),
   data: hatch("/"),

@@ -81,7 +81,7 @@ function withNote(text: string, note: string): string {
 }
 
 /** "stage 1 · ranks 4–7" */
-export function stageName(stage: number, plan: Plan): string {
+function stageName(stage: number, plan: Plan): string {
   const width = plan.ranks / plan.stageLayers.length;
   const first = stage * width;
   const last = first + width - 1;

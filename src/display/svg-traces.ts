@@ -77,7 +77,7 @@ function drawRects(rects: readonly Rect[], { marker }: BarTrace): string[] {
 }
 
 /** A colour, or the name of the hatch that {@link hatchDefinitions} defines for it. */
-export function barFill({ color, pattern }: BarTrace["marker"]): string {
+function barFill({ color, pattern }: BarTrace["marker"]): string {
   return pattern?.shape ? `url(#${hatchName(color, pattern.shape)})` : color;
 }
 

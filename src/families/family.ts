@@ -25,7 +25,7 @@ export interface Family {
 }
 
 /** What connects a family with the Hugging Face models that it is. */
-export interface HuggingFaceNames {
+interface HuggingFaceNames {
   /** Their `model_type`s with the class that trains each; a family may stand for several. */
   readonly classes: Readonly<Record<string, string>>;
   /** Which of them a model is. */

@@ -65,7 +65,7 @@ const SWIN_PRESETS: Readonly<Record<string, ModelOptions>> = {
 };
 
 /** Sizes of one stage, counted from 1. */
-export interface SwinStage {
+interface SwinStage {
   /** Tokens of a side of the grid. */
   readonly side: number;
   /** Tokens of a side of a window. */
@@ -75,7 +75,7 @@ export interface SwinStage {
   readonly sequence: number;
 }
 
-export function swinStage(model: Pick<ModelSpec, "options">, stage: number): SwinStage {
+function swinStage(model: Pick<ModelSpec, "options">, stage: number): SwinStage {
   const option = (name: string): number => Number(model.options[name]);
   return stageOf(
     option("image") / option("patch"),

@@ -7,7 +7,7 @@ import { modelJson } from "./model-json.js";
 import type { ModelSpec } from "./model-spec.js";
 
 /** Version of the plan file: raised when old readers would misread it. */
-export const PLAN_FILE_VERSION = 1;
+const PLAN_FILE_VERSION = 1;
 
 /** What a plan was made from, as hashes of contents: tells whether its prediction still holds. */
 export interface Provenance {
@@ -19,7 +19,7 @@ export interface Provenance {
 }
 
 /** What a plan promises, kept beside it. */
-export interface PlannedCost {
+interface PlannedCost {
   readonly stepMs: number;
   readonly samplesPerSecond: number;
   readonly lowerBoundMs: number;

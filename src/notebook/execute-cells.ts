@@ -135,7 +135,7 @@ async function runOne(
 }
 
 /** A lesson may show an error on purpose; the tag is Jupyter's own. */
-export function mayFail(cell: CodeCell): boolean {
+function mayFail(cell: CodeCell): boolean {
   return tagsOf(cell).includes("raises-exception");
 }
 

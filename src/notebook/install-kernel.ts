@@ -68,7 +68,7 @@ export function uninstallKernel(place: KernelPlace): string | undefined {
   return folder;
 }
 
-export function kernelFolder(place: KernelPlace): string {
+function kernelFolder(place: KernelPlace): string {
   return path.join(dataFolder(place), "kernels", KERNEL_NAME);
 }
 

@@ -61,7 +61,7 @@ if(window.galvatronPlotly)window.galvatronPlotly.then(function(){if(shown&&!form
 })`;
 
 /** Words, or a figure's data with the picture that stands for it where no plotly is. */
-export interface StatePart {
+interface StatePart {
   readonly html: string;
   readonly figure?: unknown;
 }

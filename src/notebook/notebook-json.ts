@@ -16,7 +16,7 @@ interface CellBase {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
-export interface TextCell extends CellBase {
+interface TextCell extends CellBase {
   readonly kind: "markdown" | "raw";
   readonly attachments?: Readonly<Record<string, unknown>>;
 }

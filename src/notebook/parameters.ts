@@ -34,7 +34,7 @@ export function withParameters(notebook: Notebook, parameters: Parameters): Note
 }
 
 /** TypeScript that declares the parameters. @throws GalvatronError ARGUMENT_INVALID for a name that is no identifier. */
-export function parameterCode(parameters: Parameters): string {
+function parameterCode(parameters: Parameters): string {
   return Object.entries(parameters)
     .map(([name, value]) => {
       if (!/^[A-Za-z_$][\w$]*$/.test(name)) {

@@ -11,7 +11,7 @@ const CHOSEN_TAG = "chosen";
 export type Quantity = "count" | "loss" | "memory" | "time";
 
 /** How many times larger or smaller a measured number may be. Counts (steps, ranks) are never measured. */
-export type Factors = Readonly<Record<Exclude<Quantity, "count">, number>>;
+type Factors = Readonly<Record<Exclude<Quantity, "count">, number>>;
 
 /**
  * Times and rates: a machine three times as fast or slow, nearly three times as busy. Memory: what a plan and its Programs decide,

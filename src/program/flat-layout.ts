@@ -8,7 +8,7 @@ const PARAMETER_ALIGNMENT = 8;
 const SHARD_ALIGNMENT = 64;
 
 /** Place of one parameter in a flat vector; `shape` is that of this rank's share. */
-export interface FlatEntry {
+interface FlatEntry {
   readonly declaration: ParameterDeclaration;
   readonly offset: number;
   readonly elements: number;

@@ -13,7 +13,7 @@ export interface GradientSink {
 }
 
 /** One flat vector of the site. */
-export interface FlatSink {
+interface FlatSink {
   readonly flat: FlatState;
   /** The whole vector that the graphs write into. */
   readonly whole: number;

@@ -1,7 +1,7 @@
 import type { BufferCategory, Program } from "./program.js";
 
 /** Bytes by category. */
-export type MemoryByCategory = Readonly<Record<BufferCategory, number>>;
+type MemoryByCategory = Readonly<Record<BufferCategory, number>>;
 
 /** What lives while each instruction runs (were they run one by one, in the order of the list). */
 export interface MemoryTimeline {

@@ -133,7 +133,7 @@ export interface ExchangeInstruction extends InstructionBase {
  * Copies a block of one tensor into a block of another of the same dtype and the same number of axes (at most 4):
  * output[outputStart + i] = input[inputStart + i] for every i below `extent`. Packs and unpacks strided blocks.
  */
-export interface CopyBlockInstruction extends InstructionBase {
+interface CopyBlockInstruction extends InstructionBase {
   readonly op: "copyBlock";
   readonly input: number;
   readonly output: number;
@@ -146,13 +146,13 @@ export interface CopyBlockInstruction extends InstructionBase {
  * `copy`: output = input, converted to the output's dtype. `accumulate`: output += input, the input converted to the
  * output's dtype first (float32 += bfloat16 occurs).
  */
-export interface ElementwiseInstruction extends InstructionBase {
+interface ElementwiseInstruction extends InstructionBase {
   readonly op: "copy" | "accumulate";
   readonly input: number;
   readonly output: number;
 }
 
-export interface FillInstruction extends InstructionBase {
+interface FillInstruction extends InstructionBase {
   readonly op: "fill";
   readonly value: number;
   readonly output: number;
@@ -168,7 +168,7 @@ export const EXACT_LIMBS = 18;
  * output (float64 `[1]`) = sum over the tensors of the sum of their squares, in a fixed order; or, float64
  * `[EXACT_LIMBS]`, the exact sum, whose parts add up to the same bits over any ranks.
  */
-export interface SumSquaresInstruction extends InstructionBase {
+interface SumSquaresInstruction extends InstructionBase {
   readonly op: "sumSquares";
   readonly inputs: readonly number[];
   readonly output: number;
@@ -179,7 +179,7 @@ export interface SumSquaresInstruction extends InstructionBase {
  * `output` = float32 `[factor, norm]`, factor = min(1, maxNorm / (norm + 1e-6)); factor 1 when maxNorm is 0.
  * Pascanu et al. 2013.
  */
-export interface ClipInstruction extends InstructionBase {
+interface ClipInstruction extends InstructionBase {
   readonly op: "clip";
   readonly sumSquares: number;
   readonly hyper: number;
@@ -215,21 +215,12 @@ export type Instruction =
   | ClipInstruction
   | AdamwInstruction;
 
-/** Order of the float32 values in the `hyper` tensor, which the coordinator writes before every step. */
-export const HYPER_FIELDS = [
-  "learningRate",
-  "beta1",
-  "beta2",
-  "epsilon",
-  "weightDecay",
-  "biasCorrection1",
-  "biasCorrection2",
-  "maxNorm",
-] as const;
-
 /** Names of tensors that the world writes before a step or reads after it. */
-export interface ProgramIo {
-  /** float32 `[8]`, see {@link HYPER_FIELDS}. */
+interface ProgramIo {
+  /**
+   * float32 `[8]`, which the coordinator writes before every step: learning rate, beta1, beta2, epsilon, weight decay,
+   * both bias corrections, largest norm.
+   */
   readonly hyper: number;
   /** float32 `[2]`: clip factor and global gradient norm. */
   readonly clip: number;

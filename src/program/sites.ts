@@ -98,7 +98,7 @@ export function stepInputs(step: LayerGraphs["forward"][number]): readonly strin
   return step.op === "run" ? step.inputs : [step.input];
 }
 
-export function stepOutputs(step: LayerGraphs["forward"][number]): readonly string[] {
+function stepOutputs(step: LayerGraphs["forward"][number]): readonly string[] {
   return step.op === "run" ? step.outputs : [step.output];
 }
 

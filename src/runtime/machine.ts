@@ -70,7 +70,7 @@ export function hostMachine(ranks: number = defaultRanks()): Machine {
   };
 }
 
-export function defaultRanks(): number {
+function defaultRanks(): number {
   return Math.min(MOST_DEFAULT_RANKS, Math.max(2, availableParallelism()));
 }
 

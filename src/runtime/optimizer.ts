@@ -53,7 +53,7 @@ export function optimizerFrom(options: OptimizerOptions, steps: number): Optimiz
   return optimizer;
 }
 
-/** Values of the `hyper` tensor for a step, in the order of `HYPER_FIELDS`. Steps count from 0. */
+/** Values of the `hyper` tensor for a step, in the order that `ProgramIo` tells. Steps count from 0. */
 export function hyperValues(optimizer: Optimizer, step: number, steps: number): Float32Array {
   const { beta1, beta2, epsilon, weightDecay, maxNorm } = optimizer;
   return Float32Array.of(

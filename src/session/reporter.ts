@@ -15,7 +15,7 @@ export interface Reporter {
   progress(title: string): ProgressBar;
 }
 
-export interface ProgressBar {
+interface ProgressBar {
   update(progress: Progress): void;
   end(): void;
 }

@@ -15,7 +15,7 @@ const WORKER_FLAGS: string[] = ["--max-semi-space-size=1", "--expose-gc"];
 type Request = Extract<ToWorker, { id: number }>;
 type Reply = Extract<FromWorker, { id: number }>;
 /** A request before it has its number. */
-export type Question = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
+type Question = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
 
 export interface RankEvents {
   onStep(rank: number, message: SteppedMessage): void;

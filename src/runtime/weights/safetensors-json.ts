@@ -2,7 +2,7 @@ import { z } from "zod";
 import { GalvatronError } from "../../base/errors.js";
 
 /** Bytes of one element, by the format's names of element types. */
-export const SAFETENSORS_BYTES = {
+const SAFETENSORS_BYTES = {
   F64: 8,
   F32: 4,
   BF16: 2,
@@ -20,7 +20,7 @@ export const SAFETENSORS_BYTES = {
   BOOL: 1,
 } as const;
 
-export type SafetensorsDtype = keyof typeof SAFETENSORS_BYTES;
+type SafetensorsDtype = keyof typeof SAFETENSORS_BYTES;
 
 /** A tensor of a file: its elements lie row-major, little-endian, from byte `start` of the file on. */
 export interface SafetensorsEntry {

@@ -41,7 +41,7 @@ const SPAN_TOKENS = 3;
 type TextModel = Pick<ModelSpec, "family" | "name" | "sequence" | "vocabulary" | "options">;
 
 /** Whether a model learns images and not text. */
-export function learnsImages(model: Pick<ModelSpec, "family">): boolean {
+function learnsImages(model: Pick<ModelSpec, "family">): boolean {
   return familyOf(model.family).objective === "classification";
 }
 

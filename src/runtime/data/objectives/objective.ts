@@ -4,7 +4,7 @@
 export type Objective = CausalObjective | MaskedObjective | SpanCorruptionObjective | ClassificationObjective;
 
 /** Each token is predicted from those before it. */
-export interface CausalObjective {
+interface CausalObjective {
   readonly kind: "causal";
   readonly sequence: number;
   readonly vocabulary: number;
