@@ -14,8 +14,30 @@ export interface SchedulePath {
   readonly gradients: Float64Array;
   readonly leads: Float64Array;
   readonly end: number;
-  /** The stage whose update follows the norm, where one is meant. */
-  readonly after?: number;
+  /** Shares of the stages' updates that follow the norm, where they are meant: 1 together. */
+  readonly after?: Float64Array;
+}
+
+/**
+ * One micro-batch through all stages and back while a stage works off the others, and the update of that stage: these
+ * paths, one for each stage, weighed by shares that are 1 together. A step counts only the longest update; this
+ * path knows of all.
+ */
+export function sharedPath(schedule: Schedule, m: number, shares: readonly number[]): SchedulePath {
+  const stages = shares.length;
+  const each = (value: (share: number, stage: number) => number): Float64Array =>
+    Float64Array.from(shares, value);
+  const held = (stage: number): number => (schedule === "gpipe" ? 1 : inFlight(schedule, stage, stages, m));
+  const borders = each((_, stage) => (stage === stages - 1 ? 0 : 1));
+  return {
+    forwards: each((share, stage) => 1 + share * (m - held(stage))),
+    backwards: each((share) => 1 + share * (m - 1)),
+    sends: borders,
+    gradients: borders,
+    leads: borders,
+    end: 0,
+    after: each((share) => share),
+  };
 }
 
 /** What a stage adds to a path, leads apart. */
@@ -23,7 +45,7 @@ export const pathWeights = (path: SchedulePath, stage: number): Weights => ({
   forward: path.forwards[stage]!,
   backward: path.backwards[stage]!,
   reduce: path.end === stage ? 1 : 0,
-  after: path.after === stage ? 1 : 0,
+  after: path.after?.[stage] ?? 0,
 });
 
 /** The length of each path from a stage on. */

@@ -167,6 +167,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       if (solved.overgrown && overgrown + 1 < MOST_LABELS.length) {
         again = true;
         overgrown++;
+        turn = 0;
       } else if (!solved.overgrown) {
         // Nothing is known beyond the limit, and what was found lies there, if anything.
         again =
@@ -185,7 +186,7 @@ export function search(inputs: SearchInputs, now: () => number = () => 0): Searc
       }
     }
     if (!again) {
-      lowerBound = Math.min(lowerBound, solved.lowerBoundMs / outer.globalBatch);
+      lowerBound = Math.min(lowerBound, Math.max(bound, solved.lowerBoundMs / outer.globalBatch));
       close(problem);
     }
     const found = solved.best;

@@ -2,7 +2,7 @@ import { criticalPath } from "../cost/critical-path.js";
 import { pipelineTime, type StageWork } from "../cost/pipeline-time.js";
 import { divide, type Suffix, suffixStages } from "./division.js";
 import type { OuterChoice } from "./outer-choice.js";
-import { pathRoom } from "./path-room.js";
+import { bestSharedPath, dividePath, exactDividePath } from "./path-room.js";
 import { type PeakClass, peakClasses } from "./peak-class.js";
 import { type RelaxedDivision, relaxDivision } from "./relaxed-division.js";
 import { criticalBound, type SchedulePath, type StepBound, scheduleBound } from "./schedule-bound.js";
@@ -99,9 +99,17 @@ export function solveWithin(
     const solved = solveByEveryTime(problem, null, limitMs, mostLabels);
     return { ...solved, sharedMs: solved.lowerBoundMs };
   }
+  const none: Solved = { best: null, lowerBoundMs: limitMs, sharedMs: limitMs };
+  // One micro-batch: all paths are one, up to the updates, which can be a large part of a step. The critical time knows one.
+  const fixed =
+    exact && problem.outer.microBatches === 1 ? [bestSharedPath(problem, relaxation, limitMs)] : [];
+  for (const path of fixed) {
+    const { leastMs } = exactDividePath(problem, relaxation, path, limitMs);
+    if (leastMs + problem.shape.normMs > limitMs * (1 + SAME)) return none;
+  }
   const nearer = exact || !nearHulls(problem) ? exactRelaxation(problem, relaxation, limitMs) : relaxation;
-  if (nearer.relaxed.boundMs > limitMs) return { best: null, lowerBoundMs: limitMs, sharedMs: limitMs };
-  const first = solveByCriticalTime(problem, nearer, limitMs, mostLabels);
+  if (nearer.relaxed.boundMs > limitMs) return none;
+  const first = solveByCriticalTime(problem, nearer, limitMs, fixed, mostLabels);
   const known = first.lowerBoundMs * (1 + SAME);
   if (first.overgrown || !first.best || first.best.stepMs <= known || limitMs <= known) return first;
   const second = solveByEveryTime(problem, nearer, Math.min(limitMs, first.best.stepMs), mostLabels);
@@ -113,7 +121,7 @@ export function solveWithin(
 /** Some good plan within a limit, soon: tables keep a sample of their labels. */
 export function sampleWithin(problem: Problem, relaxation: Relaxation | null, limitMs: number): Found | null {
   if (!relaxation) return solveByEveryTime(problem, relaxation, limitMs, "sample").best;
-  return criticalRound(problem, relaxation, limitMs, [], "sample")?.best ?? null;
+  return criticalRound(problem, relaxation, limitMs, [], [], "sample")?.best ?? null;
 }
 
 type Divide = (step: StepBound, limitMs: number) => Suffix[];
@@ -158,27 +166,29 @@ function solveByCriticalTime(
   problem: Problem,
   relaxation: Relaxation,
   limitMs: number,
+  fixed: readonly SchedulePath[],
   mostLabels: number,
 ): Solved {
   const { microBatches: m, schedule } = problem.outer;
-  const paths: SchedulePath[] = [];
+  const learnt: SchedulePath[] = [];
   let boundMs = relaxation.relaxed.boundMs;
   let sharedMs = boundMs;
   let best: Found | null = null;
   for (;;) {
     const within: number = best ? Math.min(limitMs, best.stepMs) : limitMs;
-    const round = criticalRound(problem, relaxation, within, paths, mostLabels);
+    const round = criticalRound(problem, relaxation, within, fixed, learnt, mostLabels);
     if (round === null) return { best, lowerBoundMs: boundMs, sharedMs, overgrown: true };
     boundMs = Math.max(boundMs, round.lowerBoundMs);
-    if (paths.length === 0) sharedMs = boundMs;
+    if (learnt.length === 0) sharedMs = boundMs;
     if (round.best && (!best || round.best.stepMs < best.stepMs * (1 - SAME))) best = round.best;
     const { nearest } = round;
     const open = nearest && best && boundMs < Math.min(limitMs, best.stepMs) * (1 - SAME);
-    if (!open || paths.length >= MOST_PATHS) return { best, lowerBoundMs: boundMs, sharedMs };
+    if (!open || learnt.length >= MOST_PATHS) return { best, lowerBoundMs: boundMs, sharedMs };
     const works = suffixWorks(nearest);
-    let after = 0;
-    for (const [stage, { afterMs }] of works.entries()) if (afterMs > works[after]!.afterMs) after = stage;
-    paths.push({ ...criticalPath(schedule, m, works), after });
+    let last = 0;
+    for (const [stage, { afterMs }] of works.entries()) if (afterMs > works[last]!.afterMs) last = stage;
+    const after = Float64Array.from(works, (_, stage) => (stage === last ? 1 : 0));
+    learnt.push({ ...criticalPath(schedule, m, works), after });
   }
 }
 
@@ -187,16 +197,21 @@ function criticalRound(
   problem: Problem,
   relaxation: Relaxation,
   limitMs: number,
-  paths: readonly SchedulePath[],
+  fixed: readonly SchedulePath[],
+  learnt: readonly SchedulePath[],
   mostLabels: number | "sample",
 ): (Omit<Solved, "sharedMs"> & { readonly nearest: Suffix | null }) | null {
   const { shape, outer } = problem;
   const { stages, microBatches: m, schedule } = outer;
+  const paths = [...fixed, ...learnt];
   const step = criticalBound(schedule, stages, m, paths);
   const { relaxed } = relaxation;
-  const rooms = paths.map((path) => pathRoom(problem, relaxation, path, limitMs));
+  const rooms = paths.map((path, index) => {
+    const dividing = index < fixed.length ? exactDividePath : dividePath;
+    return { path, room: dividing(problem, relaxation, path, limitMs).room };
+  });
   const orders = Array.from({ length: stages }, (_, stage) =>
-    criticalTime(problem, relaxed, limitMs, stage, paths, rooms),
+    criticalTime(problem, relaxed, limitMs, stage, learnt, rooms),
   );
   const { divideWith, overgrown } = divider(
     problem,

@@ -66,8 +66,8 @@ export function criticalTime(
   relaxed: RelaxedDivision,
   limitMs: number,
   stage: number,
-  paths: readonly SchedulePath[],
-  rooms: readonly PathRoom[],
+  learnt: readonly SchedulePath[],
+  rooms: readonly { readonly path: SchedulePath; readonly room: PathRoom }[],
 ): StageOrder {
   const { alone, pass, critical, ...reduced } = stageWeights(problem, stage);
   const { passReduced, tripsReduced, criticalReduced } = reduced;
@@ -85,11 +85,11 @@ export function criticalTime(
     values.set("tripsReduced", tripsReduced);
     costs = [criticalReduced, passReduced, { ...alone, after: 0 }];
   }
-  for (const path of paths) {
+  for (const path of learnt) {
     const own = pathWeights(path, stage);
     if (!costs.some((cost) => proportional(cost, own))) costs.push(own);
   }
-  const withRooms = rooms.map((room, index) => ({ weights: pathWeights(paths[index]!, stage), room }));
+  const withRooms = rooms.map(({ path, room }) => ({ weights: pathWeights(path, stage), room }));
   return { rank: costs[0]!, costs, values, paths: withRooms };
 }
 

@@ -2,11 +2,14 @@ import { describe, expect, it } from "vitest";
 import { pipelineTime } from "../../src/cost/pipeline-time.js";
 import {
   criticalBound,
+  pathWeights,
   type StepBound,
   type SuffixTimes,
   scheduleBound,
+  sharedPath,
 } from "../../src/search/schedule-bound.js";
 import type { StageOption } from "../../src/search/stage-option.js";
+import { weighted } from "../../src/search/stage-table.js";
 import { randomNumbers } from "./brute-force.js";
 
 /** Stages with arbitrary times and links: some all but free, some slower than computing. */
@@ -51,6 +54,37 @@ describe("bounds on a schedule", () => {
       if (every >= stepMs * (1 - 1e-12)) tight++;
     }
     expect(tight).toBeGreaterThan(1000);
+  });
+
+  it.each(["1f1b", "gpipe"] as const)("nor does a path of %s that shares the updates", (schedule) => {
+    const random = randomNumbers(9);
+    let nearest = 0;
+    for (let round = 0; round < 4000; round++) {
+      const count = 2 + Math.floor(7 * random());
+      const m = random() < 0.5 ? 1 : 2 + Math.floor(23 * random());
+      const stages = randomStages(random, count);
+      const { stepMs } = pipelineTime(schedule, m, stages);
+      const parts = stages.map(() => random() ** 4);
+      const sum = parts.reduce((a, b) => a + b, 0);
+      const path = sharedPath(
+        schedule,
+        m,
+        parts.map((part) => part / sum),
+      );
+      let lengthMs = 0;
+      for (const [stage, one] of stages.entries())
+        lengthMs +=
+          weighted(pathWeights(path, stage), one) +
+          path.sends[stage]! * one.sendMs +
+          path.gradients[stage]! * one.gradientMs -
+          path.leads[stage]! * one.leadMs;
+      expect(lengthMs).toBeLessThanOrEqual(stepMs * (1 + 1e-12));
+      expect(boundOf(criticalBound(schedule, count, m, [path]), stages)).toBeLessThanOrEqual(
+        stepMs * (1 + 1e-12),
+      );
+      if (lengthMs >= stepMs * 0.97) nearest++;
+    }
+    expect(nearest).toBeGreaterThan(100);
   });
 
   it("per sample, fall with the number of micro-batches", () => {
