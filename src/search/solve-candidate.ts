@@ -63,6 +63,13 @@ const ENOUGH_ALIKE = 16;
 const nearHulls = ({ shape, outer, kinds }: Problem): boolean =>
   kinds.length >= ENOUGH_ALIKE * outer.stages * shape.choices.size;
 
+/** Stages whose updates are weighed together: with more of them it takes longer than it saves. */
+const MOST_SHARING = 8;
+
+/** With one micro-batch all paths are one, up to the updates, which can be a large part of a step. */
+const sharesUpdates = ({ microBatches, stages }: OuterChoice): boolean =>
+  microBatches === 1 && stages <= MOST_SHARING;
+
 /** Critical paths that may be learnt before a gap is accepted. */
 const MOST_PATHS = 24;
 /** Divisions of one bound that are priced in search of a good plan. */
@@ -100,14 +107,13 @@ export function solveWithin(
     return { ...solved, sharedMs: solved.lowerBoundMs };
   }
   const none: Solved = { best: null, lowerBoundMs: limitMs, sharedMs: limitMs };
-  // One micro-batch: all paths are one, up to the updates, which can be a large part of a step. The critical time knows one.
-  const fixed =
-    exact && problem.outer.microBatches === 1 ? [bestSharedPath(problem, relaxation, limitMs)] : [];
+  const whole = exact || !nearHulls(problem);
+  const fixed = whole && sharesUpdates(problem.outer) ? [bestSharedPath(problem, relaxation, limitMs)] : [];
   for (const path of fixed) {
     const { leastMs } = exactDividePath(problem, relaxation, path, limitMs);
     if (leastMs + problem.shape.normMs > limitMs * (1 + SAME)) return none;
   }
-  const nearer = exact || !nearHulls(problem) ? exactRelaxation(problem, relaxation, limitMs) : relaxation;
+  const nearer = whole && fixed.length === 0 ? exactRelaxation(problem, relaxation, limitMs) : relaxation;
   if (nearer.relaxed.boundMs > limitMs) return none;
   const first = solveByCriticalTime(problem, nearer, limitMs, fixed, mostLabels);
   const known = first.lowerBoundMs * (1 + SAME);
