@@ -1,7 +1,7 @@
-import { BYTES_PER_MB, DTYPE_BYTES } from "../base/units.js";
-import { product } from "./flat-layout.js";
+import { BYTES_PER_MB } from "../base/units.js";
 import { peakMemory } from "./memory.js";
 import type { Instruction, InstructionLabel, Program } from "./program.js";
+import { tensorBytes } from "./tensor-bytes.js";
 
 /** A program for people: what it holds, then one line per instruction. `limit`: at most so many instructions. */
 export function describeProgram(
@@ -43,10 +43,7 @@ function labelText(label: InstructionLabel): string {
 
 function operationText(program: Program, instruction: Instruction): string {
   const name = (tensor: number): string => program.tensors[tensor]!.name;
-  const bytes = (tensor: number): number => {
-    const { shape, dtype } = program.tensors[tensor]!;
-    return product(shape) * DTYPE_BYTES[dtype];
-  };
+  const bytes = (tensor: number): number => tensorBytes(program.tensors[tensor]!);
   const names = (tensors: readonly number[]): string => tensors.map(name).join(", ");
   switch (instruction.op) {
     case "run":

@@ -1,6 +1,5 @@
-import { DTYPE_BYTES } from "../base/units.js";
-import { product } from "./flat-layout.js";
 import type { Instruction, Program } from "./program.js";
+import { tensorBytes } from "./tensor-bytes.js";
 
 /** As native/src/meeting-place.cc lays them out: two rooms for each channel, of which every stream has two. */
 const ROOMS_PER_RANK = 28;
@@ -60,10 +59,7 @@ interface Touched {
 
 /** What an instruction touches of the rooms of its rank and of others. */
 function messagesOf(program: Program, instruction: Instruction, room: number): readonly Touched[] {
-  const bytesOf = (tensor: number): number => {
-    const { shape, dtype } = program.tensors[tensor]!;
-    return product(shape) * DTYPE_BYTES[dtype];
-  };
+  const bytesOf = (tensor: number): number => tensorBytes(program.tensors[tensor]!);
   const { stream } = instruction;
   switch (instruction.op) {
     case "allReduce":

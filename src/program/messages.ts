@@ -1,7 +1,7 @@
-import { BYTES_PER_MB, DTYPE_BYTES } from "../base/units.js";
+import { BYTES_PER_MB } from "../base/units.js";
 import { ringVolume } from "../cost/collective-curve.js";
-import { product } from "./flat-layout.js";
 import type { Instruction, InstructionLabel, Program } from "./program.js";
+import { tensorBytes } from "./tensor-bytes.js";
 
 /** Messages of one kind that a rank sends in one step. */
 export interface Messages {
@@ -49,10 +49,7 @@ function sentBy(
   program: Program,
   instruction: Instruction,
 ): { readonly message: Messages["message"]; readonly ranks: number; readonly bytes: number } | null {
-  const bytes = (tensor: number): number => {
-    const { shape, dtype } = program.tensors[tensor]!;
-    return product(shape) * DTYPE_BYTES[dtype];
-  };
+  const bytes = (tensor: number): number => tensorBytes(program.tensors[tensor]!);
   const groupSize = (group: number): number => program.groups[group]!.length;
   switch (instruction.op) {
     case "allReduce":

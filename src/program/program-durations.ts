@@ -1,5 +1,4 @@
 import { GalvatronError } from "../base/errors.js";
-import { DTYPE_BYTES } from "../base/units.js";
 import { collectiveMs } from "../cost/collective-time.js";
 import type { CostModel } from "../cost/cost-model.js";
 import { groupShape } from "../cost/group-shape.js";
@@ -11,6 +10,7 @@ import { samplesPerRank } from "../plan/stages.js";
 import { product } from "./flat-layout.js";
 import type { InstructionLabel, Program, RunInstruction } from "./program.js";
 import type { DurationOf } from "./simulate.js";
+import { tensorBytes } from "./tensor-bytes.js";
 
 /**
  * Durations for {@link simulate} from profiles: a layer's measured time, shared out over its graphs by their
@@ -104,8 +104,7 @@ class ProgramTimes {
   }
 
   #bytes(tensor: number): number {
-    const { shape, dtype } = this.#program.tensors[tensor]!;
-    return product(shape) * DTYPE_BYTES[dtype];
+    return tensorBytes(this.#program.tensors[tensor]!);
   }
 
   #movedMs(bytes: number): number {

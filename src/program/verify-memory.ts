@@ -1,8 +1,7 @@
-import { DTYPE_BYTES } from "../base/units.js";
-import { product } from "./flat-layout.js";
 import { forEachRead, forEachWrite } from "./instruction-access.js";
 import type { BufferPlan, Program } from "./program.js";
 import { STREAMS, streamIndex } from "./streams.js";
+import { tensorBytes } from "./tensor-bytes.js";
 
 /** A run of a buffer's bytes with one history. Addresses are those of the arena. */
 interface Segment {
@@ -62,10 +61,7 @@ class ArenaHistory {
       tensors,
       ({ buffer, offsetBytes }) => buffers[buffer]!.offsetBytes + offsetBytes,
     );
-    this.#ends = Float64Array.from(
-      tensors,
-      ({ shape, dtype }, tensor) => this.#starts[tensor]! + product(shape) * DTYPE_BYTES[dtype],
-    );
+    this.#ends = Float64Array.from(tensors, (view, tensor) => this.#starts[tensor]! + tensorBytes(view));
     this.#segments = buffers.map(({ persistent, offsetBytes, sizeBytes }) =>
       persistent
         ? [{ start: offsetBytes, end: offsetBytes + sizeBytes, writer: -1, readers: undefined }]

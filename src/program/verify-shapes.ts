@@ -1,8 +1,8 @@
 import { assertNever } from "../base/errors.js";
-import { DTYPE_BYTES } from "../base/units.js";
 import { product } from "./flat-layout.js";
 import { forEachRead, forEachWrite } from "./instruction-access.js";
 import { EXACT_LIMBS, type Instruction, type Program, type TensorView } from "./program.js";
+import { tensorBytes } from "./tensor-bytes.js";
 
 /** Everything about one program that can be seen without running it: indices, places, shapes, element types. */
 export function shapeProblems(program: Program): readonly string[] {
@@ -17,7 +17,7 @@ export function shapeProblems(program: Program): readonly string[] {
   }
   for (const tensor of program.tensors) {
     const buffer = program.buffers[tensor.buffer];
-    const bytes = product(tensor.shape) * DTYPE_BYTES[tensor.dtype];
+    const bytes = tensorBytes(tensor);
     if (buffer === undefined) say(`tensor ${tensor.name} names no buffer`);
     else if (tensor.offsetBytes < 0 || tensor.offsetBytes + bytes > buffer.sizeBytes) {
       say(`tensor ${tensor.name} lies outside its buffer ${buffer.name}`);

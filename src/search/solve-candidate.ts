@@ -35,7 +35,7 @@ export interface Solved {
   readonly best: Found | null;
   /** No plan of this sub-search is faster. */
   readonly lowerBoundMs: number;
-  /** The part of the bound that {@link SharedBounds} may share. */
+  /** The part of the bound that sub-searches of one shape share (siblings.ts). */
   readonly sharedMs: number;
   /** A table grew beyond the labels it may have, so that the bound says no more than before. */
   readonly overgrown?: boolean;
