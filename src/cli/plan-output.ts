@@ -1,8 +1,8 @@
-import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { writeStrategyConfig } from "../ancestor/strategy-json.js";
 import { GalvatronError } from "../base/errors.js";
 import type { PlanHandle } from "../session/plan-handle.js";
+import { writeTextFile } from "../session/write-text-file.js";
 import { choiceFlag, type FlagValues, textFlag } from "./args.js";
 import type { Terminal } from "./terminal.js";
 
@@ -27,12 +27,7 @@ export function writePlan(plan: PlanHandle, flags: FlagValues, terminal: Termina
   const path = resolve(terminal.folder, output);
   if (format !== "galvatron") plan.save(path);
   else {
-    const text = `${JSON.stringify(writeStrategyConfig(plan.data), null, 2)}\n`;
-    try {
-      writeFileSync(path, text);
-    } catch (cause) {
-      throw new GalvatronError("FILE_UNWRITABLE", `Cannot write the plan to ${path}.`, { path }, { cause });
-    }
+    writeTextFile(path, "the plan", `${JSON.stringify(writeStrategyConfig(plan.data), null, 2)}\n`);
   }
   return ["", `Written to ${output}`];
 }

@@ -1,6 +1,5 @@
 import { resolve } from "node:path";
 import { GalvatronError } from "../base/errors.js";
-import type { Plan } from "../plan/plan.js";
 import { defaultPrecision, ModelHandle } from "../session/model-handle.js";
 import type { PlanHandle } from "../session/plan-handle.js";
 import type { Session } from "../session/session.js";
@@ -63,18 +62,5 @@ export async function pricedPlan(
   const { model, plan } = readPlanFile(resolve(terminal.folder, file), context);
   const handle = new ModelHandle(session, model);
   if (flags["machine"] === undefined) return handle.plan(plan);
-  const on = await machineOf(flags, session);
-  fits(plan, on.data.nodes * on.data.ranksPerNode);
-  return handle.plan(plan, { on });
-}
-
-function fits(plan: Plan, ranks: number): void {
-  if (plan.ranks !== ranks)
-    throw new GalvatronError(
-      "PLAN_INVALID",
-      `The plan is for ${plan.ranks} ranks, the machine has ${ranks}.`,
-      {
-        ranks,
-      },
-    );
+  return handle.plan(plan, { on: await machineOf(flags, session) });
 }

@@ -1,8 +1,8 @@
-import { writeFileSync } from "node:fs";
 import { GalvatronError } from "../base/errors.js";
 import { memoryText } from "../base/memory-size.js";
 import { costModel } from "../cost/cost-model.js";
 import type { Prediction } from "../cost/prediction.js";
+import { chromeTrace } from "../display/chrome-trace.js";
 import { costFigure } from "../display/cost-figure.js";
 import type { Figure } from "../display/figure.js";
 import { memoryFigure } from "../display/memory-figure.js";
@@ -56,7 +56,7 @@ import type { Session } from "./session.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
 import { type TrainOptions, trainingJob } from "./training-job.js";
 import { type ExportSource, exportJob, exportStates, type WeightsOptions } from "./weights.js";
-import { writeTrace } from "./write-trace.js";
+import { writeTextFile } from "./write-text-file.js";
 
 /** A plan with its prediction: explain it, look at it, train under it. */
 export class PlanHandle extends Shown {
@@ -157,7 +157,7 @@ export class PlanHandle extends Shown {
    * @throws GalvatronError FILE_UNWRITABLE
    */
   saveTrace(path: string): void {
-    writeTrace(path, [this.predictedTimeline()]);
+    writeTextFile(path, "the trace", JSON.stringify(chromeTrace(this.predictedTimeline())));
   }
 
   /**
@@ -301,16 +301,8 @@ export class PlanHandle extends Shown {
    * @throws GalvatronError FILE_UNWRITABLE
    */
   save(path: string): void {
-    try {
-      writeFileSync(path, planJsonText(planDocument(this.model, this.report, planProvenance(this.found))));
-    } catch (cause) {
-      throw new GalvatronError(
-        "FILE_UNWRITABLE",
-        `Cannot write the plan to ${path}. Choose a folder that exists and can be written.`,
-        { path },
-        { cause },
-      );
-    }
+    const document = planDocument(this.model, this.report, planProvenance(this.found));
+    writeTextFile(path, "the plan", planJsonText(document));
   }
 
   override toString(): string {

@@ -3,6 +3,7 @@ import { GalvatronError, isGalvatronError } from "../base/errors.js";
 import { type DisplayHandle, notebookHost } from "../base/host.js";
 import { memoryText } from "../base/memory-size.js";
 import { accuracyFigure } from "../display/accuracy-figure.js";
+import { chromeTrace } from "../display/chrome-trace.js";
 import { memoryFigure } from "../display/memory-figure.js";
 import type { MimeBundle } from "../display/mime.js";
 import { timelineFigure } from "../display/timeline-figure.js";
@@ -18,7 +19,7 @@ import { type RunReport, runReport } from "./run-report.js";
 import { runTable } from "./run-table.js";
 import { figuresBundle, Picture, Shown } from "./show.js";
 import type { WeightsOptions } from "./weights.js";
-import { writeTrace } from "./write-trace.js";
+import { writeTextFile } from "./write-text-file.js";
 
 /** Starts the training of a run; called once. */
 export type StartTraining = (onStep: OnStep) => Training;
@@ -164,7 +165,7 @@ export class Run extends Shown implements AsyncIterable<StepRecord> {
    * @throws GalvatronError FILE_UNWRITABLE
    */
   saveTrace(path: string): void {
-    writeTrace(path, this.timelines());
+    writeTextFile(path, "the trace", JSON.stringify(chromeTrace(...this.timelines())));
   }
 
   /** The measured timeline of the last step, as data. */
