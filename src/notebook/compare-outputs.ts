@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { partPlots } from "../display/plot-bundle.js";
 import { type MeasuredNumber, measuredText, quantityOf } from "./measured-text.js";
 import type { CellOutput, CodeCell, MimeData, Notebook } from "./notebook-json.js";
@@ -236,17 +237,9 @@ function compareNumbers(
 }
 
 function compareJson(what: string, a: unknown, b: unknown, tolerance: Tolerance): Difference[] {
-  return tolerance.kind === "any" || sameJson(a, b) ? [] : [{ what, ...firstJsonDifference(a, b, "") }];
-}
-
-function sameJson(a: unknown, b: unknown): boolean {
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b;
-  const keys = Object.keys(a);
-  return (
-    Array.isArray(a) === Array.isArray(b) &&
-    keys.length === Object.keys(b).length &&
-    keys.every((key) => key in b && sameJson(member(a, key), member(b, key)))
-  );
+  return tolerance.kind === "any" || isDeepStrictEqual(a, b)
+    ? []
+    : [{ what, ...firstJsonDifference(a, b, "") }];
 }
 
 function member(value: object, key: string): unknown {
@@ -257,7 +250,7 @@ function member(value: object, key: string): unknown {
 function firstJsonDifference(a: unknown, b: unknown, path: string): { stored: string; now: string } {
   if (typeof a === "object" && typeof b === "object" && a !== null && b !== null) {
     const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])];
-    const key = keys.find((name) => !sameJson(member(a, name), member(b, name)));
+    const key = keys.find((name) => !isDeepStrictEqual(member(a, name), member(b, name)));
     if (key !== undefined)
       return firstJsonDifference(member(a, key), member(b, key), path === "" ? key : `${path}.${key}`);
   }
