@@ -72,10 +72,14 @@ it("whoever asked is told of an interrupt, also while no cell runs", async () =>
   await client.run(
     'let told = 0; const forget = (globalThis as any)[Symbol.for("galvatron.host")].onInterrupt(() => { told++ }); 0',
   );
+  // A signal that arrives late ends the cell that asks: then it is asked again.
+  const asked = async (): Promise<unknown> => {
+    const { result, error } = await client.run("await wait(100); told");
+    return error?.ename === "Interrupted" ? asked() : result?.["text/plain"];
+  };
   await client.kernel.interrupt();
-  const { result } = await client.run("await wait(100); told");
-  expect(result?.["text/plain"]).toBe("1");
+  expect(await asked()).toBe("1");
   await client.run("forget(); 0");
   await client.kernel.interrupt();
-  expect((await client.run("await wait(100); told")).result?.["text/plain"]).toBe("1");
+  expect(await asked()).toBe("1");
 });
