@@ -30,8 +30,9 @@ int64_t elements_of(const Shape& shape) { return product(shape, 0, shape.size())
 // What an op sees of one run.
 class Call {
  public:
-  Call(const Ort& ort, OrtKernelContext* context, const std::map<std::string, double>& attributes, int type)
-      : ort(ort), context(context), attributes(attributes), type(type) {
+  Call(const Ort& ort, OrtKernelContext* context, const std::map<std::string, double>& attributes, int type,
+       int gradient_type)
+      : ort(ort), context(context), attributes(attributes), type(type), gradient_type(gradient_type) {
     void* gpu = nullptr;
     ort.check(ort.KernelContext_GetGPUComputeStream(context, &gpu), "compute stream");
     stream = static_cast<gv_stream>(gpu);
@@ -86,6 +87,7 @@ class Call {
   OrtKernelContext* context;
   const std::map<std::string, double>& attributes;
   int type;
+  int gradient_type;
   gv_stream stream = nullptr;
 };
 
@@ -139,7 +141,7 @@ int weight_gradient(const Call& call) {
   const auto dy = call.input(0), x = call.input(1);
   const int64_t rows = rows_of(dy.shape), n = dy.shape.back(), k = x.shape.back();
   void* dweight = call.output(0, {n, k});
-  gv_matmul_shape s = product_shape(call, n, k, rows, GV_FLOAT32);
+  gv_matmul_shape s = product_shape(call, n, k, rows, call.gradient_type);
   s.transpose_a = 1;
   s.lead_a = n;
   s.lead_b = k;
@@ -149,7 +151,7 @@ int weight_gradient(const Call& call) {
 int column_sum(const Call& call) {
   const auto x = call.input(0);
   const int64_t columns = x.shape.back();
-  return gv_column_sum(call.stream, call.type, GV_FLOAT32, 0, x.data, call.output(0, {columns}), rows_of(x.shape),
+  return gv_column_sum(call.stream, call.type, call.gradient_type, 0, x.data, call.output(0, {columns}), rows_of(x.shape),
                        columns, columns);
 }
 
@@ -169,7 +171,7 @@ int layer_norm_gradient(const Call& call) {
   void* dx = call.output(0, x.shape);
   void* dscale = call.output(1, {columns});
   void* dshift = call.output(2, {columns});
-  return gv_norm_backward(call.stream, call.type, GV_FLOAT32, 0, 0, dy.data, x.data, scale.data, mean.as<float>(),
+  return gv_norm_backward(call.stream, call.type, call.gradient_type, 0, 0, dy.data, x.data, scale.data, mean.as<float>(),
                           deviation.as<float>(), addend.data, dx, dscale, dshift, rows_of(x.shape), columns);
 }
 
@@ -187,7 +189,7 @@ int rms_norm_gradient(const Call& call) {
   const int64_t columns = x.shape.back();
   void* dx = call.output(0, x.shape);
   void* dscale = call.output(1, {columns});
-  return gv_norm_backward(call.stream, call.type, GV_FLOAT32, 1, 0, dy.data, x.data, scale.data, nullptr,
+  return gv_norm_backward(call.stream, call.type, call.gradient_type, 1, 0, dy.data, x.data, scale.data, nullptr,
                           inverse.as<float>(), addend.data, dx, dscale, nullptr, rows_of(x.shape), columns);
 }
 
@@ -199,7 +201,7 @@ int gelu(const Call& call) {
 
 int gelu_gradient(const Call& call) {
   const auto dy = call.input(0), x = call.input(1);
-  return gv_gelu_backward(call.stream, call.type, GV_FLOAT32, static_cast<int>(call.integer("approximate")), 0,
+  return gv_gelu_backward(call.stream, call.type, call.gradient_type, static_cast<int>(call.integer("approximate")), 0,
                           dy.data, x.data, nullptr, call.output(0, x.shape), call.output(1, {x.shape.back()}),
                           rows_of(x.shape), x.shape.back());
 }
@@ -362,11 +364,12 @@ int embedding(const Call& call) {
 int embedding_gradient(const Call& call) {
   const auto dy = call.input(0), indices = call.input(1);
   const int64_t rows = call.integer("rows"), columns = dy.shape.back();
-  return gv_embedding_backward(call.stream, call.type, GV_FLOAT32, GV_INT64, 0, indices.data, dy.data,
+  return gv_embedding_backward(call.stream, call.type, call.gradient_type, GV_INT64, 0, indices.data, dy.data,
                                call.output(0, {rows, columns}), elements_of(indices.shape), columns, rows, 0);
 }
 
-// Types of ports: T the compute type, f float32, i int64; ? optional.
+// Types of ports: T the compute type, f float32, i int64, p a parameter's gradient (float32; T in the op whose name
+// ends in "Narrow"); ? optional.
 struct Declaration {
   const char* name;
   const char* inputs;
@@ -380,14 +383,14 @@ const std::vector<Declaration>& declarations() {
   static const auto& table = *new std::vector<Declaration>{
       {"Linear", "T T T? T?", "T", {}, linear},
       {"LinearInputGradient", "T T T?", "T", {}, linear_input_gradient},
-      {"WeightGradient", "T T", "f", {}, weight_gradient},
-      {"ColumnSum", "T", "f", {}, column_sum},
+      {"WeightGradient", "T T", "p", {}, weight_gradient},
+      {"ColumnSum", "T", "p", {}, column_sum},
       {"LayerNormalization", "T T T", "T f? f?", {"epsilon:f"}, layer_norm},
-      {"LayerNormalizationGradient", "T T T f f T?", "T f? f?", {}, layer_norm_gradient},
+      {"LayerNormalizationGradient", "T T T f f T?", "T p? p?", {}, layer_norm_gradient},
       {"RmsNormalization", "T T", "T f?", {"epsilon:f"}, rms_norm},
-      {"RmsNormalizationGradient", "T T T f T?", "T f?", {}, rms_norm_gradient},
+      {"RmsNormalizationGradient", "T T T f T?", "T p?", {}, rms_norm_gradient},
       {"Gelu", "T", "T", {"approximate:s"}, gelu},
-      {"GeluGradient", "T T", "T f?", {"approximate:s"}, gelu_gradient},
+      {"GeluGradient", "T T", "T p?", {"approximate:s"}, gelu_gradient},
       {"SwiGlu", "T T", "T", {}, swiglu},
       {"SwiGluGradient", "T T T", "T T", {}, swiglu_gradient},
       {"Rotary", "T f f", "T", {"inverse:i"}, rotary},
@@ -397,7 +400,7 @@ const std::vector<Declaration>& declarations() {
       {"SoftmaxCrossEntropyLoss", "T i i f", "f", {"scale:f"}, cross_entropy_loss},
       {"SoftmaxCrossEntropyGradient", "T i i f", "T", {"scale:f", "vocabulary:i"}, cross_entropy_gradient},
       {"Embedding", "T i", "T", {}, embedding},
-      {"EmbeddingGradient", "T i", "f", {"rows:i"}, embedding_gradient},
+      {"EmbeddingGradient", "T i", "p", {"rows:i"}, embedding_gradient},
   };
   return table;
 }
@@ -418,8 +421,10 @@ std::vector<Port> ports_of(const char* text) {
 struct Op : CustomOpInterface {
   const Ort* ort;
   const Declaration* declaration;
+  std::string name;
   const char* provider;
-  int type;  // gv_dtype of T
+  int type;           // gv_dtype of T
+  int gradient_type;  // gv_dtype of p
   std::vector<Port> inputs, outputs;
 };
 
@@ -431,7 +436,7 @@ struct Kernel {
 int element_type(const Op* op, char port) {
   if (port == 'i') return kOrtInt64;
   if (port == 'f') return kOrtFloat;
-  return op->type == GV_BFLOAT16 ? kOrtBfloat16 : kOrtFloat;
+  return (port == 'p' ? op->gradient_type : op->type) == GV_BFLOAT16 ? kOrtBfloat16 : kOrtFloat;
 }
 
 const Op* as_op(const CustomOpInterface* op) { return static_cast<const Op*>(op); }
@@ -471,7 +476,7 @@ OrtStatus* compute(void* state, OrtKernelContext* context) {
   const Ort& ort = *kernel.op->ort;
   constexpr int kFail = 1;
   try {
-    const Call call(ort, context, kernel.attributes, kernel.op->type);
+    const Call call(ort, context, kernel.attributes, kernel.op->type, kernel.op->gradient_type);
     if (kernel.op->declaration->compute(call) == 0) return nullptr;
     return ort.CreateStatus(kFail, (std::string(kernel.op->declaration->name) + ": " + gv_last_error()).c_str());
   } catch (const std::exception& error) {
@@ -479,16 +484,18 @@ OrtStatus* compute(void* state, OrtKernelContext* context) {
   }
 }
 
-void describe(Op& op, const Ort& ort, const Declaration& declaration, const char* provider, int type) {
+void describe(Op& op, const Ort& ort, const Declaration& declaration, const char* provider, int type, bool narrow) {
   static_cast<CustomOpInterface&>(op) = CustomOpInterface{};
   op.version = kOrtApiVersion;
   op.ort = &ort;
   op.declaration = &declaration;
   op.provider = provider;
+  op.name = std::string(declaration.name) + (narrow ? "Narrow" : "");
   op.type = type;
+  op.gradient_type = narrow ? type : GV_FLOAT32;
   op.inputs = ports_of(declaration.inputs);
   op.outputs = ports_of(declaration.outputs);
-  op.GetName = [](const CustomOpInterface* self) { return as_op(self)->declaration->name; };
+  op.GetName = [](const CustomOpInterface* self) { return as_op(self)->name.c_str(); };
   op.GetExecutionProviderType = [](const CustomOpInterface* self) { return as_op(self)->provider; };
   op.GetInputTypeCount = [](const CustomOpInterface* self) { return as_op(self)->inputs.size(); };
   op.GetOutputTypeCount = [](const CustomOpInterface* self) { return as_op(self)->outputs.size(); };
@@ -527,12 +534,15 @@ OrtCustomOpDomain* customOpDomain(const Ort& ort, const char* provider) {
   if (domain) return domain;
   ort.check(ort.CreateCustomOpDomain("galvatron", &domain), "custom op domain");
   for (const Declaration& declaration : declarations()) {
-    for (const int type : {GV_FLOAT32, GV_BFLOAT16}) {
+    const auto add = [&](int type, bool narrow) {
       Op& op = ops.emplace_back();
-      describe(op, ort, declaration, provider, type);
+      describe(op, ort, declaration, provider, type, narrow);
       ort.check(ort.CustomOpDomain_Add(domain, reinterpret_cast<const OrtCustomOp*>(static_cast<CustomOpInterface*>(&op))),
-                declaration.name);
-    }
+                op.name.c_str());
+    };
+    add(GV_FLOAT32, false);
+    add(GV_BFLOAT16, false);
+    if (std::string(declaration.outputs).find('p') != std::string::npos) add(GV_BFLOAT16, true);
   }
   return domain;
 }

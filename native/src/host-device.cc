@@ -250,7 +250,8 @@ class HostDevice final : public Device {
     inBlocks(tensors.parameter.elements(), threads_, [&](size_t, size_t start, size_t length) {
       AdamwSpan span;
       span.parameter = static_cast<float*>(at(tensors.parameter, start));
-      span.gradient = static_cast<const float*>(at(tensors.gradient, start));
+      span.gradient = at(tensors.gradient, start);
+      span.gradientDtype = tensors.gradient.dtype();
       span.moment1 = static_cast<float*>(at(tensors.moment1, start));
       span.moment2 = static_cast<float*>(at(tensors.moment2, start));
       span.computeCopy =

@@ -237,15 +237,15 @@ struct AdamwFactors {
   float beta1, beta2, oneMinusBeta1, oneMinusBeta2, stepSize, inverseRootCorrection2, epsilon, clip;
 };
 
-template <bool copies>
+template <typename Gradient, bool copies>
 void adamwSpan(const AdamwSpan& span, size_t from, size_t to, float keep, const AdamwFactors& f) {
   float* __restrict parameter = span.parameter;
-  const float* __restrict gradient = span.gradient;
+  const auto* __restrict gradient = static_cast<const Gradient*>(span.gradient);
   float* __restrict moment1 = span.moment1;
   float* __restrict moment2 = span.moment2;
   auto* __restrict copy = reinterpret_cast<Bfloat16*>(span.computeCopy);
   for (size_t i = from; i < to; i++) {
-    const float g = gradient[i] * f.clip;
+    const float g = Element<Gradient>::load(gradient[i]) * f.clip;
     const float m = f.beta1 * moment1[i] + f.oneMinusBeta1 * g;
     const float v = f.beta2 * moment2[i] + f.oneMinusBeta2 * g * g;
     const float denominator = __builtin_sqrtf(v) * f.inverseRootCorrection2 + f.epsilon;
@@ -272,13 +272,11 @@ void adamw(const AdamwSpan& span) {
   f.epsilon = hyper[kEpsilon];
   f.clip = span.clipFactor;
   const float keep = static_cast<float>(1 - rate * decimalOf(hyper[kWeightDecay]));
-  if (span.computeCopy != nullptr) {
-    adamwSpan<true>(span, 0, span.decayElements, keep, f);
-    adamwSpan<true>(span, span.decayElements, span.count, 1, f);
-  } else {
-    adamwSpan<false>(span, 0, span.decayElements, keep, f);
-    adamwSpan<false>(span, span.decayElements, span.count, 1, f);
-  }
+  const auto update = span.gradientDtype == Dtype::bfloat16
+                          ? (span.computeCopy != nullptr ? adamwSpan<Bfloat16, true> : adamwSpan<Bfloat16, false>)
+                          : (span.computeCopy != nullptr ? adamwSpan<float, true> : adamwSpan<float, false>);
+  update(span, 0, span.decayElements, keep, f);
+  update(span, span.decayElements, span.count, 1, f);
 }
 
 // --- Reductions between ranks ---

@@ -14,7 +14,9 @@ namespace galvatron {
 // Host twins of the tensors of AdamwInstruction; `count` elements each.
 struct AdamwSpan {
   float* parameter;
-  const float* gradient;
+  // float32 or bfloat16
+  const void* gradient;
+  Dtype gradientDtype;
   float* moment1;
   float* moment2;
   // null where there is none

@@ -276,7 +276,7 @@ class Checker {
     const TensorView& parameter = tensor(where + ".parameter", it.parameter);
     requireDtype(where + ".parameter", parameter, Dtype::float32);
     const TensorView& gradient = tensor(where + ".gradient", it.gradient);
-    requireDtype(where + ".gradient", gradient, Dtype::float32);
+    if (gradient.dtype != Dtype::bfloat16) requireDtype(where + ".gradient", gradient, Dtype::float32);
     requireElements(where + ".gradient", gradient, parameter.elements);
     for (const auto& [name, index] : {std::pair{".moment1", it.moment1}, std::pair{".moment2", it.moment2}}) {
       requireDtype(where + name, tensor(where + name, index), Dtype::float32);

@@ -6,6 +6,7 @@ import { familyOf } from "../families/registry.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { type PlanDocument, parsePlanJson } from "../model/plan-json.js";
 import type { Precision } from "../plan/plan.js";
+import { PRECISIONS } from "../plan/precision.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import type { Session } from "../session/session.js";
 import { choiceFlag, type FlagValues, wholeFlag } from "./args.js";
@@ -26,7 +27,7 @@ export const PLAN_FILE_FLAGS: readonly string[] = [...MODEL_FLAGS, "ranks", "pre
 /** @throws GalvatronError ARGUMENT_INVALID, MODEL_UNKNOWN, MODEL_INVALID */
 export function planFileContext(flags: FlagValues, session: Session): PlanFileContext {
   const ranks = wholeFlag(flags, "ranks");
-  const precision = choiceFlag(flags, "precision", ["float32", "bfloat16"]);
+  const precision = choiceFlag(flags, "precision", PRECISIONS);
   return {
     ...(flags["model"] !== undefined && { model: modelOf(flags, session).spec }),
     ...(ranks !== undefined && { ranks }),

@@ -1,6 +1,7 @@
 import { GalvatronError } from "../base/errors.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan, Precision } from "../plan/plan.js";
+import { PRECISIONS } from "../plan/precision.js";
 import { uniformPlan } from "../plan/uniform.js";
 import { choiceFlag, type FlagValues, neededFlag, wholeFlag } from "./args.js";
 
@@ -59,7 +60,7 @@ export function uniformOf(flags: FlagValues, model: ModelSpec, ranks: number, us
     ...(placement && { placement }),
     ...(schedule && { schedule }),
     recompute: flags["recompute"] === true,
-    precision: choiceFlag(flags, "precision", ["float32", "bfloat16"]) ?? usual,
+    precision: choiceFlag(flags, "precision", PRECISIONS) ?? usual,
   });
   const got = plan.layers[0]!;
   for (const [flag, asked, is] of [

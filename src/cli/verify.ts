@@ -1,16 +1,24 @@
 import { resolve } from "node:path";
-import { GalvatronError } from "../base/errors.js";
 import { smallModel } from "../families/registry.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { describePlan } from "../plan/describe-plan.js";
 import { drawPlan } from "../plan/draw-plan.js";
 import type { Plan } from "../plan/plan.js";
+import { PRECISIONS } from "../plan/precision.js";
 import { openHostPool } from "../runtime/coordinator/host-pool.js";
 import { hashNumbers } from "../runtime/data/sample-order.js";
 import { isWithin, verifyBounds } from "../runtime/verify/bounds.js";
 import { coverageOf } from "../runtime/verify/coverage.js";
 import { verifyPlans } from "../runtime/verify/verify-plans.js";
-import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
+import {
+  choiceFlag,
+  type FlagValues,
+  neededFlag,
+  readArguments,
+  realFlag,
+  textFlag,
+  wholeFlag,
+} from "./args.js";
 import { sessionOf } from "./model-flags.js";
 import { PLAN_FILE_FLAGS, planFileContext, readPlanFile } from "./plan-file.js";
 import { type Command, printJson, type Terminal } from "./terminal.js";
@@ -89,13 +97,7 @@ function plansOf(
     return { model, plans: [plan] };
   }
   const ranks = wholeFlag(flags, "ranks") ?? 4;
-  const precision = textFlag(flags, "precision") ?? "float32";
-  if (precision !== "float32" && precision !== "bfloat16")
-    throw new GalvatronError(
-      "ARGUMENT_INVALID",
-      `--precision expects float32 or bfloat16, got "${precision}".`,
-      { precision },
-    );
+  const precision = choiceFlag(flags, "precision", PRECISIONS) ?? "float32";
   const model = smallModel(neededFlag(flags, "model", "gpt"), realFlag(flags, "dropout") ?? 0);
   let drawn = 0;
   const pick = (count: number): number => hashNumbers(seed, drawn++) % count;

@@ -4,6 +4,7 @@ import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Precision } from "../plan/plan.js";
+import { computeDtype } from "../plan/precision.js";
 import { collectiveCurves } from "./collective-curve.js";
 import { type CollectiveTimes, collectiveTimes } from "./collective-time.js";
 import { type LayerLookup, layerLookup } from "./layer-lookup.js";
@@ -32,6 +33,6 @@ export function costModel(model: ModelSpec, profile: ModelProfile, hardware: Har
     collectives: collectiveTimes(collectiveCurves(hardware)),
     layers: layerLookup(profile),
     relayouts: new Map(),
-    activationBytes: DTYPE_BYTES[profile.precision],
+    activationBytes: DTYPE_BYTES[computeDtype(profile.precision)],
   };
 }

@@ -1,4 +1,5 @@
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
+import { gradientDtype } from "../plan/precision.js";
 import type { Strategy } from "../plan/strategy.js";
 import { borderTensors, collectiveCounts } from "./collective-counts.js";
 import type { CostModel } from "./cost-model.js";
@@ -100,6 +101,8 @@ export function layerCost(
   const elements = work.parameterElements;
   const table = tiedTable(cost, kind, strategy);
   const held = Math.max(0, elements - table.heldElsewhere);
+  // A shared table's gradient is the sum of both ends'.
+  const addsUp = accumulates || table.elements > 0;
   const time = stateTime(
     cost.collectives,
     group,
@@ -107,11 +110,12 @@ export function layerCost(
     held,
     strategy,
     precision,
+    addsUp,
     hardware.optimizerGBps,
   );
-  const states = stateMemory(held, strategy, precision);
-  const read = held === elements ? states : stateMemory(elements, strategy, precision);
-  const added = stateMemory(accumulates ? elements : table.added, strategy, precision);
+  const states = stateMemory(held, strategy, precision, addsUp);
+  const read = held === elements ? states : stateMemory(elements, strategy, precision, addsUp);
+  const added = stateMemory(accumulates ? elements : table.added, strategy, precision, addsUp);
   const hide = (computeMs: number, communicationMs: number): number =>
     overlappedMs(computeMs, communicationMs, hardware.computeSlowdown, hardware.communicationSlowdown) -
     computeMs;
@@ -122,11 +126,11 @@ export function layerCost(
   const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
   const scattered = sharded || (strategy.dataParallel === "zero2" && group.ranks > 1);
   // Sharded gradients are added up where they arrive, on the stream of the reductions.
-  const addMs = accumulateTimeMs(added.gradientBytes, hardware.optimizerGBps);
+  const addMs = accumulateTimeMs(added.gradientBytes, precision, hardware.optimizerGBps);
   const accumulateMs = scattered ? 0 : addMs;
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
   const besideMs = time.gatherMs + time.scatterMs + (scattered ? addMs : 0);
-  const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, held);
+  const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, held, addsUp);
   return {
     forwardComputeMs: work.forwardMs,
     forwardTensorMs: tensor.forwardMs,
@@ -146,6 +150,7 @@ export function layerCost(
       read,
       added,
       accumulates,
+      converts: accumulates && gradientDtype(precision) !== "float32",
       pipelined,
       shares: group.ranks > 1,
       isHead: kind === HEAD_KIND,

@@ -24,6 +24,8 @@ export interface StateHandling {
   readonly added: StateMemory;
   /** There is more than one micro-batch. */
   readonly accumulates: boolean;
+  /** Sums are converted before they are reduced. */
+  readonly converts: boolean;
   readonly pipelined: boolean;
   /** More than one rank shares the states. */
   readonly shares: boolean;
@@ -53,7 +55,7 @@ export function layerMemory(work: LayerWork, strategy: Strategy, how: StateHandl
   // Whole gradients on their way: to a reduction, those of the layer before still lingering, or to be added.
   transientBytes += scattered
     ? 2 * read.wholeGradientBytes + (accumulates ? read.gradientBytes : 0)
-    : added.wholeGradientBytes;
+    : added.wholeGradientBytes + (how.converts && how.shares ? 2 * states.wholeGradientBytes : 0);
   if (strategy.recompute) transientBytes += Math.max(0, work.activationBytes - work.inputBytes);
   if (!accumulates) transientBytes += gradientsLead ? kept : gradientBytes;
   return {

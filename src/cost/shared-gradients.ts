@@ -1,5 +1,7 @@
+import { DTYPE_BYTES } from "../base/units.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import { tiedElements, wholeElements } from "../model/whole-parameters.js";
+import { gradientDtype } from "../plan/precision.js";
 import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
 import { collectiveMs } from "./collective-time.js";
@@ -17,13 +19,29 @@ export function normMs(cost: CostModel): number {
   return collectiveMs(cost.collectives, "allReduce", everybody, NORM_BYTES);
 }
 
-/** Once a step: the tensor group adds up the gradients of what it holds whole, each rank of it its share of the state. */
-export function wholeMs(cost: CostModel, kind: string, strategy: Strategy, elements: number): number {
+/**
+ * Once a step: the tensor group adds up the gradients of what it holds whole, each rank of it its share of the state.
+ *
+ * @param addsUp the gradients are float32 sums of several contributions
+ */
+export function wholeMs(
+  cost: CostModel,
+  kind: string,
+  strategy: Strategy,
+  elements: number,
+  addsUp: boolean,
+): number {
   if (strategy.tensorDegree === 1 || strategy.tensorSplit === "sequence") return 0;
   const owned = strategy.dataParallel === "ddp" ? elements : elements / stateRanks(strategy);
   const reduced = Math.min(wholeElements(cost.model, kind), owned);
   if (reduced === 0) return 0;
-  return collectiveMs(cost.collectives, "allReduce", tensorGroup(cost.cluster, strategy), 4 * reduced);
+  const elementBytes = addsUp ? 4 : DTYPE_BYTES[gradientDtype(cost.precision)];
+  return collectiveMs(
+    cost.collectives,
+    "allReduce",
+    tensorGroup(cost.cluster, strategy),
+    elementBytes * reduced,
+  );
 }
 
 /** What an end of the model has of a table that embedding and head share. */

@@ -1,4 +1,6 @@
+import { DTYPE_BYTES } from "../base/units.js";
 import type { Precision } from "../plan/plan.js";
+import { computeDtype, gradientDtype } from "../plan/precision.js";
 import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
 
@@ -9,7 +11,7 @@ export interface StateMemory {
   readonly optimizerBytes: number;
   /** Whole parameters in the type that forward reads: what a ZeRO-3 gather makes. */
   readonly gatheredBytes: number;
-  /** Whole float32 gradients: what a backward makes before they are added or reduced. */
+  /** Whole gradients in the type in which a backward makes them, before they are added or reduced. */
   readonly wholeGradientBytes: number;
 }
 
@@ -22,8 +24,14 @@ const SHARD_ALIGNMENT = 64;
  * which is sharded from ZeRO-1 on.
  *
  * @param elements parameters of the layer that this rank's tensor share holds
+ * @param addsUp several contributions make the gradient: it is kept in float32
  */
-export function stateMemory(elements: number, strategy: Strategy, precision: Precision): StateMemory {
+export function stateMemory(
+  elements: number,
+  strategy: Strategy,
+  precision: Precision,
+  addsUp: boolean,
+): StateMemory {
   const shards = stateRanks(strategy);
   const kind = strategy.dataParallel;
   const unit = SHARD_ALIGNMENT * shards;
@@ -32,12 +40,13 @@ export function stateMemory(elements: number, strategy: Strategy, precision: Pre
   const gradients = kind === "zero2" || kind === "zero3" ? shard : whole;
   const moments = kind === "ddp" ? whole : shard;
   const kept = kind === "zero3" ? shard : whole;
-  const mixed = precision === "bfloat16";
+  const mixed = computeDtype(precision) === "bfloat16";
+  const madeBytes = DTYPE_BYTES[gradientDtype(precision)];
   return {
     parameterBytes: kept * (mixed ? 2 : 4),
-    gradientBytes: gradients * 4,
+    gradientBytes: gradients * (addsUp ? 4 : madeBytes),
     optimizerBytes: moments * (mixed ? 12 : 8),
     gatheredBytes: whole * (mixed ? 2 : 4),
-    wholeGradientBytes: whole * 4,
+    wholeGradientBytes: whole * madeBytes,
   };
 }

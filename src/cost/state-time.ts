@@ -1,4 +1,6 @@
+import { DTYPE_BYTES } from "../base/units.js";
 import type { Precision } from "../plan/plan.js";
+import { computeDtype, gradientDtype } from "../plan/precision.js";
 import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
 import { type CollectiveTimes, collectiveMs } from "./collective-time.js";
@@ -28,6 +30,7 @@ const NORM_BYTES_PER_ELEMENT = 4;
  *
  * @param elements parameters of the layer that this rank's tensor share reads
  * @param held of these, what the layer itself keeps: reduced and updated once a step
+ * @param addsUp several contributions make a gradient: they are added up, and the sum read, in float32
  */
 export function stateTime(
   times: CollectiveTimes,
@@ -36,12 +39,20 @@ export function stateTime(
   held: number,
   strategy: Strategy,
   precision: Precision,
+  addsUp: boolean,
   optimizerGBps: number,
 ): StateTime {
   const kind = strategy.dataParallel;
-  const computeBytes = precision === "bfloat16" ? 2 : 4;
+  const computeBytes = DTYPE_BYTES[computeDtype(precision)];
+  const gradientBytes = DTYPE_BYTES[gradientDtype(precision)];
   const owned = kind === "ddp" ? held : held / stateRanks(strategy);
-  const updateBytes = ADAMW_BYTES_PER_ELEMENT + NORM_BYTES_PER_ELEMENT + (precision === "bfloat16" ? 2 : 0);
+  const copyBytes = computeBytes === 4 ? 0 : computeBytes;
+  // Update and norm each read what is not added up as it was made.
+  const savedBytes = addsUp ? 0 : 2 * (4 - gradientBytes);
+  const updateBytes = ADAMW_BYTES_PER_ELEMENT + NORM_BYTES_PER_ELEMENT + copyBytes - savedBytes;
+  // Sums are reduced in the gradients' type: converted before, and what is owned back again after.
+  const converted = addsUp && gradientBytes < 4 ? (held + owned) * (4 + gradientBytes) : 0;
+  const convertMs = converted / (optimizerGBps * 1e6);
   const optimizerMs = (owned * updateBytes) / (optimizerGBps * 1e6);
   const none = { gatherMs: 0, scatterMs: 0, reduceMs: 0, afterUpdateMs: 0, optimizerMs };
   if (group.ranks <= 1) return none;
@@ -49,29 +60,34 @@ export function stateTime(
   const heldBytes = held * computeBytes;
   switch (kind) {
     case "ddp":
-      return { ...none, reduceMs: collectiveMs(times, "allReduce", group, 4 * held) };
+      return { ...none, reduceMs: convertMs + collectiveMs(times, "allReduce", group, gradientBytes * held) };
     case "zero1":
       return {
         ...none,
-        reduceMs: collectiveMs(times, "reduceScatter", group, 4 * held),
+        reduceMs: convertMs + collectiveMs(times, "reduceScatter", group, gradientBytes * held),
         afterUpdateMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero2":
       return {
         ...none,
-        scatterMs: collectiveMs(times, "reduceScatter", group, 4 * elements),
+        scatterMs: collectiveMs(times, "reduceScatter", group, gradientBytes * elements),
         afterUpdateMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero3":
       return {
         ...none,
         gatherMs: collectiveMs(times, "allGather", group, readBytes),
-        scatterMs: collectiveMs(times, "reduceScatter", group, 4 * elements),
+        scatterMs: collectiveMs(times, "reduceScatter", group, gradientBytes * elements),
       };
   }
 }
 
-/** Adding one micro-batch's gradients to the step's: two reads and a write of every float32 element. */
-export function accumulateTimeMs(gradientBytes: number, optimizerGBps: number): number {
-  return (3 * gradientBytes) / (optimizerGBps * 1e6);
+/**
+ * Adding one micro-batch's gradients to the step's: every float32 element is read and written, and what is added read.
+ *
+ * @param gradientBytes of the sums
+ */
+export function accumulateTimeMs(gradientBytes: number, precision: Precision, optimizerGBps: number): number {
+  const addedShare = DTYPE_BYTES[gradientDtype(precision)] / 4;
+  return ((2 + addedShare) * gradientBytes) / (optimizerGBps * 1e6);
 }

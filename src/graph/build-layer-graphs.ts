@@ -1,6 +1,7 @@
 import type { Dtype } from "../base/units.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
+import { computeDtype } from "../plan/precision.js";
 import { cutPass, type Pass, savedFor } from "./cut.js";
 import { differentiate, type Seed } from "./differentiate.js";
 import type { NamedValue } from "./emit-onnx.js";
@@ -9,7 +10,7 @@ import type { Value } from "./ir.js";
 import type { LayerGraphs, LayerRequest, LayerValue } from "./layer-graphs.js";
 import { LayerScope } from "./layer-scope.js";
 import type { Lowering } from "./lower.js";
-import { GraphError, wideDtype } from "./ops/op-definition.js";
+import { GraphError, parameterGradientDtype } from "./ops/op-definition.js";
 
 export interface LayerGraphsOptions extends Partial<Lowering> {
   /** Instead of the request's precision: `float64` for finite differences. */
@@ -33,7 +34,7 @@ export function buildLayerGraphs(
   request: LayerRequest,
   options: LayerGraphsOptions = {},
 ): LayerGraphs {
-  const dtype = options.dtype ?? request.precision;
+  const dtype = options.dtype ?? computeDtype(request.precision);
   const customOps = options.customOps ?? false;
   const scope = new LayerScope(request, dtype, customOps === true, {
     hidden: Number(model.options.dropout ?? 0),
@@ -166,7 +167,8 @@ function differentiateLayer(scope: LayerScope, values: Values, given: Set<number
     // A layer may hand a value on without reading it, or be the last that is given it.
     const found = gradients[i] ?? (isBorder ? g.filled(0, value) : null);
     if (!found) throw new GraphError(`${scope.request.kind}: nothing depends on ${name}`);
-    const gradient = isBorder ? g.cast(found, value.dtype) : g.cast(found, wideDtype(value.dtype));
+    const dtype = isBorder ? value.dtype : parameterGradientDtype(value.dtype, g.narrow);
+    const gradient = g.cast(found, dtype);
     values.set(gradientName(name), gradient, isBorder ? "borderInputGradient" : "parameterGradient", name);
     return [gradientName(name), gradient];
   });

@@ -18,20 +18,21 @@ export const CUSTOM_OP_DOMAIN = "galvatron";
  * T is the compute type (float32, bfloat16; float64 decomposed only), f32 is float32 (float64 where T is).
  * Shapes are static and contiguous; activations are sequence-first. `[..]` stands for any leading axes. A trailing
  * output that nobody reads has an empty name and need not be written; `?` marks an optional input (empty name).
- * Attributes: `float`, `int` (booleans are 0 or 1) or `string`.
+ * Attributes: `float`, `int` (booleans are 0 or 1) or `string`. Ops that make gradients of parameters may have the
+ * attribute `narrow`: then these are T instead of f32 (marked P), and the node's name ends in "Narrow".
  *
  * | op | inputs | outputs | attributes | meaning |
  * | --- | --- | --- | --- | --- |
  * | Linear | x T[..,K], weight T[N,K], bias? T[N], addend? T[..,N] | y T[..,N] | | y = x · weightᵀ + bias + addend |
  * | LinearInputGradient | dy T[..,N], weight T[N,K], addend? T[..,K] | dx T[..,K] | | dx = dy · weight + addend |
- * | WeightGradient | dy T[..,N], x T[..,K] | dweight f32[N,K] | | dweight = dyᵀ · x over all leading axes |
- * | ColumnSum | x T[..,N] | y f32[N] | | sum over all leading axes (bias gradient) |
+ * | WeightGradient | dy T[..,N], x T[..,K] | dweight P[N,K] | | dweight = dyᵀ · x over all leading axes |
+ * | ColumnSum | x T[..,N] | y P[N] | | sum over all leading axes (bias gradient) |
  * | LayerNormalization | x T[..,H], scale T[H], shift T[H] | y T[..,H], mean f32[..,1], inverseDeviation f32[..,1] | epsilon float | over the last axis |
- * | LayerNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], mean f32[..,1], inverseDeviation f32[..,1], addend? T[..,H] | dx T[..,H], dscale f32[H], dshift f32[H] | | addend is added to dx |
+ * | LayerNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], mean f32[..,1], inverseDeviation f32[..,1], addend? T[..,H] | dx T[..,H], dscale P[H], dshift P[H] | | addend is added to dx |
  * | RmsNormalization | x T[..,H], scale T[H] | y T[..,H], inverseRms f32[..,1] | epsilon float | y = x · inverseRms · scale |
- * | RmsNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], inverseRms f32[..,1], addend? T[..,H] | dx T[..,H], dscale f32[H] | | addend is added to dx |
+ * | RmsNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], inverseRms f32[..,1], addend? T[..,H] | dx T[..,H], dscale P[H] | | addend is added to dx |
  * | Gelu | x T[..] | y T[..] | approximate string: "tanh" or "none" (erf) | |
- * | GeluGradient | dy T[..,N], x T[..,N] | dx T[..,N], columns f32[N] | approximate string | columns: sums of dx over all leading axes |
+ * | GeluGradient | dy T[..,N], x T[..,N] | dx T[..,N], columns P[N] | approximate string | columns: sums of dx over all leading axes |
  * | SwiGlu | gate T[..], up T[..] | y T[..] | | y = gate · sigmoid(gate) · up |
  * | SwiGluGradient | dy T[..], gate T[..], up T[..] | dgate T[..], dup T[..] | | |
  * | Rotary | x T[S,b,h,d], cosine f32[S,d/2], sine f32[S,d/2] | y T[S,b,h,d] | inverse int | rotates (x[i], x[i+d/2]) by the angle; by its negative where inverse (the gradient) |
@@ -42,7 +43,7 @@ export const CUSTOM_OP_DOMAIN = "galvatron";
  * | SoftmaxCrossEntropyLoss | logits T[N,V], labels int64[N], offset int64[1], logSumExp f32[N] | loss f32[1] | scale float, vocabulary int, padded int | scale · sum over rows whose label lies in [offset, offset+V) of logSumExp − logits[row, label−offset] |
  * | SoftmaxCrossEntropyGradient | logits T[N,V], labels int64[N], offset int64[1], logSumExp f32[N] | dlogits T[N,V] | scale float, vocabulary int, padded int | scale · (exp(logits − logSumExp) − onehot(label − offset)); rows with a negative label are 0 |
  * | Embedding | weight T[V,H], indices int64[..] | y T[..,H] | checked int | rows of weight; where checked, an index outside [0,V) gives zeros |
- * | EmbeddingGradient | dy T[..,H], indices int64[..] | dweight f32[rows,H] | rows int, checked int | deterministic; where checked, indices outside [0,rows) are left out |
+ * | EmbeddingGradient | dy T[..,H], indices int64[..] | dweight P[rows,H] | rows int, checked int | deterministic; where checked, indices outside [0,rows) are left out |
  *
  * - `keep` says what attention leaves for its gradient in `statistics`: "logSumExp" f32[b,h,Sq] (fused kernels; what
  *   `customOps` emits), or "probabilities" T[b,h,Sq,Sk] (decomposed: on the host, making them again costs more time

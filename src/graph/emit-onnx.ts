@@ -287,7 +287,9 @@ export function emitOnnx(
     const names = outputNames(emission, node, used);
     if (isComposite(node.op)) {
       const inputNames = node.inputs.map((input) => emission.nameOf(input));
-      emission.emit(node.op, inputNames, names, customAttributes(node.attributes), CUSTOM_OP_DOMAIN);
+      const { narrow, ...attributes } = node.attributes;
+      const op = narrow === true ? `${node.op}Narrow` : node.op;
+      emission.emit(op, inputNames, names, customAttributes(attributes), CUSTOM_OP_DOMAIN);
     } else {
       emitStandard(emission, node, names);
     }

@@ -21,8 +21,14 @@ export interface MatMulOptions {
  */
 export class GraphBuilder {
   readonly nodes: GraphNode[] = [];
+  /** Attributes of nodes that make gradients of parameters: these are of the compute type where it says `narrow`. */
+  readonly narrow: Attributes;
   private readonly byKey = new Map<string, GraphNode>();
   private nextValue = 0;
+
+  constructor(narrowGradients = false) {
+    this.narrow = narrowGradients ? { narrow: true } : {};
+  }
 
   input(dtype: Dtype, shape: readonly number[]): Value {
     return { id: this.nextValue++, node: null, output: 0, dtype, shape };

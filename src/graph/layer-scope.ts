@@ -1,5 +1,6 @@
 import { GalvatronError } from "../base/errors.js";
 import type { Dtype } from "../base/units.js";
+import { gradientDtype } from "../plan/precision.js";
 import { GraphBuilder } from "./graph-builder.js";
 import type { Value } from "./ir.js";
 import type { Init, LayerRequest, ParameterDeclaration, RankConstant } from "./layer-graphs.js";
@@ -22,7 +23,7 @@ export interface ParameterOptions {
 
 /** What a family's file adds while it writes one layer down. */
 export class LayerScope {
-  readonly g: GraphBuilder = new GraphBuilder();
+  readonly g: GraphBuilder;
   readonly request: LayerRequest;
   /** Element type of activations and of parameters as forward reads them. */
   readonly dtype: Dtype;
@@ -43,6 +44,7 @@ export class LayerScope {
   private dropoutPlaces = 0;
 
   constructor(request: LayerRequest, dtype: Dtype, fusedAttention: boolean, dropout: DropoutRates) {
+    this.g = new GraphBuilder(gradientDtype(request.precision) === "bfloat16");
     this.request = request;
     this.dtype = dtype;
     this.fusedAttention = fusedAttention;

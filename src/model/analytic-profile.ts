@@ -1,6 +1,7 @@
 import { DTYPE_BYTES } from "../base/units.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import type { Precision } from "../plan/plan.js";
+import { computeDtype } from "../plan/precision.js";
 import type { TensorSplit } from "../plan/strategy.js";
 import { EMBEDDING_KIND, HEAD_KIND, type LayerSample, type ModelProfile } from "./model-profile.js";
 import type { LayerKind, ModelSpec } from "./model-spec.js";
@@ -24,7 +25,7 @@ const BACKWARD_FACTOR = 2;
 type Throughput = readonly { readonly flops: number; readonly perMs: number }[];
 
 function throughputCurve(hardware: HardwareProfile, precision: Precision): Throughput {
-  const own = hardware.matmuls.filter((sample) => sample.dtype === precision);
+  const own = hardware.matmuls.filter((sample) => sample.dtype === computeDtype(precision));
   const samples = own.length > 0 ? own : hardware.matmuls;
   const points = samples
     .map(({ m, k, n, timeMs }) => ({ flops: 2 * m * k * n, perMs: (2 * m * k * n) / timeMs }))
@@ -77,7 +78,7 @@ function bodySample(
   tensorSplit: TensorSplit,
   samples: number,
 ): LayerSample {
-  const elementBytes = DTYPE_BYTES[precision];
+  const elementBytes = DTYPE_BYTES[computeDtype(precision)];
   const tokens = kind.sequence * samples;
   const weightShare = tensorSplit === "weights" ? tensorDegree : 1;
   const positionShare = tensorSplit === "sequence" ? tensorDegree : 1;
@@ -115,7 +116,7 @@ function endSample(
   tensorSplit: TensorSplit,
   samples: number,
 ): LayerSample {
-  const elementBytes = DTYPE_BYTES[precision];
+  const elementBytes = DTYPE_BYTES[computeDtype(precision)];
   const kind = model.kinds[(name === EMBEDDING_KIND ? model.layers[0] : model.layers.at(-1)) ?? ""]!;
   const tokens = kind.sequence * samples;
   const weightShare = tensorSplit === "weights" ? tensorDegree : 1;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { GalvatronError } from "../base/errors.js";
 import type { Plan } from "../plan/plan.js";
+import { PRECISIONS } from "../plan/precision.js";
 import type { Strategy } from "../plan/strategy.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import { modelJson } from "./model-json.js";
@@ -54,7 +55,7 @@ export const planJson: z.ZodType<Plan> = z.strictObject({
   globalBatch: count,
   microBatches: count,
   schedule: z.enum(["gpipe", "1f1b"]),
-  precision: z.enum(["float32", "bfloat16"]),
+  precision: z.enum(PRECISIONS),
   stageLayers: z.array(count).min(1).max(100_000),
   layers: z.array(strategyJson).min(1).max(100_000),
   vocabulary: strategyJson,

@@ -3,8 +3,12 @@ import type { Strategy } from "./strategy.js";
 /** Order of micro-batches in a pipeline: all forward passes first (GPipe, Huang et al. 2019), or one forward, one backward (PipeDream-Flush, Narayanan et al. 2021). */
 export type Schedule = "gpipe" | "1f1b";
 
-/** Arithmetic of a run: `bfloat16` computes in bfloat16 with float32 master weights, moments and loss. */
-export type Precision = "float32" | "bfloat16";
+/**
+ * Arithmetic of a run. `bfloat16` computes in bfloat16 with float32 master weights, moments and loss; gradients leave
+ * backward and are reduced in float32. `bfloat16-gradients`: they leave backward and are reduced in bfloat16, as under
+ * FSDP2's mixed precision; those of several micro-batches are still added up in float32.
+ */
+export type Precision = "float32" | "bfloat16" | "bfloat16-gradients";
 
 /**
  * A complete decision: what every rank holds and does in one training step. Plain data, nothing else decides.

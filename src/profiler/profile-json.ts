@@ -3,6 +3,7 @@ import { GalvatronError } from "../base/errors.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import { modelJson } from "../model/model-json.js";
 import type { ModelProfile } from "../model/model-profile.js";
+import { PRECISIONS } from "../plan/precision.js";
 
 /** What of a profile stands in the metadata of its table. */
 export type HardwareSummary = Omit<HardwareProfile, "matmuls" | "collectives">;
@@ -36,7 +37,7 @@ const hardware = z.strictObject({
 
 const model = z.strictObject({
   model: modelJson,
-  precision: z.enum(["float32", "bfloat16"]),
+  precision: z.enum(PRECISIONS),
   device: z.string(),
   source: z.enum(["measured", "analytic"]),
   held: z.strictObject({ bytes: z.number(), graphs: z.int().nonnegative() }).exactOptional(),

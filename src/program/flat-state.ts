@@ -7,6 +7,7 @@ import {
   tensorGroup,
 } from "../cluster/rank-groups.js";
 import type { Plan } from "../plan/plan.js";
+import { computeDtype, gradientDtype } from "../plan/precision.js";
 import { type FlatLayout, tiedName } from "./flat-layout.js";
 import type { ParameterSlice } from "./program.js";
 import type { ProgramBuilder } from "./program-builder.js";
@@ -34,6 +35,7 @@ export interface FlatState {
   readonly moment2: number;
   /** What this rank adds gradients up in: the whole vector or its shard. */
   readonly gradient: number;
+  readonly gradientDtype: "float32" | "bfloat16";
   /** The whole vector, until it is reduced: ddp, and ZeRO-1 when it reduces once a step. */
   readonly keepsWholeGradient: boolean;
   /** The reduced part of `gradient`: what the update reads. */
@@ -71,7 +73,7 @@ export function openFlat(
   const shardElements = sharded ? piece : layout.elements;
   const shardStart = sharded ? shareIndex * piece : 0;
   const name = layout.part === "tied" ? `${site.name}.tied` : site.name;
-  const bfloat16 = plan.precision === "bfloat16";
+  const bfloat16 = computeDtype(plan.precision) === "bfloat16";
   const masterIsShard = mode === "zero3" || (bfloat16 && sharded);
   const copyIsShard = mode === "zero3";
   const state = (what: string, elements: number): number =>
@@ -96,6 +98,8 @@ export function openFlat(
   const moment2 = state("moment2", shardElements);
   const keepsWholeGradient = mode === "ddp" || (mode === "zero1" && gradientOrder === "deferred");
   const tensorRanks = layout.wholeEnd > layout.wholeStart ? tensorGroup(grid, rank) : [];
+  // What is added up is float32; what one micro-batch makes stays as it leaves backward.
+  const addsUp = plan.microBatches > 1 || layout.part === "tied" || gradientOrder === "canonical";
   const flat = {
     layer: site.layer,
     layout,
@@ -114,21 +118,22 @@ export function openFlat(
     moment1,
     moment2,
     keepsWholeGradient,
+    gradientDtype: addsUp ? "float32" : gradientDtype(plan.precision),
     ownGradientStart: shardStart,
     contributions: 0,
     expected: 0,
-  };
+  } as const;
   return { ...flat, ...openGradient(builder, flat, name) };
 }
 
 /** What gradients of a flat are added up in. */
 export function openGradient(
   builder: ProgramBuilder,
-  flat: Pick<FlatState, "layout" | "mode" | "keepsWholeGradient" | "shardStart" | "shardElements">,
+  flat: Omit<FlatState, "gradient" | "ownGradient">,
   name: string,
 ): Pick<FlatState, "gradient" | "ownGradient"> {
   const { layout, mode, keepsWholeGradient, shardStart, shardElements } = flat;
-  const gradient = builder.tensor(`${name}.gradient`, "gradient", "float32", [
+  const gradient = builder.tensor(`${name}.gradient`, "gradient", flat.gradientDtype, [
     keepsWholeGradient ? layout.elements : shardElements,
   ]);
   const isPiece = keepsWholeGradient && mode !== "ddp";

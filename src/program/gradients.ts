@@ -22,9 +22,9 @@ interface FlatSink {
 }
 
 /**
- * Opens the vectors that a backward visit writes. The first contribution of a vector that is kept whole in float32
- * goes straight to its place; all others to a scratch vector. What no gradient covers (padding, parameters without
- * gradient) is filled with zeros, for collectives and norms read whole vectors.
+ * Opens the vectors that a backward visit writes. The first contribution of a vector that is kept whole, in the type in
+ * which it comes, goes straight to its place; all others to a scratch vector. What no gradient covers (padding,
+ * parameters without gradient) is filled with zeros, for collectives and norms read whole vectors.
  */
 export function openGradientSink(state: RankState, site: SiteState, microBatch: number): GradientSink {
   const { builder } = state;
@@ -33,7 +33,7 @@ export function openGradientSink(state: RankState, site: SiteState, microBatch: 
   const flats = site.flats.map((flat, index): FlatSink => {
     const gradients = site.entryGradients[index]!;
     const dtype = gradientDtype(site, gradients);
-    const direct = flat.contributions === 0 && dtype === "float32" && flat.keepsWholeGradient;
+    const direct = flat.contributions === 0 && dtype === flat.gradientDtype && flat.keepsWholeGradient;
     const name = `${site.site.name}.${flat.layout.part}.gradient#${microBatch}`;
     const whole = direct ? flat.gradient : builder.tensor(name, "transient", dtype, [flat.layout.elements]);
     const fillZero = (start: number, end: number): void => {

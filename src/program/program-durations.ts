@@ -1,4 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
+import { DTYPE_BYTES } from "../base/units.js";
 import { collectiveMs } from "../cost/collective-time.js";
 import type { CostModel } from "../cost/cost-model.js";
 import { groupShape } from "../cost/group-shape.js";
@@ -85,10 +86,11 @@ class ProgramTimes {
           this.#bytes(instruction.tensor),
         );
       case "copy":
+        return this.#movedMs(this.#bytes(instruction.input) + this.#bytes(instruction.output));
       case "copyBlock":
         return this.#movedMs(this.#bytes(instruction.output) * 2);
       case "accumulate":
-        return this.#movedMs(this.#bytes(instruction.output) * 3);
+        return this.#movedMs(this.#bytes(instruction.input) + this.#bytes(instruction.output) * 2);
       case "fill":
         return this.#movedMs(this.#bytes(instruction.output));
       case "sumSquares":
@@ -98,7 +100,8 @@ class ProgramTimes {
       case "adamw": {
         const elements = product(this.#program.tensors[instruction.parameter]!.shape);
         const copy = instruction.computeCopy >= 0 ? 2 : 0;
-        return this.#movedMs(elements * (ADAMW_BYTES_PER_ELEMENT + copy));
+        const narrower = 4 - DTYPE_BYTES[this.#program.tensors[instruction.gradient]!.dtype];
+        return this.#movedMs(elements * (ADAMW_BYTES_PER_ELEMENT + copy - narrower));
       }
     }
   }

@@ -187,7 +187,8 @@ interface ClipInstruction extends InstructionBase {
 }
 
 /**
- * AdamW (Loshchilov & Hutter 2019) on one flat float32 shard, in place; gradient times the clip factor.
+ * AdamW (Loshchilov & Hutter 2019) on one flat float32 shard, in place; gradient (float32 or bfloat16) times the clip
+ * factor.
  * The first `decayElements` elements are decayed, the rest (biases, norms) are not.
  */
 export interface AdamwInstruction extends InstructionBase {

@@ -1,3 +1,4 @@
+import { gradientDtype } from "../plan/precision.js";
 import type { FlatState } from "./flat-state.js";
 import type { GradientSink } from "./gradients.js";
 import type { InstructionLabel } from "./program.js";
@@ -44,15 +45,16 @@ export function contributeGradients(
   }
 }
 
-/** ZeRO-2 and ZeRO-3: this visit's gradients to the ranks that own them. Reduced in float32. */
+/** ZeRO-2 and ZeRO-3: this visit's gradients to the ranks that own them, in the type in which they came. */
 function scatter(state: RankState, contribution: Contribution): void {
   const { builder } = state;
-  const { flat, first, name, layer, microBatch } = contribution;
+  const { flat, first, name, layer, microBatch, whole: input } = contribution;
   const label: InstructionLabel = { phase: "reduce", layer, microBatch };
-  const input = asFloat32(state, contribution);
-  const output = first
+  const { dtype } = builder.tensors[input]!;
+  const direct = first && dtype === flat.gradientDtype;
+  const output = direct
     ? flat.gradient
-    : builder.tensor(`${name}.gradientShard#${microBatch}`, "transient", "float32", [flat.shardElements]);
+    : builder.tensor(`${name}.gradientShard#${microBatch}`, "transient", dtype, [flat.shardElements]);
   builder.emit({
     op: "reduceScatter",
     stream: "reduce",
@@ -62,8 +64,10 @@ function scatter(state: RankState, contribution: Contribution): void {
     input,
     output,
   });
-  if (!first)
-    builder.emit({ op: "accumulate", stream: "reduce", label, input: output, output: flat.gradient });
+  if (!direct) {
+    const op = first ? "copy" : "accumulate";
+    builder.emit({ op, stream: "reduce", label, input: output, output: flat.gradient });
+  }
   state.lingering.push(input);
 }
 
@@ -145,7 +149,21 @@ function reduceOnce(state: RankState, contribution: Contribution, reduced: boole
   } as const;
   if (flat.keepsWholeGradient && flat.shareRanks > 1 && !reduced) {
     const op = flat.mode === "ddp" ? "allReduce" : "reduceScatter";
-    builder.emit({ ...base, op, group: flat.shareGroup, input: flat.gradient, output: flat.ownGradient });
+    const dtype = gradientDtype(state.plan.precision);
+    if (dtype === flat.gradientDtype) {
+      builder.emit({ ...base, op, group: flat.shareGroup, input: flat.gradient, output: flat.ownGradient });
+    } else {
+      // What was added up in float32 is reduced in bfloat16.
+      const { stream, label } = base;
+      const { name } = builder.tensors[flat.gradient]!;
+      const input = builder.tensor(`${name}.reduced`, "transient", dtype, [flat.layout.elements]);
+      const start = op === "allReduce" ? 0 : flat.shardStart;
+      const own = builder.view(input, `${name}.reduced.own`, start, [flat.shardElements]);
+      builder.emit({ op: "copy", stream, label, input: flat.gradient, output: input });
+      builder.emit({ ...base, op, group: flat.shareGroup, input, output: own });
+      builder.emit({ op: "copy", stream, label, input: own, output: flat.ownGradient });
+      state.lingering.push(input);
+    }
   }
   if (flat.wholeGroup >= 0) {
     const start = Math.max(flat.layout.wholeStart, flat.ownGradientStart);

@@ -161,7 +161,11 @@ function operandProblems(program: Program, instruction: Instruction): readonly s
       );
       expect(computeCopy < 0 || elements(computeCopy) === size, "the compute copy differs in size");
       expect(decayElements >= 0 && decayElements <= size, `decays ${decayElements} of ${size} elements`);
-      sameDtype(parameter, gradient, moment1, moment2);
+      sameDtype(parameter, moment1, moment2);
+      expect(
+        ["float32", "bfloat16"].includes(program.tensors[gradient]!.dtype),
+        `gradients are float32 or bfloat16, not ${program.tensors[gradient]!.dtype}`,
+      );
       break;
     }
     case "fill":

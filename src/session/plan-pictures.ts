@@ -11,6 +11,7 @@ import type { LayerNote } from "../display/strategy-figure.js";
 import type { TrainingExpectation } from "../display/training-figure.js";
 import { type WhatIfPoint, whatIfFigure } from "../display/what-if-figure.js";
 import type { Plan } from "../plan/plan.js";
+import { computeDtype } from "../plan/precision.js";
 import { strategyText } from "../plan/strategy-text.js";
 import { paretoFront, searchOrNull } from "../search/pareto-front.js";
 import type { SearchInputs } from "../search/search.js";
@@ -74,7 +75,7 @@ export function trainingExpectation(found: FoundPlan, steps: number): TrainingEx
   const { model, machine, report, memoryBytesByRank } = found;
   const { plan, prediction, budgetBytes } = report;
   const forward = model.layers.reduce((sum, kind) => sum + model.kinds[kind]!.forwardFlops, 0);
-  const products = machine.hardware.matmuls.filter(({ dtype }) => dtype === plan.precision);
+  const products = machine.hardware.matmuls.filter(({ dtype }) => dtype === computeDtype(plan.precision));
   const fastest = products.reduce(
     (best, { m, k, n, timeMs }) => Math.max(best, (2 * m * k * n) / (timeMs / 1000)),
     0,

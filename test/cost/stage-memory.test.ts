@@ -8,6 +8,7 @@ import type { ModelOptions } from "../../src/model/model-options.js";
 import { EMBEDDING_KIND, HEAD_KIND, type LayerSample } from "../../src/model/model-profile.js";
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import type { Plan } from "../../src/plan/plan.js";
+import { PRECISIONS } from "../../src/plan/precision.js";
 import { samplesPerRank, stageOfRank } from "../../src/plan/stages.js";
 import type { Strategy } from "../../src/plan/strategy.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
@@ -58,7 +59,7 @@ function randomUniform(model: ModelSpec, random: () => number): Plan {
       tensorSplit: pick(["weights", "sequence"] as const),
       dataParallel: pick(["ddp", "zero1", "zero2", "zero3"] as const),
       recompute: random() < 0.5,
-      precision: pick(["float32", "bfloat16"] as const),
+      precision: pick(PRECISIONS),
     });
     if (Number.isInteger(plan.layers[0]!.dataDegree) && verifyPlan(model, plan).length === 0) return plan;
   }

@@ -1,19 +1,22 @@
 import { describe, expect, it } from "vitest";
 import { fillNormal } from "../../src/base/random.js";
 import type { Dtype } from "../../src/base/units.js";
+import { layerGraphs } from "../../src/families/layer-graphs.js";
+import { smallModel } from "../../src/families/registry.js";
 import { differentiate } from "../../src/graph/differentiate.js";
 import type { NamedValue } from "../../src/graph/emit-onnx.js";
 import { GraphBuilder } from "../../src/graph/graph-builder.js";
 import type { Value } from "../../src/graph/ir.js";
 import { lowerToOnnx } from "../../src/graph/lower.js";
+import { uniformPlan } from "../../src/plan/uniform.js";
 import { type Content, runOnnx } from "./run-onnx.js";
 import { elements, relativeDifference } from "./simulate-layer.js";
 
 const SHAPES = [[6, 2, 8], [8], [8], [16, 8], [16]];
 
 /** norm, projection, GELU and a residual path, with gradients; bfloat16 inside, float32 ports (as JavaScript has them). */
-async function run(dtype: Dtype): Promise<readonly Content[]> {
-  const g = new GraphBuilder();
+async function run(dtype: Dtype, narrowGradients = false): Promise<readonly Content[]> {
+  const g = new GraphBuilder(narrowGradients);
   const ports = SHAPES.map((shape) => g.input("float32", shape));
   // The inputs are rounded in every run, so that only the arithmetic differs.
   const [x, scale, shift, weight, bias] = ports.map((port) => g.cast(g.cast(port, "bfloat16"), dtype));
@@ -51,5 +54,35 @@ describe("bfloat16 on the host", () => {
     expect(Array.from(rounded[0]!.data).every(isBfloat16)).toBe(true);
     expect(Array.from(rounded[1]!.data).every(isBfloat16)).toBe(true);
     expect(Array.from(rounded[3]!.data).every(isBfloat16)).toBe(false);
+    // Asked for narrow ones, each is the wide one rounded once.
+    const narrow = await run("bfloat16", true);
+    for (const gradient of [2, 3, 4]) {
+      expect(Array.from(narrow[gradient]!.data).every(isBfloat16)).toBe(true);
+      expect(relativeDifference(narrow[gradient]!, rounded[gradient]!)).toBeLessThan(2 ** -8);
+    }
+  });
+
+  it("names the ops of a device by the type of their gradients", () => {
+    for (const precision of ["bfloat16", "bfloat16-gradients"] as const) {
+      const model = smallModel("gpt");
+      const graphs = layerGraphs(
+        model,
+        {
+          kind: model.layers[0]!,
+          strategy: uniformPlan(model, { ranks: 1, globalBatch: 1 }).layers[0]!,
+          samples: 1,
+          precision,
+          lossTokens: 1,
+        },
+        { customOps: true },
+      );
+      const bytes = graphs.backward.flatMap((step) => (step.op === "run" ? [Buffer.from(step.bytes)] : []));
+      const narrow = bytes.some((graph) => graph.includes("WeightGradientNarrow"));
+      expect(narrow).toBe(precision === "bfloat16-gradients");
+      const gradients = Object.values(graphs.values).filter(({ role }) => role === "parameterGradient");
+      expect(new Set(gradients.map(({ dtype }) => dtype))).toEqual(
+        new Set([narrow ? "bfloat16" : "float32"]),
+      );
+    }
   });
 });

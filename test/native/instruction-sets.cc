@@ -75,8 +75,13 @@ std::vector<unsigned char> outputsOf(const Kernels& with) {
   for (float& value : moment2) value = value * value;
   std::vector<uint16_t> copy(count);
   const float hyper[] = {1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.19f, 0.0975f, 1.0f};
+  std::vector<uint16_t> narrow(count);
+  with.convert(Dtype::float32, gradient.data(), Dtype::bfloat16, narrow.data(), count);
   for (int step = 0; step < 3; step++) {
-    with.adamw({parameter.data(), gradient.data(), moment1.data(), moment2.data(), copy.data(), count, 1234, hyper, 0.7f});
+    with.adamw({parameter.data(), gradient.data(), Dtype::float32, moment1.data(), moment2.data(), copy.data(), count,
+                1234, hyper, 0.7f});
+    with.adamw({parameter.data(), narrow.data(), Dtype::bfloat16, moment1.data(), moment2.data(), copy.data(), count,
+                1234, hyper, 0.7f});
   }
   keep(parameter.data(), count * 4);
   keep(moment1.data(), count * 4);

@@ -68,26 +68,27 @@ function adamwTwin(
 
 describe("adamw", () => {
   test.each([
-    [1, 0],
-    [5, 2],
-    [1_003, 517],
-    [4_096, 4_096],
+    [1, 0, "float32"],
+    [5, 2, "float32"],
+    [1_003, 517, "float32"],
+    [1_003, 517, "bfloat16"],
+    [4_096, 4_096, "float32"],
     // Over two blocks, so over two threads, decayed up to the middle of the second.
-    [700_000, 600_000],
-  ])(
-    "%i elements, %i decayed: three steps with the twin's bits, and the bfloat16 copy",
-    async (elements, decayElements) => {
+    [700_000, 600_000, "float32"],
+    [700_000, 600_000, "bfloat16"],
+  ] as const)(
+    "%i elements, %i decayed, %s gradients: three steps with the twin's bits, and the bfloat16 copy",
+    async (elements, decayElements, dtype) => {
       const draft = draftProgram(0);
-      const [parameter, gradient, moment1, moment2] = [0, 1, 2, 3].map(() =>
-        draft.tensor("float32", [elements]),
-      );
+      const [parameter, moment1, moment2] = [0, 1, 2].map(() => draft.tensor("float32", [elements]));
+      const gradient = draft.tensor(dtype, [elements]);
       const hyper = draft.tensor("float32", [8]);
       const clip = draft.tensor("float32", [2]);
       const computeCopy = draft.tensor("bfloat16", [elements]);
       draft.add({
         op: "adamw",
         parameter: parameter!,
-        gradient: gradient!,
+        gradient,
         moment1: moment1!,
         moment2: moment2!,
         decayElements,
@@ -107,7 +108,8 @@ describe("adamw", () => {
       for (let step = 1; step <= 3; step++) {
         state.g.set(pseudos(elements, 10 + step, 0.01));
         const options = { rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decay: 0.1, step };
-        await worker.write(gradient!, bytesOf("float32", state.g));
+        await worker.write(gradient, bytesOf(dtype, state.g));
+        state.g.set(valuesOf(dtype, bytesOf(dtype, state.g)));
         await worker.write(
           hyper,
           bytesOf("float32", [1e-3, 0.9, 0.999, 1e-8, 0.1, 1 - 0.9 ** step, 1 - 0.999 ** step, 1]),

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
+import { PRECISIONS } from "../../src/plan/precision.js";
 import { type UniformPlanOptions, uniformPlan } from "../../src/plan/uniform.js";
 import { verifyProgram } from "../../src/program/verify-program.js";
 import { lower, smallModel } from "./small-model.js";
@@ -74,7 +75,7 @@ test("every random plan lowers to programs that fit together", () => {
     globalBatch: fc.constantFrom(8, 12, 24),
     layers: fc.integer({ min: 1, max: 5 }),
     tied: fc.boolean(),
-    precision: fc.constantFrom("float32" as const, "bfloat16" as const),
+    precision: fc.constantFrom(...PRECISIONS),
     gradientOrder: fc.constantFrom("deferred" as const, "canonical" as const),
     choices: fc.infiniteStream(fc.nat()),
   });

@@ -5,6 +5,7 @@ import { stageBytes } from "../../src/cost/stage-cost.js";
 import { EMBEDDING_KIND, HEAD_KIND, type LayerSample } from "../../src/model/model-profile.js";
 import type { LayerKind, ModelSpec } from "../../src/model/model-spec.js";
 import type { Plan } from "../../src/plan/plan.js";
+import { PRECISIONS } from "../../src/plan/precision.js";
 import type { Strategy } from "../../src/plan/strategy.js";
 import { type BatchRange, outerChoices } from "../../src/search/outer-choice.js";
 import type { SearchInputs } from "../../src/search/search.js";
@@ -135,7 +136,7 @@ export function randomInstance(seed: number): SearchInputs {
   }
   const profile = {
     model,
-    precision: pick(["float32", "bfloat16"] as const),
+    precision: pick(PRECISIONS),
     device: "random",
     source: "measured" as const,
     layers,

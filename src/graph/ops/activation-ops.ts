@@ -1,7 +1,13 @@
 import type { GraphBuilder } from "../graph-builder.js";
 import { type CompositeOp, elementCount, type GraphNode, sameShape, type Value } from "../ir.js";
 import { asMatrix } from "./linear-ops.js";
-import { flagAttribute, GraphError, type OpDefinition, required, wideDtype } from "./op-definition.js";
+import {
+  flagAttribute,
+  GraphError,
+  type OpDefinition,
+  parameterGradientDtype,
+  required,
+} from "./op-definition.js";
 
 type ActivationOp = Extract<CompositeOp, "Gelu" | "GeluGradient" | "SwiGlu" | "SwiGluGradient" | "Rotary">;
 
@@ -89,7 +95,9 @@ function geluGradient(g: GraphBuilder, dy: Value, x: Value, approximate: string)
 export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
   Gelu: {
     infer: like,
-    gradient: (g, node, [dy]) => [dy ? g.one("GeluGradient", [dy, node.inputs[0]!], node.attributes) : null],
+    gradient: (g, node, [dy]) => [
+      dy ? g.one("GeluGradient", [dy, node.inputs[0]!], { ...node.attributes, ...g.narrow }) : null,
+    ],
     decompose: (g, inputs, attributes) => {
       const x = required(inputs, 0);
       if (x.dtype === "float32") return g.node("StandardGelu", [x], attributes);
@@ -100,9 +108,9 @@ export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
     flops: flops(8),
   },
   GeluGradient: {
-    infer: (inputs) => {
+    infer: (inputs, attributes) => {
       const [dx] = like(inputs, {});
-      return [dx!, { dtype: wideDtype(dx!.dtype), shape: dx!.shape.slice(-1) }];
+      return [dx!, { dtype: parameterGradientDtype(dx!.dtype, attributes), shape: dx!.shape.slice(-1) }];
     },
     decompose: (g, inputs, attributes) => {
       const [dx] = inPieces(g, [required(inputs, 0), required(inputs, 1)], ([dy, x]) => [

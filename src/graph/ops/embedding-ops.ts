@@ -6,8 +6,8 @@ import {
   GraphError,
   numberAttribute,
   type OpDefinition,
+  parameterGradientDtype,
   required,
-  wideDtype,
 } from "./op-definition.js";
 
 type EmbeddingOp = Extract<CompositeOp, "Embedding" | "EmbeddingGradient">;
@@ -41,7 +41,7 @@ export const EMBEDDING_OPS: Readonly<Record<EmbeddingOp, OpDefinition>> = {
     gradient: (g, node, [dy]) => {
       const [weight, indices] = node.inputs;
       const checked = flagAttribute(node.attributes, "checked");
-      const attributes = { rows: weight!.shape[0]!, checked };
+      const attributes = { rows: weight!.shape[0]!, checked, ...g.narrow };
       return [dy ? g.one("EmbeddingGradient", [dy, indices!], attributes) : null, null];
     },
     decompose: (g, inputs, attributes) => [
@@ -52,7 +52,7 @@ export const EMBEDDING_OPS: Readonly<Record<EmbeddingOp, OpDefinition>> = {
     infer: (inputs, attributes) => {
       const dy = required(inputs, 0);
       const shape = [numberAttribute(attributes, "rows"), dy.shape[dy.shape.length - 1]!];
-      return [{ dtype: wideDtype(dy.dtype), shape }];
+      return [{ dtype: parameterGradientDtype(dy.dtype, attributes), shape }];
     },
     decompose: (g, inputs, attributes) => {
       const [dy, indices] = [asMatrix(g, required(inputs, 0)), required(inputs, 1)];

@@ -1,6 +1,6 @@
 import type { GraphBuilder } from "../graph-builder.js";
 import { type CompositeOp, elementCount, type GraphNode, sameShape, type Value } from "../ir.js";
-import { GraphError, type OpDefinition, required, wideDtype } from "./op-definition.js";
+import { GraphError, type OpDefinition, parameterGradientDtype, required } from "./op-definition.js";
 
 /** `[.., K]` as the matrix `[rows, K]`. */
 export function asMatrix(g: GraphBuilder, x: Value): Value {
@@ -18,7 +18,7 @@ function columnSum(g: GraphBuilder, dy: Value): Value {
   const source = dy.node?.op === "Reshape" ? dy.node.inputs[0]! : dy;
   if (source.node?.op === "GeluGradient" && lastExtent(source) === lastExtent(dy))
     return source.node.outputs[1]!;
-  return g.one("ColumnSum", [dy]);
+  return g.one("ColumnSum", [dy], g.narrow);
 }
 
 type LinearOp = Extract<CompositeOp, "Linear" | "LinearInputGradient" | "WeightGradient" | "ColumnSum">;
@@ -45,7 +45,7 @@ export const LINEAR_OPS: Readonly<Record<LinearOp, OpDefinition>> = {
       const [x, weight, bias, addend] = node.inputs;
       return [
         g.one("LinearInputGradient", [dy, weight!, null]),
-        g.one("WeightGradient", [dy, x!]),
+        g.one("WeightGradient", [dy, x!], g.narrow),
         bias ? columnSum(g, dy) : null,
         addend ? dy : null,
       ];
@@ -75,9 +75,10 @@ export const LINEAR_OPS: Readonly<Record<LinearOp, OpDefinition>> = {
     flops: productFlops,
   },
   WeightGradient: {
-    infer: (inputs) => {
+    infer: (inputs, attributes) => {
       const [dy, x] = [required(inputs, 0), required(inputs, 1)];
-      return [{ dtype: wideDtype(x.dtype), shape: [lastExtent(dy), lastExtent(x)] }];
+      const dtype = parameterGradientDtype(x.dtype, attributes);
+      return [{ dtype, shape: [lastExtent(dy), lastExtent(x)] }];
     },
     decompose: (g, inputs) => [
       g.gemm(asMatrix(g, required(inputs, 0)), asMatrix(g, required(inputs, 1)), null, { transA: true }),
@@ -85,9 +86,9 @@ export const LINEAR_OPS: Readonly<Record<LinearOp, OpDefinition>> = {
     flops: productFlops,
   },
   ColumnSum: {
-    infer: (inputs) => {
+    infer: (inputs, attributes) => {
       const x = required(inputs, 0);
-      return [{ dtype: wideDtype(x.dtype), shape: [lastExtent(x)] }];
+      return [{ dtype: parameterGradientDtype(x.dtype, attributes), shape: [lastExtent(x)] }];
     },
     decompose: (g, inputs) => [g.reduceSum(asMatrix(g, required(inputs, 0)), [0], false)],
     flops: (node) => elementCount(node.inputs[0]!.shape),

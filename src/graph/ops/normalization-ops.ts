@@ -1,7 +1,21 @@
 import type { GraphBuilder } from "../graph-builder.js";
-import { type CompositeOp, elementCount, type GraphNode, type Value, type ValueType } from "../ir.js";
+import {
+  type Attributes,
+  type CompositeOp,
+  elementCount,
+  type GraphNode,
+  type Value,
+  type ValueType,
+} from "../ir.js";
 import { asMatrix } from "./linear-ops.js";
-import { GraphError, numberAttribute, type OpDefinition, required, wideDtype } from "./op-definition.js";
+import {
+  GraphError,
+  numberAttribute,
+  type OpDefinition,
+  parameterGradientDtype,
+  required,
+  wideDtype,
+} from "./op-definition.js";
 
 type NormalizationOp = Extract<
   CompositeOp,
@@ -12,8 +26,8 @@ function statisticsType(x: Value): ValueType {
   return { dtype: wideDtype(x.dtype), shape: [...x.shape.slice(0, -1), 1] };
 }
 
-function parameterType(x: Value): ValueType {
-  return { dtype: wideDtype(x.dtype), shape: x.shape.slice(-1) };
+function parameterType(x: Value, attributes: Attributes): ValueType {
+  return { dtype: parameterGradientDtype(x.dtype, attributes), shape: x.shape.slice(-1) };
 }
 
 function checkScale(inputs: readonly (Value | null)[]): Value {
@@ -45,14 +59,8 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
       if (!dy) return [null, null, null];
       const [x, scale] = node.inputs;
       const [, mean, inverseDeviation] = node.outputs;
-      return g.node("LayerNormalizationGradient", [
-        dy,
-        x!,
-        scale!,
-        mean!,
-        inverseDeviation!,
-        ...optional(before),
-      ]);
+      const inputs = [dy, x!, scale!, mean!, inverseDeviation!, ...optional(before)];
+      return g.node("LayerNormalizationGradient", inputs, g.narrow);
     },
     decompose: (g, inputs, attributes) => {
       // Seven passes: ONNX Runtime's own LayerNormalization takes three times as long on the CPU (1.29, AVX-512).
@@ -69,9 +77,10 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
     flops: flops(8),
   },
   LayerNormalizationGradient: {
-    infer: (inputs) => {
+    infer: (inputs, attributes) => {
       const x = required(inputs, 1);
-      return [{ dtype: x.dtype, shape: x.shape }, parameterType(x), parameterType(x)];
+      const parameter = parameterType(x, attributes);
+      return [{ dtype: x.dtype, shape: x.shape }, parameter, parameter];
     },
     // With n = (x − mean) · r and d = dy · scale: dx = r · (d − mean(d) − n · mean(d · n)).
     decompose: (g, inputs) => {
@@ -101,7 +110,8 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
     gradient: (g, node, [dy], before) => {
       if (!dy) return [null, null];
       const [x, scale] = node.inputs;
-      return g.node("RmsNormalizationGradient", [dy, x!, scale!, node.outputs[1]!, ...optional(before)]);
+      const inputs = [dy, x!, scale!, node.outputs[1]!, ...optional(before)];
+      return g.node("RmsNormalizationGradient", inputs, g.narrow);
     },
     decompose: (g, inputs, attributes) => {
       const [x, scale] = [required(inputs, 0), required(inputs, 1)];
@@ -113,9 +123,9 @@ export const NORMALIZATION_OPS: Readonly<Record<NormalizationOp, OpDefinition>> 
     flops: flops(5),
   },
   RmsNormalizationGradient: {
-    infer: (inputs) => {
+    infer: (inputs, attributes) => {
       const x = required(inputs, 1);
-      return [{ dtype: x.dtype, shape: x.shape }, parameterType(x)];
+      return [{ dtype: x.dtype, shape: x.shape }, parameterType(x, attributes)];
     },
     // With n = x · r and d = dy · scale: dx = r · (d − n · mean(d · n)).
     decompose: (g, inputs) => {

@@ -66,7 +66,12 @@ export function required(inputs: readonly (Value | null)[], index: number): Valu
   return value;
 }
 
-/** Dtype in which statistics, losses and parameter gradients are kept. */
+/** Dtype in which statistics, losses and, by default, parameter gradients are kept. */
 export function wideDtype(dtype: Dtype): Dtype {
   return dtype === "float64" ? "float64" : "float32";
+}
+
+/** Dtype of a parameter's gradient that an op of compute type `dtype` makes. */
+export function parameterGradientDtype(dtype: Dtype, attributes: Attributes): Dtype {
+  return flagAttribute(attributes, "narrow") ? dtype : wideDtype(dtype);
 }

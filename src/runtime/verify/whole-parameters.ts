@@ -8,6 +8,7 @@ import {
   wholeShapes,
 } from "../../program/state-blocks.js";
 import type { WorkerPool } from "../coordinator/worker-pool.js";
+import { decodeFloats } from "../weights/float-formats.js";
 
 /** The model's parameters (or their gradients or moments) put together from all ranks, whole, by name. */
 export type WholeParameters = ReadonlyMap<string, Float32Array>;
@@ -25,8 +26,8 @@ export async function wholeParameters(
     const tensors = [...new Set(blocks.map((block) => block.tensor))];
     const bytes = await pool.read(program.rank, tensors);
     for (const [index, tensor] of tensors.entries()) {
-      const raw = bytes[index]!;
-      const values = new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
+      const { dtype } = program.tensors[tensor]!;
+      const values = decodeFloats(bytes[index]!, dtype === "bfloat16" ? "BF16" : "F32");
       for (const block of blocks) {
         if (block.tensor !== tensor) continue;
         const target = whole.get(block.name)!;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FAMILIES, familyOf, modelSpec, smallModel } from "../../../src/families/registry.js";
 import type { ModelSpec } from "../../../src/model/model-spec.js";
 import { drawPlan } from "../../../src/plan/draw-plan.js";
-import type { Plan } from "../../../src/plan/plan.js";
+import type { Plan, Precision } from "../../../src/plan/plan.js";
 import { uniformPlan } from "../../../src/plan/uniform.js";
 import type { LoweredPlan } from "../../../src/program/lower-plan.js";
 import type { Instruction } from "../../../src/program/program.js";
@@ -103,18 +103,21 @@ function onlyFirst(lowered: LoweredPlan): LoweredPlan {
 }
 
 describe("bfloat16", { timeout: 240_000 }, () => {
-  const drawn = (model: ModelSpec): readonly Plan[] => {
+  const drawn = (model: ModelSpec, precision: Precision = "bfloat16"): readonly Plan[] => {
     let count = 0;
     const pick = (choices: number): number => hashNumbers(1, count++) % choices;
-    return Array.from({ length: 4 }, () =>
-      drawPlan(model, { ranks: 8, globalBatch: 8, precision: "bfloat16" }, pick),
-    );
+    return Array.from({ length: 4 }, () => drawPlan(model, { ranks: 8, globalBatch: 8, precision }, pick));
   };
 
-  it.each(["llama", "t5"])("%s trains alike, as far as its rounding lets it", async (family) => {
+  it.each([
+    ["llama", "bfloat16"],
+    ["t5", "bfloat16"],
+    ["llama", "bfloat16-gradients"],
+    ["swin", "bfloat16-gradients"],
+  ] as const)("%s in %s trains alike, as far as its rounding lets it", async (family, precision) => {
     const model = smallModel(family);
-    const bounds = verifyBounds(model, "bfloat16");
-    const { differences } = await verifyPlans(pool, model, drawn(model), 1, silent);
+    const bounds = verifyBounds(model, precision);
+    const { differences } = await verifyPlans(pool, model, drawn(model, precision), 1, silent);
     for (const difference of differences)
       expect(isWithin(difference, bounds), difference.worstTensor).toBe(true);
   });
