@@ -3,7 +3,7 @@ import { costModel } from "../../src/cost/cost-model.js";
 import { predictWith } from "../../src/cost/predict.js";
 import { analyticProfile } from "../../src/model/analytic-profile.js";
 import { EMBEDDING_KIND } from "../../src/model/model-profile.js";
-import type { Plan } from "../../src/plan/plan.js";
+import type { Plan, Precision } from "../../src/plan/plan.js";
 import type { Strategy } from "../../src/plan/strategy.js";
 import { programDurations } from "../../src/program/program-durations.js";
 import { simulateTimes } from "../../src/program/simulate.js";
@@ -18,7 +18,10 @@ import { exampleHardware } from "../search/example-inputs.js";
  * from a thirtieth to thirty times as fast as usual: its simulated step, instruction by instruction under the mutual
  * slowdown, and the closed form's prediction.
  */
-export function overlappedAndClosed(seed: number): {
+export function overlappedAndClosed(
+  seed: number,
+  precision: Precision = "float32",
+): {
   readonly simulatedMs: number;
   readonly closedMs: number;
   readonly plan: Plan;
@@ -53,12 +56,12 @@ export function overlappedAndClosed(seed: number): {
     globalBatch: samples * microBatches,
     microBatches,
     schedule: pick(["1f1b", "gpipe"]),
-    precision: "float32",
+    precision,
     stageLayers,
     layers: model.layers.map((): Strategy => (uniform ? first : pick(all))),
     vocabulary: pick(strategiesOf(model, EMBEDDING_KIND, stageRanks, {})),
   };
-  const cost = costModel(model, analyticProfile(model, hardware, { precision: "float32" }), hardware);
+  const cost = costModel(model, analyticProfile(model, hardware, { precision }), hardware);
   const { programs } = lower(model, plan);
   const { stepMs: simulatedMs } = simulateTimes(programs, programDurations(cost), { overlap: hardware });
   return { simulatedMs, closedMs: predictWith(cost, plan).stepMs, plan };

@@ -1,5 +1,5 @@
 // Writes the product's own layer graphs (custom ops, bfloat16) for test/gpu/blocks.py: one folder a case with the ONNX
-// files and layer.json (values, steps).   node test/gpu/dump-graphs.mjs OUT     Needs dist/ (npm run build:ts).
+// files and layer.json (values, steps). Blocks have gradients in bfloat16, as their peer's; small ones in either.   node test/gpu/dump-graphs.mjs OUT     Needs dist/ (npm run build:ts).
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..", "..");
 const require = createRequire(import.meta.url);
 const dist = (name) => require(path.join(root, "dist", "src", name));
-const { layerGraphs } = dist("graph/build-layer-graphs.js");
+const { layerGraphs } = dist("families/layer-graphs.js");
 
 const out = process.argv[2] ?? ".gpu/graphs";
 const model = (family, { hidden, heads, feedForward, sequence, vocabulary }) => ({
@@ -105,7 +105,10 @@ const cases = [
     { hidden: 4096, heads: 32, feedForward: 11008, sequence: 2048, vocabulary: 32000 },
   ],
 ];
-for (const [name, family, kind, samples, shape] of cases) {
+const wide = cases
+  .filter(([name]) => name.startsWith("small"))
+  .map(([name, ...rest]) => [`${name}-float32-gradients`, ...rest]);
+for (const [name, family, kind, samples, shape] of [...cases, ...wide]) {
   let layer;
   try {
     layer = layerGraphs(
@@ -113,7 +116,7 @@ for (const [name, family, kind, samples, shape] of cases) {
       {
         kind,
         samples,
-        precision: "bfloat16",
+        precision: name.endsWith("float32-gradients") ? "bfloat16" : "bfloat16-gradients",
         lossTokens: samples * shape.sequence,
         strategy: {
           tensorDegree: 1,
