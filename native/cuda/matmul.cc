@@ -4,11 +4,9 @@
 #include <stdlib.h>
 
 #include <algorithm>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -51,55 +49,41 @@ std::map<int, cublasLtHandle_t> handles;
 
 cudaDataType_t type_of(int type) { return type == GV_BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F; }
 
-// Candidates of a product, timed on its result, which it overwrites: only outside graph capture.
-class Trial {
- public:
-  Trial(std::function<cublasStatus_t(const cublasLtMatmulAlgo_t&)> run, gv_stream stream)
-      : run_(std::move(run)), stream_(reinterpret_cast<cudaStream_t>(stream)) {
-    cudaEventCreate(&begin_);
-    cudaEventCreate(&end_);
-  }
-  ~Trial() {
-    cudaEventDestroy(begin_);
-    cudaEventDestroy(end_);
-  }
-  // Milliseconds of one product, the mean of `rounds`; 1e30 where it cannot run.
-  float time(const cublasLtMatmulAlgo_t& algorithm, int rounds) {
-    if (run_(algorithm) != CUBLAS_STATUS_SUCCESS) return 1e30f;
-    cudaEventRecord(begin_, stream_);
-    for (int round = 0; round < rounds; round++) (void)run_(algorithm);
-    cudaEventRecord(end_, stream_);
-    cudaEventSynchronize(end_);
+// Times the candidates on the result, which the product overwrites, and keeps the fastest: only outside graph capture.
+// The library's first is left only for what is clearly faster: a cool GPU tells little of one at its power limit.
+int fastest(const Lt& lt, cublasLtHandle_t handle, gv_stream stream, Plan& plan,
+            const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, const void* first, const void* second,
+            void* result, void* workspace) {
+  if (candidates.size() < 2) return 0;
+  cudaEvent_t begin, end;
+  cudaEventCreate(&begin);
+  cudaEventCreate(&end);
+  constexpr float kClearly = 0.97f;
+  const float one = 1, zero = 0;
+  int best = 0;
+  float best_ms = 1e30f;
+  for (size_t i = 0; i < candidates.size(); i++) {
+    const auto once = [&] {
+      return lt.cublasLtMatmul(handle, plan.description, &one, first, plan.a, second, plan.b, &zero, result, plan.c,
+                               result, plan.c, &candidates[i].algo, workspace, kWorkspaceBytes,
+                               reinterpret_cast<cudaStream_t>(stream));
+    };
+    if (once() != CUBLAS_STATUS_SUCCESS) continue;
+    constexpr int kRounds = 3;
+    cudaEventRecord(begin, stream);
+    for (int round = 0; round < kRounds; round++) (void)once();
+    cudaEventRecord(end, stream);
+    cudaEventSynchronize(end);
     float ms = 1e30f;
-    cudaEventElapsedTime(&ms, begin_, end_);
-    return ms / static_cast<float>(rounds);
-  }
-
- private:
-  std::function<cublasStatus_t(const cublasLtMatmulAlgo_t&)> run_;
-  cudaStream_t stream_;
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
-};
-
-// The fastest of the candidates. Those within a tenth of the fastest are timed again, each so long that a GPU at its
-// power limit has taken its clock down to what this one needs: the fastest on a cool GPU may be the one that needs most.
-int fastest(Trial& trial, const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, bool sustained) {
-  constexpr int kRounds = 3;
-  constexpr float kNear = 1.1f, kLong = 0.05f, kSettleMs = 60, kTimedMs = 100;
-  std::vector<float> ms;
-  for (const auto& candidate : candidates) ms.push_back(trial.time(candidate.algo, kRounds));
-  const auto least = [&] { return static_cast<int>(std::min_element(ms.begin(), ms.end()) - ms.begin()); };
-  const float best = ms[static_cast<size_t>(least())];
-  if (!sustained || best < kLong) return least();
-  for (size_t i = 0; i < ms.size(); i++) {
-    if (ms[i] > kNear * best) {
-      ms[i] = 1e30f;
-      continue;
+    cudaEventElapsedTime(&ms, begin, end);
+    if (ms < best_ms * kClearly) {
+      best_ms = ms;
+      best = static_cast<int>(i);
     }
-    (void)trial.time(candidates[i].algo, static_cast<int>(kSettleMs / best));
-    ms[i] = trial.time(candidates[i].algo, static_cast<int>(kTimedMs / best));
   }
-  return least();
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  return best;
 }
 
 }  // namespace
@@ -181,17 +165,8 @@ extern "C" int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const v
     cudaStreamIsCapturing(stream, &capture);
     // A result that is added to must not be written by trials.
     const bool overwritten = s.beta == 0 || (addend && addend != c);
-    if (found > 1 && !(tune && *tune == '0') && overwritten && capture == cudaStreamCaptureStatusNone) {
-      Trial trial(
-          [&](const cublasLtMatmulAlgo_t& algorithm) {
-            const float one = 1, zero = 0;
-            return lt.cublasLtMatmul(handle, plan.description, &one, first, plan.a, second, plan.b, &zero, c, plan.c, c,
-                                     plan.c, &algorithm, workspace, kWorkspaceBytes,
-                                     reinterpret_cast<cudaStream_t>(stream));
-          },
-          stream);
-      best = fastest(trial, candidates, !(tune && *tune == '1'));
-    }
+    if (!(tune && *tune == '0') && overwritten && capture == cudaStreamCaptureStatusNone)
+      best = fastest(lt, handle, stream, plan, candidates, first, second, c, workspace);
     plan.algorithm = candidates[static_cast<size_t>(best)].algo;
     plan.ready = true;
   }

@@ -2,7 +2,7 @@
 # One command for a GPU machine: unpacks what was brought, then checks and times, part by part.
 #   bash test/gpu/run.sh [PART ...]    parts: machine smoke kernels timings sanitizer blocks programs peers (all but smoke by
 #   default); benchmarks: predict-gpt gpt predict-llama llama one verify budgets-gpt budgets-llama curve collectives
-#   communicators gpt-blocks
+#   communicators gpt-blocks beside
 # Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu). A part whose .done file lies in STATE
 # (default /tmp/galvatron-gpu) is skipped, so a second call goes on where the first stopped; RESUME=0 starts over.
 # The summary comes last.
@@ -57,8 +57,20 @@ collectives() { bench 120 collectives --json "$out/collectives.json"; }
 gpt() { bench 300 whole gpt --plans "${GPT_PLANS:-searched,zero2,ddp}" --json "$out/gpt.json"; }
 # Not recorded: whether fewer blocks for reductions and gathers leave more to the computing beside them.
 gpt-blocks() {
-  GALVATRON_NCCL_REDUCE_BLOCKS=8 RESULTS=$out/blocks-gpt.json bench 45 whole gpt --plans zero2 --steps 8 --no-peer --json "$out/gpt-reduce-blocks.json"
-  GALVATRON_NCCL_REDUCE_BLOCKS=8 GALVATRON_NCCL_GATHER_BLOCKS=8 RESULTS=$out/blocks-gpt.json bench 45 whole gpt --plans zero3 --steps 8 --no-peer --json "$out/gpt-both-blocks.json"
+  local blocks
+  for blocks in ${NCCL_BLOCKS:-0 8 16}; do
+    GALVATRON_NCCL_REDUCE_BLOCKS=$blocks GALVATRON_NCCL_GATHER_BLOCKS=$blocks RESULTS=$out/blocks.json \
+      bench 60 whole gpt --plans zero3 --no-peer --json "$out/gpt-blocks-$blocks.json" | sed "s/^/$blocks blocks: /"
+  done
+}
+# On one machine of four GPUs, beside each other: one GPU, two GPUs, and the comparisons that need one.
+beside() {
+  (CUDA_VISIBLE_DEVICES=0 bench 280 predict gpt --ranks 1 --plans 8 --seconds 150 --json "$out/predict-gpt-1.json" >"$out/beside-1.log" 2>&1) &
+  (CUDA_VISIBLE_DEVICES=1,2 bench 280 predict gpt --ranks 2 --plans 14 --seconds 220 --json "$out/predict-gpt-2.json" >"$out/beside-2.log" 2>&1) &
+  (CUDA_VISIBLE_DEVICES=3 kernels; CUDA_VISIBLE_DEVICES=3 one) >"$out/beside-one.log" 2>&1 &
+  wait
+  tail -n 12 "$out/beside-1.log" "$out/beside-2.log"
+  grep -E "==|FAIL|of .* pass" "$out/beside-one.log"
 }
 llama() { bench 300 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --json "$out/llama.json"; }
 predict-gpt() { bench 330 predict gpt --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-240}" ${PREDICT_OPTIONS:-} --json "$out/predict-gpt.json"; }
@@ -66,10 +78,10 @@ predict-llama() { bench 330 predict llama --layers 4 --plans "${PREDICT_PLANS:-2
 budgets-gpt() { bench 330 budgets gpt --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-gpt.json"; }
 budgets-llama() { bench 330 budgets llama --layers "${BUDGET_LLAMA_LAYERS:-16}" --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-llama.json"; }
 curve() { bench 300 curve ${CURVE_OPTIONS:-} --json "$out/curve.json"; }
-one() { bench 470 one --json "$out/one.json"; }
+one() { bench "${ONE_LIMIT:-470}" one --json "$out/one.json"; }
 smoke() { timeout 60 python3 test/gpu/blocks.py "$bundle/graphs" "$runtime" --json "$out/smoke.json" --cases small-gpt,small-llama; }
 peers() { (cd test/bench/peers && timeout 120 python3 gpt2_step.py --batch 32) | tee "$out/gpt2-peer.json"; }
-declare -A shown=([communicators]=14 [smoke]=6 [budgets-gpt]=40 [budgets-llama]=40 [curve]=8 [verify]=36 [collectives]=24 [gpt]=40 [llama]=40 [predict-gpt]=75 [predict-llama]=60 [one]=60 [machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
+declare -A shown=([communicators]=14 [smoke]=6 [budgets-gpt]=40 [budgets-llama]=40 [curve]=8 [verify]=36 [collectives]=24 [gpt]=40 [llama]=40 [predict-gpt]=75 [predict-llama]=60 [beside]=60 [gpt-blocks]=60 [one]=60 [machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
 
 parts=("$@")
 [ ${#parts[@]} -eq 0 ] && parts=(machine kernels timings sanitizer blocks programs peers)

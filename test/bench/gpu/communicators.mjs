@@ -6,6 +6,10 @@ import { closeWorkers, dist, gpus, option, workers } from "./product.mjs";
 const { microProgram } = dist("profiler/micro-program.js");
 const { measureSteps } = dist("profiler/measure-steps.js");
 
+if (gpus < 2) {
+  console.log("Skipped: communicators need two GPUs.");
+  process.exit(0);
+}
 const SMALL = 64;
 const LARGE = Number(option("elements", String(2 ** 24)));
 const everyone = Array.from({ length: gpus }, (_, rank) => rank);

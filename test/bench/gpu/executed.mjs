@@ -1,6 +1,6 @@
 // Predictions that are frozen before their plans run, and what the plans then did.
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { breakdown, captured, closeWorkers, dist, gpus, machine, record, state, train } from "./product.mjs";
 
@@ -101,17 +101,15 @@ export function spearman(a, b) {
 
 /** Adds rows to all that were executed in this state, and records the errors over all of them. */
 export function recordErrors(part, rows, hash) {
-  const file = path.join(state, "predictions.json");
-  const before = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : [];
-  const now = [
-    ...before.filter((row) => row.part !== part),
-    ...rows
-      .filter((row) => row.measuredMs)
-      .map(({ text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes }) => {
-        return { part, hash, gpus, text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes };
-      }),
-  ];
-  writeFileSync(file, JSON.stringify(now));
+  const own = rows
+    .filter((row) => row.measuredMs)
+    .map(({ text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes }) => {
+      return { part, hash, gpus, text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes };
+    });
+  writeFileSync(path.join(state, `predictions-${part}.json`), JSON.stringify(own));
+  const now = readdirSync(state)
+    .filter((file) => file.startsWith("predictions-"))
+    .flatMap((file) => JSON.parse(readFileSync(path.join(state, file), "utf8")));
   if (now.length === 0) return;
   const error = (predicted, measured) =>
     now.filter((row) => row[predicted]).map((row) => Math.abs(row[predicted] / row[measured] - 1));

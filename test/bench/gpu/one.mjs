@@ -8,7 +8,7 @@ import { closeWorkers, dist, option, record, root, settled, state, train } from 
 const { modelSpec } = dist("families/registry.js");
 const { uniformPlan } = dist("plan/uniform.js");
 const graphs = option("graphs", path.join(root, ".gpu", "graphs"));
-const one = { ...process.env, CUDA_VISIBLE_DEVICES: "0" };
+const one = { ...process.env, CUDA_VISIBLE_DEVICES: process.env.CUDA_VISIBLE_DEVICES?.split(",")[0] ?? "0" };
 const python = (args, folder = root) => {
   const run = spawnSync("python3", args, { cwd: folder, encoding: "utf8", env: one, timeout: 240_000 });
   process.stdout.write(run.stdout ?? "");

@@ -1,5 +1,5 @@
 // Freezes predictions of many plans of a model, then runs each: errors of step time and memory, and their ranks.
-//   node test/bench/gpu/predict.mjs gpt|llama [--plans 16] [--layers 6] [--batch 16] [--seconds 200] [--json FILE]
+//   node test/bench/gpu/predict.mjs gpt|llama [--plans 16] [--layers 6] [--batch 32] [--ranks N] [--seconds 200] [--json FILE]
 //     [--seed 7] [--transfer-blocks 4]     the last runs the pipelines again with so many blocks for transfers
 import { writeFileSync } from "node:fs";
 import { execute, freeze, planText, recordErrors, spearman } from "./executed.mjs";
@@ -14,7 +14,7 @@ const { verifyPlan } = dist("plan/verify-plan.js");
 const family = process.argv[2];
 const whole = models[family];
 const model = { ...whole, layers: whole.layers.slice(0, Number(option("layers", "6"))) };
-const globalBatch = Number(option("batch", tiny ? "4" : family === "gpt" ? "16" : "8"));
+const globalBatch = Number(option("batch", String((tiny ? 2 : family === "gpt" ? 8 : 4) * gpus)));
 const known = await profiles(family);
 console.log(describeProfiles(known));
 
@@ -46,6 +46,14 @@ for (const options of [
         { pipelineDegree: 2, microBatches: 2, schedule: "gpipe" },
       ]
     : []),
+  ...(gpus > 2
+    ? [
+        { tensorDegree: 2 },
+        { tensorDegree: 2, dataParallel: "zero3" },
+        { pipelineDegree: 2, tensorDegree: 2, microBatches: 4 },
+        { pipelineDegree: 4, microBatches: 4 },
+      ]
+    : []),
 ])
   add(uniformPlan(model, { ...base, ...options }));
 const drawn = [];
@@ -66,6 +74,9 @@ for (const { plan } of priced) if (plans.size < liked) add(plan);
 for (const plan of drawn) add(plan);
 const { frozen, hash } = freeze(model, [...plans.values()], known);
 frozen.sort((a, b) => a.prediction.stepMs - b.prediction.stepMs);
+// The ten predicted to be fastest, then the others in any order: whenever time ends, slow ones are among them.
+const others = frozen.splice(10);
+while (others.length > 0) frozen.push(...others.splice(pick(others.length), 1));
 console.log(
   `${frozen.length} predictions frozen after ${seconds().toFixed(0)} s: ${hash} (hardware ${known.hardwareHash}, model ${known.modelHash})`,
 );

@@ -1,5 +1,5 @@
 // What the GPU benchmarks need of the built product (dist/, build/native).
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -42,7 +42,11 @@ if (!machine) {
   process.exit(3);
 }
 export const gpus = machine.cluster.ranksPerNode;
-export const precision = option("precision", machine.cluster.device === "cuda" ? "bfloat16" : "float32");
+/** Gradients are reduced in bfloat16, as the peers do. */
+export const precision = option(
+  "precision",
+  machine.cluster.device === "cuda" ? "bfloat16-gradients" : "float32",
+);
 
 const without = path.join(state, "no-capture");
 /** From now on steps are enqueued, not captured: said in every result. */
@@ -154,8 +158,26 @@ export function exposure(program, times, stepMs) {
 }
 
 const resultFile = path.resolve(option("results", path.join(root, "docs", "benchmarks", "gpu.json")));
-/** Replaces the entry of this name in the result file. */
+/** Replaces the entry of this name in the result file, which several processes may write. */
 export function record(name, entry) {
+  const lock = `${resultFile}.lock`;
+  mkdirSync(path.dirname(resultFile), { recursive: true });
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let tries = 0; tries < 500; tries++) {
+    try {
+      mkdirSync(lock);
+      break;
+    } catch {
+      Atomics.wait(pause, 0, 0, 10);
+    }
+  }
+  try {
+    write(name, entry);
+  } finally {
+    rmSync(lock, { recursive: true, force: true });
+  }
+}
+function write(name, entry) {
   const all = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, "utf8")) : [];
   const row = {
     name,
@@ -169,7 +191,6 @@ export function record(name, entry) {
     ...entry,
   };
   const rest = all.filter((other) => other.name !== name);
-  mkdirSync(path.dirname(resultFile), { recursive: true });
   writeFileSync(
     resultFile,
     `${JSON.stringify(

@@ -1,8 +1,9 @@
-// Profiles of this machine and of a model: measured once, kept in STATE (hardware.arrow, gpt.arrow, llama.arrow).
+// Profiles of this machine and of a model: measured once, kept in STATE by the number of GPUs (hardware-4.arrow,
+// gpt-4.arrow, llama-4.arrow).
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { dist, machine, models, precision, state, tiny, workers } from "./product.mjs";
+import { dist, gpus, machine, models, precision, state, tiny, workers } from "./product.mjs";
 
 const { profileHardware } = dist("profiler/profile-hardware.js");
 const { profileModel } = dist("profiler/profile-model.js");
@@ -30,7 +31,7 @@ const SAMPLES = tiny ? { gpt: [1, 2], llama: [1, 2] } : { gpt: [4, 8], llama: [2
 
 /** Measured or read again: the machine, and the model (whatever its number of layers). */
 export async function profiles(family) {
-  const hardware = await kept("hardware.arrow", readHardwareTable, async () =>
+  const hardware = await kept(`hardware-${gpus}.arrow`, readHardwareTable, async () =>
     writeHardwareTable(
       await profileHardware(await workers(), machine.cluster, matmulGraph, () => {}, {
         warmup: 3,
@@ -38,7 +39,7 @@ export async function profiles(family) {
       }),
     ),
   );
-  const model = await kept(`${family}.arrow`, readModelTable, async () =>
+  const model = await kept(`${family}-${gpus}.arrow`, readModelTable, async () =>
     writeModelTable(
       await profileModel(await workers(), models[family], machine.cluster.deviceName, () => {}, {
         precision,

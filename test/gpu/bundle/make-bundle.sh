@@ -44,9 +44,15 @@ if [ "$what" != provider ]; then
   cp -r "$root/dist" app/dist
   mkdir -p app/build/native && cp "$root"/build/native/*.node "$root"/build/native/*.so app/build/native/
   find app -name '*.map' -delete
-  # What training needs at run time; the notebook's own packages stay behind.
-  for package in @bufbuild/protobuf zod apache-arrow flatbuffers tslib json-bignum @swc/helpers; do
-    [ -d "$root/node_modules/$package" ] || continue
+  # What training needs at run time, with what that needs; the notebook's own packages stay behind.
+  for package in $(node -e '
+    const at = (name) => require(process.argv[1] + "/" + name + "/package.json").dependencies ?? {};
+    const left = new Set("tslab @jupyterlab/services plotly.js-dist-min zeromq typescript marked onnxruntime-node node-addon-api node-api-headers".split(" "));
+    const needed = new Set();
+    const add = (names) => { for (const name of names) if (!left.has(name) && !needed.has(name)) { needed.add(name); add(Object.keys(at(name))); } };
+    add(Object.keys(at("..")));
+    console.log([...needed].join(" "));
+  ' "$root/node_modules"); do
     mkdir -p "app/node_modules/$(dirname "$package")"
     cp -r "$root/node_modules/$package" "app/node_modules/$package"
   done
