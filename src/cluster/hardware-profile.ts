@@ -62,10 +62,11 @@ export interface HardwareProfile {
 interface HeldBytes {
   /** A session of the graph runtime. */
   readonly graph: number;
-  /** A group on a stream; more once collectives go round a ring in it, or members send to each other directly. */
+  /** A group on a stream; more once collectives go round a ring in it. */
   readonly group: number;
   readonly ring: number;
-  readonly exchange: number;
+  /** Another rank that is sent to or received from directly, in one group. */
+  readonly peer: number;
   /** A pair of ranks in one direction on one stream. */
   readonly transfer: number;
 }

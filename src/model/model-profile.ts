@@ -31,6 +31,15 @@ export interface LayerSample {
   readonly workspaceBytes: number;
 }
 
+/** Bytes of device memory that a worker holds beside arena and workspace. */
+export interface HeldByWorker {
+  readonly bytes: number;
+  /** Before any layer with cut weights ran, whose kernels have memory of their own. */
+  readonly wholeWeightsBytes: number;
+  /** Graphs that it had. */
+  readonly graphs: number;
+}
+
 /** What the profiler learnt of one model on one machine. */
 export interface ModelProfile {
   readonly model: ModelSpec;
@@ -41,6 +50,6 @@ export interface ModelProfile {
    * Measured devices: bytes that a worker holds beside arena and workspace with so many graphs, all libraries loaded
    * (that of communication too, where there are several ranks) and no communicator open.
    */
-  readonly held?: { readonly bytes: number; readonly graphs: number };
+  readonly held?: HeldByWorker;
   readonly layers: readonly LayerSample[];
 }

@@ -88,9 +88,11 @@ export async function measureReserve(
     heldBytes(pool, graphs.slice(0, count), talk);
   const quiet = await held(() => []);
   if (pool.options.device !== "cuda") return { reservedBytes: quiet + GROWTH_BYTES };
-  const graph = Math.max(0, ((await held(() => [], MORE_GRAPHS)) - quiet) / (MORE_GRAPHS - 1));
+  // First many, which load what kernels need; then one again: the difference is what sessions hold.
+  const many = await held(() => [], MORE_GRAPHS);
+  const graph = Math.max(0, (many - (await held(() => []))) / (MORE_GRAPHS - 1));
   if (pool.options.ranks < 2)
-    return { reservedBytes: quiet, held: { graph, group: 0, ring: 0, exchange: 0, transfer: 0 } };
+    return { reservedBytes: quiet, held: { graph, group: 0, ring: 0, peer: 0, transfer: 0 } };
   const ring = (stream: DeviceStream): Instruction => collective("allReduce", stream);
   const one = await held(() => [ring("compute")]);
   const three = await held(() => [ring("compute"), ring("gather"), ring("reduce")]);
@@ -105,7 +107,7 @@ export async function measureReserve(
       graph,
       group,
       ring: groupAndRing - group,
-      exchange: Math.max(0, shared - one),
+      peer: Math.max(0, shared - one) / (pool.options.ranks - 1),
       transfer: Math.max(0, (both - one) / 2),
     },
   };

@@ -29,7 +29,7 @@ const hardware = z.strictObject({
       graph: z.number(),
       group: z.number(),
       ring: z.number(),
-      exchange: z.number(),
+      peer: z.number(),
       transfer: z.number(),
     })
     .exactOptional(),
@@ -40,7 +40,9 @@ const model = z.strictObject({
   precision: z.enum(PRECISIONS),
   device: z.string(),
   source: z.enum(["measured", "analytic"]),
-  held: z.strictObject({ bytes: z.number(), graphs: z.int().nonnegative() }).exactOptional(),
+  held: z
+    .strictObject({ bytes: z.number(), wholeWeightsBytes: z.number(), graphs: z.int().nonnegative() })
+    .exactOptional(),
 }) satisfies z.ZodType<ModelSummary>;
 
 /** @throws GalvatronError PROFILE_INVALID */

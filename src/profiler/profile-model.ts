@@ -1,12 +1,19 @@
 import type { OnProgress } from "../base/progress.js";
 import { layerGraphs } from "../families/layer-graphs.js";
 import type { LayerGraphs } from "../graph/layer-graphs.js";
-import { EMBEDDING_KIND, HEAD_KIND, type LayerSample, type ModelProfile } from "../model/model-profile.js";
+import {
+  EMBEDDING_KIND,
+  HEAD_KIND,
+  type HeldByWorker,
+  type LayerSample,
+  type ModelProfile,
+} from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan, Precision } from "../plan/plan.js";
 import type { TensorSplit } from "../plan/strategy.js";
 import { uniformPlan } from "../plan/uniform.js";
 import { verifyPlan } from "../plan/verify-plan.js";
+import type { LoweredPlan } from "../program/lower-plan.js";
 import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
@@ -53,6 +60,8 @@ const MORE_LAYERS = 3;
 const SHORT_MS = 100;
 const MORE_REPEATS = 10;
 
+type Held = Omit<HeldByWorker, "wholeWeightsBytes">;
+
 interface Split {
   readonly tensorDegree: number;
   readonly tensorSplit: TensorSplit;
@@ -93,9 +102,9 @@ export async function profileModel(
     const first = kind === kinds[0];
     const measured = await measureKind(pool, model, kind, split, samples, options, first);
     layers.push(...measured.layers);
-    // The last one of fewest graphs: by then all libraries have loaded what they need.
+    // The last one of fewest graphs: by then all libraries have loaded what they need. The first has whole weights.
     if (pool.options.device === "cuda" && measured.held && measured.held.graphs <= (held?.graphs ?? Infinity))
-      held = measured.held;
+      held = { ...measured.held, wholeWeightsBytes: held?.wholeWeightsBytes ?? measured.held.bytes };
   }
   onProgress({ label: model.name, done: jobs.length, total: jobs.length });
   return { model, precision: options.precision, device, source: "measured", ...(held && { held }), layers };
@@ -126,7 +135,7 @@ async function measureKind(
   samples: number,
   options: ModelMeasureOptions,
   withEnds: boolean,
-): Promise<{ readonly layers: readonly LayerSample[]; readonly held?: ModelProfile["held"] }> {
+): Promise<{ readonly layers: readonly LayerSample[]; readonly held?: Held }> {
   // Every kind once, in order, so that each layer finds before and after it what it expects; this one `count` times.
   const kinds = [...new Set(model.layers)];
   const first = kinds.indexOf(kind);
@@ -143,12 +152,12 @@ async function measureKind(
     });
   // A split that the model does not allow (heads that do not divide) has no cost: no plan may use it.
   if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0) return { layers: [] };
-  const measure = (count: number): ReturnType<typeof measureSlice> =>
-    measureSlice(pool, sliced(count), plan(sliced(count)), options, { first, count });
-  const few = await measure(FEW_LAYERS);
   // A kind that never follows itself (a merge between stages) cannot be repeated: its own instructions are its time.
   const repeats = model.layers.some((name, layer) => name === kind && model.layers[layer + 1] === kind);
-  const more = repeats ? await measure(MORE_LAYERS) : few;
+  const measure = (count: number, last: boolean): ReturnType<typeof measureSlice> =>
+    measureSlice(pool, sliced(count), plan(sliced(count)), options, { first, count, last });
+  const few = await measure(FEW_LAYERS, !repeats);
+  const more = repeats ? await measure(MORE_LAYERS, true) : few;
   const between = MORE_LAYERS - FEW_LAYERS;
   const body = repeats
     ? {
@@ -196,12 +205,12 @@ async function measureSlice(
   model: ModelSpec,
   plan: Plan,
   options: MeasureOptions,
-  run: { readonly first: number; readonly count: number },
+  run: { readonly first: number; readonly count: number; readonly last: boolean },
 ): Promise<{
   readonly body: PlaceWork;
   readonly embedding: PlaceWork;
   readonly head: PlaceWork;
-  readonly held: { readonly bytes: number; readonly graphs: number };
+  readonly held: Held;
 }> {
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
   const original = programs[0]!;
@@ -233,8 +242,12 @@ async function measureSlice(
     steps = [...steps, ...(await pool.run(MORE_REPEATS))];
   const { places } = local[0]!;
   const count = model.layers.length;
+  const held = Math.max(
+    ...steps.flat().map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes),
+  );
+  const beforeHead = onDevice && run.last ? await bytesBefore(pool, local, graphs, count) : undefined;
   const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
-    workspaceBytes: workspaceBytes(original, steps, inPlace),
+    workspaceBytes: (!inPlace(count) && beforeHead) || workspaceBytes(original, steps, inPlace),
     forwardMs: phaseMs(original, places, steps, "forward", inPlace, onDevice),
     backwardMs: phaseMs(original, places, steps, "backward", inPlace, onDevice),
   });
@@ -242,13 +255,29 @@ async function measureSlice(
     body: place((layer) => layer >= run.first && layer < run.first + run.count),
     embedding: place((layer) => layer === -1),
     head: place((layer) => layer === count),
-    held: {
-      graphs: original.graphs.length,
-      bytes: Math.max(
-        ...steps.flat().map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes),
-      ),
-    },
+    held: { graphs: original.graphs.length, bytes: held },
   };
+}
+
+/**
+ * Bytes that ONNX Runtime takes for the graphs of all layers before `layer` alone: on devices it is counted for a whole
+ * step, in which the head takes most.
+ */
+async function bytesBefore(
+  pool: WorkerPool,
+  local: readonly { readonly program: Program }[],
+  graphs: LoweredPlan["graphs"],
+  layer: number,
+): Promise<number> {
+  const programs = local.map(({ program }) => ({
+    ...program,
+    instructions: program.instructions.flatMap((it) =>
+      it.op === "run" && it.label.layer !== undefined && it.label.layer < layer ? [{ ...it, waits: [] }] : [],
+    ),
+  }));
+  await pool.load({ programs, graphs, seed: null, feed: null, firstStep: 0 });
+  const steps = await pool.run(1);
+  return Math.max(...steps.flat().map((step) => step.onnxRuntimeBytes));
 }
 
 /** More steps than are ever run here, so that the next one's tokens are always read while this one computes. */
@@ -268,7 +297,7 @@ function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
   };
 }
 
-/** The most that one of a place's graphs takes while it runs, and the constants of all of them. On devices ONNX Runtime's memory is not counted by graph: there every place counts all of it. */
+/** The most that one of a place's graphs takes while it runs, and the constants of all of them. On devices ONNX Runtime's memory is not counted by graph: all of it counts. */
 function workspaceBytes(
   program: Program,
   steps: readonly (readonly RankStep[])[],

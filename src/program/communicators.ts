@@ -1,4 +1,4 @@
-import type { Program, Stream } from "./program.js";
+import type { CollectiveInstruction, ExchangeInstruction, Program, Stream } from "./program.js";
 
 /** What a rank opens on a device to talk to others: each holds buffers there. */
 export interface Communicators {
@@ -6,8 +6,8 @@ export interface Communicators {
   readonly groups: number;
   /** Those whose collectives go round a ring. */
   readonly rings: number;
-  /** Those whose members send to each other directly, for layout changes and all-to-alls; may be rings too. */
-  readonly exchanges: number;
+  /** Ranks that this one sends to or receives from directly, for layout changes and all-to-alls, summed over groups. */
+  readonly peers: number;
   /** Pairs of ranks in one direction on one stream. */
   readonly transfers: number;
 }
@@ -18,10 +18,20 @@ const PARTNER: Readonly<Partial<Record<Stream, Stream>>> = {
   gradientsIn: "gradientsOut",
 };
 
+/** Whom an instruction sends to or receives from directly; `null` where it goes round a ring. */
+function directPeers(
+  instruction: CollectiveInstruction | ExchangeInstruction,
+  ranks: readonly number[],
+): readonly number[] | null {
+  if (instruction.op === "exchange")
+    return [...instruction.sends, ...instruction.receives].map(({ peer }) => peer);
+  return instruction.op === "allToAll" ? ranks : null;
+}
+
 /** Counts the communicators of a Program, as the CUDA device opens them. */
 export function communicators(program: Program): Communicators {
   const rings = new Set<string>();
-  const exchanges = new Set<string>();
+  const exchanges = new Map<string, Set<number>>();
   const transfers = new Set<string>();
   for (const instruction of program.instructions) {
     const { op, stream } = instruction;
@@ -34,8 +44,15 @@ export function communicators(program: Program): Communicators {
       case "exchange": {
         const ranks = program.groups[instruction.group]!;
         if (ranks.length < 2) break;
-        const direct = op === "allToAll" || op === "exchange";
-        (direct ? exchanges : rings).add(`${ranks.join()} ${stream}`);
+        const key = `${ranks.join()} ${stream}`;
+        const peers = directPeers(instruction, ranks);
+        if (peers === null) {
+          rings.add(key);
+          break;
+        }
+        const known = exchanges.get(key) ?? new Set<number>();
+        exchanges.set(key, known);
+        for (const peer of peers) if (peer !== program.rank) known.add(peer);
         break;
       }
       case "send":
@@ -48,6 +65,7 @@ export function communicators(program: Program): Communicators {
         break;
     }
   }
-  const groups = new Set([...rings, ...exchanges]).size;
-  return { groups, rings: rings.size, exchanges: exchanges.size, transfers: transfers.size };
+  const groups = new Set([...rings, ...exchanges.keys()]).size;
+  const peers = [...exchanges.values()].reduce((sum, known) => sum + known.size, 0);
+  return { groups, rings: rings.size, peers, transfers: transfers.size };
 }

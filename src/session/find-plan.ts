@@ -273,12 +273,15 @@ function heldBytes(
   if (!bytes || !base)
     return reservedBytes + graphs * BYTES_PER_GRAPH + program.instructions.length * BYTES_PER_INSTRUCTION;
   const count = communicators(program);
+  const cutsWeights = [program.plan.vocabulary, ...program.plan.layers].some(
+    ({ tensorDegree, tensorSplit }) => tensorDegree > 1 && tensorSplit === "weights",
+  );
   return (
-    base.bytes +
+    (cutsWeights ? base.bytes : base.wholeWeightsBytes) +
     (graphs - base.graphs) * bytes.graph +
     count.groups * bytes.group +
     count.rings * bytes.ring +
-    count.exchanges * bytes.exchange +
+    count.peers * bytes.peer +
     count.transfers * bytes.transfer
   );
 }

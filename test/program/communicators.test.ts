@@ -10,20 +10,22 @@ const counted = (options: Omit<Parameters<typeof uniformPlan>[1], "globalBatch">
 describe("communicators of a rank", () => {
   it("counts a group once for each stream that it talks on", () => {
     for (const count of counted({ ranks: 1 }))
-      expect(count).toEqual({ groups: 0, rings: 0, exchanges: 0, transfers: 0 });
+      expect(count).toEqual({ groups: 0, rings: 0, peers: 0, transfers: 0 });
     for (const count of counted({ ranks: 2 }))
-      expect(count).toEqual({ groups: 1, rings: 1, exchanges: 0, transfers: 0 });
+      expect(count).toEqual({ groups: 1, rings: 1, peers: 0, transfers: 0 });
     // Gathers and reductions have streams of their own.
     for (const count of counted({ ranks: 2, dataParallel: "zero3" }))
-      expect(count).toEqual({ groups: 2, rings: 2, exchanges: 0, transfers: 0 });
+      expect(count).toEqual({ groups: 2, rings: 2, peers: 0, transfers: 0 });
   });
 
   it("tells direct exchanges from rings, and counts a group that is both once", () => {
     for (const count of counted({ ranks: 2, tensorDegree: 2, tensorSplit: "sequence" })) {
-      expect(count.exchanges).toBe(1);
-      expect(count.groups).toBeLessThanOrEqual(count.rings + count.exchanges);
+      expect(count.peers).toBe(1);
+      expect(count.groups).toBeLessThanOrEqual(count.rings + 1);
     }
-    for (const count of counted({ ranks: 2, tensorDegree: 2 })) expect(count.exchanges).toBe(0);
+    for (const count of counted({ ranks: 4, tensorDegree: 4, tensorSplit: "sequence" }))
+      expect(count.peers).toBe(3);
+    for (const count of counted({ ranks: 2, tensorDegree: 2 })) expect(count.peers).toBe(0);
   });
 
   it("has both ends of a transfer count it, each direction by itself", () => {
