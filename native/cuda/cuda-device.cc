@@ -286,8 +286,12 @@ class CudaDevice final : public Device {
                                       groups_.at(group), on(stream)),
                  "all-gather");
   }
-  void reduceScatter(Stream stream, int group, Reduction reduction, const Tensor& input,
+  void reduceScatter(Stream stream, int group, Reduction reduction, bool accumulates, const Tensor& input,
                      const Tensor& output) override {
+    if (accumulates) {
+      throw programInvalid("A reduce-scatter that adds to its output is for the host; NCCL has none. Lower the plan with "
+                           "the deferred order of gradients.");
+    }
     if (alone(stream, group, input, output)) return;
     nccl().check(nccl().ncclReduceScatter(pointer(input), pointer(output), output.elements(), ncclType(input.dtype()),
                                           operation(reduction), groups_.at(group), on(stream)),

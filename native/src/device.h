@@ -33,7 +33,7 @@
 namespace galvatron {
 
 // Changes whenever anything in this header, program.h or failure.h changes what crosses the library border.
-constexpr uint32_t kDeviceAbi = 3;
+constexpr uint32_t kDeviceAbi = 4;
 
 // Opaque on the CPU side: a device pointer as a number.
 using Address = uint64_t;
@@ -178,7 +178,8 @@ class Device {
   // `group` is the handle of openGroup. Semantics as CollectiveInstruction in src/program/program.ts.
   virtual void allReduce(Stream stream, int group, Reduction reduction, const Tensor& input, const Tensor& output) = 0;
   virtual void allGather(Stream stream, int group, const Tensor& input, const Tensor& output) = 0;
-  virtual void reduceScatter(Stream stream, int group, Reduction reduction, const Tensor& input,
+  // `accumulates`: onto the output, which comes first in the sum.
+  virtual void reduceScatter(Stream stream, int group, Reduction reduction, bool accumulates, const Tensor& input,
                              const Tensor& output) = 0;
   virtual void allToAll(Stream stream, int group, const Tensor& input, const Tensor& output) = 0;
   virtual void broadcast(Stream stream, int group, const Tensor& input, const Tensor& output) = 0;

@@ -136,7 +136,7 @@ void Executor::runInstruction(int index) {
       device_->allGather(stream, it.handle, it.input, it.output);
       break;
     case Op::reduceScatter:
-      device_->reduceScatter(stream, it.handle, source.reduction, it.input, it.output);
+      device_->reduceScatter(stream, it.handle, source.reduction, source.accumulates, it.input, it.output);
       break;
     case Op::allToAll:
       device_->allToAll(stream, it.handle, it.input, it.output);

@@ -25,14 +25,18 @@ HostCollectives::HostCollectives(MeetingPlace& place, std::vector<int> group, in
   self_ = static_cast<int>(std::find(group_.begin(), group_.end(), place_.rank()) - group_.begin());
 }
 
-// Receives this rank's piece from everybody, reduces in the order of the group and lets the pieces go.
-void HostCollectives::reducePiece(Reduction reduction, const char* own, Dtype dtype, char* output, size_t elements) {
+// Receives this rank's piece from everybody, reduces in the order of the group, behind what the output holds where it
+// accumulates, and lets the pieces go.
+void HostCollectives::reducePiece(Reduction reduction, bool accumulates, const char* own, Dtype dtype, char* output,
+                                  size_t elements) {
   const size_t bytes = elements * dtypeBytes(dtype);
-  const void* sources[4096];
+  const void* sources[4097];
+  int count = 0;
+  if (accumulates) sources[count++] = output;
   for (int member = 0; member < members(); member++) {
-    sources[member] = member == self_ ? own : place_.receive(channel_, group_[member], bytes);
+    sources[count++] = member == self_ ? own : place_.receive(channel_, group_[member], bytes);
   }
-  kernels().reduce(dtype, reduction, sources, members(), output, elements);
+  kernels().reduce(dtype, reduction, sources, count, output, elements);
   for (int member = 0; member < members(); member++) {
     if (member != self_) place_.release(channel_, group_[member]);
   }
@@ -45,7 +49,7 @@ void HostCollectives::allReduceSmall(Reduction reduction, const HostSpan& input,
     if (member != self_) place_.publish(channel_, group_[member], room, input.sizeBytes());
   }
   place_.closeRoom(channel_);
-  reducePiece(reduction, input.bytes, input.dtype, output.bytes, input.elements);
+  reducePiece(reduction, false, input.bytes, input.dtype, output.bytes, input.elements);
 }
 
 void HostCollectives::allReduce(Reduction reduction, const HostSpan& input, const HostSpan& output) {
@@ -82,7 +86,7 @@ void HostCollectives::allReduce(Reduction reduction, const HostSpan& input, cons
     room = place_.room(channel_);
     if (own != 0) {
       char* reduced = output.bytes + pieceOffset(self_);
-      reducePiece(reduction, input.bytes + pieceOffset(self_), input.dtype, reduced, own);
+      reducePiece(reduction, false, input.bytes + pieceOffset(self_), input.dtype, reduced, own);
       copyBytes(room, reduced, own * width);
       for (int step = 1; step < members(); step++) {
         place_.publish(channel_, group_[(self_ + step) % members()], room, own * width);
@@ -120,9 +124,13 @@ void HostCollectives::allGather(const HostSpan& input, const HostSpan& output) {
   copyBytes(output.bytes + self_ * bytes, input.bytes, bytes);
 }
 
-void HostCollectives::reduceScatter(Reduction reduction, const HostSpan& input, const HostSpan& output) {
+void HostCollectives::reduceScatter(Reduction reduction, bool accumulates, const HostSpan& input,
+                                    const HostSpan& output) {
   const size_t width = dtypeBytes(input.dtype);
-  if (members() == 1) return copyBytes(output.bytes, input.bytes, input.sizeBytes());
+  if (members() == 1) {
+    if (accumulates) return kernels().accumulate(input.dtype, input.bytes, output.dtype, output.bytes, input.elements);
+    return copyBytes(output.bytes, input.bytes, input.sizeBytes());
+  }
   const size_t chunk = std::max<size_t>(place_.roomBytes() / (members() - 1) / width, 1);
   for (size_t start = 0; start < output.elements; start += chunk) {
     const size_t elements = std::min(chunk, output.elements - start);
@@ -135,7 +143,8 @@ void HostCollectives::reduceScatter(Reduction reduction, const HostSpan& input, 
       room += elements * width;
     }
     place_.closeRoom(channel_);
-    reducePiece(reduction, input.bytes + offset(self_), input.dtype, output.bytes + start * width, elements);
+    reducePiece(reduction, accumulates, input.bytes + offset(self_), input.dtype, output.bytes + start * width,
+                elements);
   }
 }
 

@@ -31,7 +31,8 @@ class HostCollectives {
 
   void allReduce(Reduction reduction, const HostSpan& input, const HostSpan& output);
   void allGather(const HostSpan& input, const HostSpan& output);
-  void reduceScatter(Reduction reduction, const HostSpan& input, const HostSpan& output);
+  // `accumulates`: output = ((output + first of the group) + second) + …; then output and input lie apart.
+  void reduceScatter(Reduction reduction, bool accumulates, const HostSpan& input, const HostSpan& output);
   void allToAll(const HostSpan& input, const HostSpan& output);
   void broadcast(const HostSpan& input, const HostSpan& output);
   void exchange(const std::vector<HostPiece>& sends, const std::vector<HostPiece>& receives);
@@ -39,7 +40,7 @@ class HostCollectives {
  private:
   int members() const { return static_cast<int>(group_.size()); }
   void allReduceSmall(Reduction reduction, const HostSpan& input, const HostSpan& output);
-  void reducePiece(Reduction reduction, const char* own, Dtype dtype, char* output, size_t elements);
+  void reducePiece(Reduction reduction, bool accumulates, const char* own, Dtype dtype, char* output, size_t elements);
 
   MeetingPlace& place_;
   const std::vector<int> group_;

@@ -175,8 +175,9 @@ class HostDevice final : public Device {
   void allGather(Stream, int group, const Tensor& input, const Tensor& output) override {
     collectives_[group].on->allGather(span(input), span(output));
   }
-  void reduceScatter(Stream, int group, Reduction reduction, const Tensor& input, const Tensor& output) override {
-    collectives_[group].on->reduceScatter(reduction, span(input), span(output));
+  void reduceScatter(Stream, int group, Reduction reduction, bool accumulates, const Tensor& input,
+                     const Tensor& output) override {
+    collectives_[group].on->reduceScatter(reduction, accumulates, span(input), span(output));
   }
   void allToAll(Stream, int group, const Tensor& input, const Tensor& output) override {
     collectives_[group].on->allToAll(span(input), span(output));

@@ -249,6 +249,7 @@ class Checker {
     const TensorView& input = tensor(where + ".input", it.input);
     const TensorView& output = tensor(where + ".output", it.output);
     requireDtype(where + ".output", output, input.dtype);
+    if (it.accumulates) checkAccumulates(where, it, input, output);
     switch (it.op) {
       case Op::allReduce:
         requireReducible(where + ".input", input);
@@ -269,6 +270,18 @@ class Checker {
         return;
       default:
         requireElements(where + ".output", output, input.elements);
+    }
+  }
+
+  void checkAccumulates(const std::string& where, const Instruction& it, const TensorView& input,
+                        const TensorView& output) {
+    if (it.op != Op::reduceScatter || it.reduction != Reduction::sum) {
+      refuse(where + ".accumulates", "only a reduceScatter of sums adds to its output.");
+    }
+    // Its pieces leave one after another, while the first are being added.
+    const size_t inputEnd = input.arenaOffset + input.sizeBytes;
+    if (output.arenaOffset < inputEnd && input.arenaOffset < output.arenaOffset + output.sizeBytes) {
+      refuse(where + ".accumulates", told(output) + " lies in the bytes of " + told(input) + ", which it would be added to.");
     }
   }
 

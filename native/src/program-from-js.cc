@@ -61,6 +61,7 @@ Instruction instructionOf(const JsField& field) {
       it.reduction = static_cast<Reduction>(field.at("reduction").oneOf(kReductions));
       it.input = field.at("input").index();
       it.output = field.at("output").index();
+      it.accumulates = field.has("accumulates") && field.at("accumulates").boolean();
       break;
     case Op::send:
     case Op::receive:

@@ -137,6 +137,7 @@ struct Instruction {
   std::vector<int> outputs;      // run
   int group = -1;                // collectives, exchange
   Reduction reduction = Reduction::sum;
+  bool accumulates = false;      // reduceScatter
   int input = -1;                // collectives, copyBlock, copy, accumulate
   int output = -1;               // collectives, copyBlock, copy, accumulate, fill, sumSquares, clip
   int peer = -1;                 // send, receive

@@ -71,6 +71,6 @@ function operationText(program: Program, instruction: Instruction): string {
     case "adamw":
       return `adamw ${name(instruction.parameter)}, decays ${instruction.decayElements} elements`;
     default:
-      return `${instruction.op} in group ${instruction.group}: ${name(instruction.input)} → ${name(instruction.output)} (${bytes(instruction.input)} bytes)`;
+      return `${instruction.op} in group ${instruction.group}: ${name(instruction.input)} → ${"accumulates" in instruction ? "onto " : ""}${name(instruction.output)} (${bytes(instruction.input)} bytes)`;
   }
 }

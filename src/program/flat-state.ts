@@ -36,8 +36,14 @@ export interface FlatState {
   /** What this rank adds gradients up in: the whole vector or its shard. */
   readonly gradient: number;
   readonly gradientDtype: "float32" | "bfloat16";
+  /** What ranks reduce: what backward makes, in the canonical order float32. */
+  readonly reducedDtype: "float32" | "bfloat16";
   /** The whole vector, until it is reduced: ddp, and ZeRO-1 when it reduces once a step. */
   readonly keepsWholeGradient: boolean;
+  /** Reduced after every micro-batch onto what those before have left: the canonical order. */
+  readonly reducesInOrder: boolean;
+  /** What a reduce-scatter writes: this rank's piece of the vector. */
+  readonly scattered: number;
   /** The reduced part of `gradient`: what the update reads. */
   readonly ownGradient: number;
   readonly ownGradientStart: number;
@@ -50,7 +56,7 @@ export interface FlatState {
  * Order in which a gradient's contributions are added up. `deferred`: each rank adds up its own micro-batches, the
  * sums are reduced when that is cheapest (ddp, ZeRO-1: once a step). `canonical`: in the order of the samples,
  * whoever holds them, so that plans that differ only in data parallel, ZeRO, stages and recompute give the same bits;
- * reduces after every micro-batch.
+ * reduce-scatters after every micro-batch, and ddp gathers the sums once a step.
  */
 export type GradientOrder = "deferred" | "canonical";
 
@@ -96,7 +102,8 @@ export function openFlat(
     : -1;
   const moment1 = state("moment1", shardElements);
   const moment2 = state("moment2", shardElements);
-  const keepsWholeGradient = mode === "ddp" || (mode === "zero1" && gradientOrder === "deferred");
+  const reducesInOrder = gradientOrder === "canonical" && !alone && plan.microBatches > 1;
+  const keepsWholeGradient = mode === "ddp" || (mode === "zero1" && !reducesInOrder);
   const tensorRanks = layout.wholeEnd > layout.wholeStart ? tensorGroup(grid, rank) : [];
   // What is added up is float32; what one micro-batch makes stays as it leaves backward.
   const addsUp = plan.microBatches > 1 || layout.part === "tied" || gradientOrder === "canonical";
@@ -119,6 +126,8 @@ export function openFlat(
     moment2,
     keepsWholeGradient,
     gradientDtype: addsUp ? "float32" : gradientDtype(plan.precision),
+    reducedDtype: gradientOrder === "canonical" ? "float32" : gradientDtype(plan.precision),
+    reducesInOrder,
     ownGradientStart: shardStart,
     contributions: 0,
     expected: 0,
@@ -129,10 +138,10 @@ export function openFlat(
 /** What gradients of a flat are added up in. */
 export function openGradient(
   builder: ProgramBuilder,
-  flat: Omit<FlatState, "gradient" | "ownGradient">,
+  flat: Omit<FlatState, "gradient" | "ownGradient" | "scattered">,
   name: string,
-): Pick<FlatState, "gradient" | "ownGradient"> {
-  const { layout, mode, keepsWholeGradient, shardStart, shardElements } = flat;
+): Pick<FlatState, "gradient" | "ownGradient" | "scattered"> {
+  const { layout, mode, keepsWholeGradient, shardStart, shardElements, shareRanks, shareIndex } = flat;
   const gradient = builder.tensor(`${name}.gradient`, "gradient", flat.gradientDtype, [
     keepsWholeGradient ? layout.elements : shardElements,
   ]);
@@ -140,7 +149,10 @@ export function openGradient(
   const ownGradient = isPiece
     ? builder.view(gradient, `${name}.gradient.shard`, shardStart, [shardElements])
     : gradient;
-  return { gradient, ownGradient };
+  if (mode !== "ddp" || !flat.reducesInOrder) return { gradient, ownGradient, scattered: ownGradient };
+  const piece = layout.elements / shareRanks;
+  const scattered = builder.view(gradient, `${name}.gradient.piece`, shareIndex * piece, [piece]);
+  return { gradient, ownGradient, scattered };
 }
 
 /** All ranks of a grid in the order of the samples and positions that they work on. */

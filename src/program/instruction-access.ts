@@ -13,6 +13,9 @@ export function forEachRead(instruction: Instruction, visit: (tensor: number) =>
     case "reduceScatter":
     case "allToAll":
     case "broadcast":
+      visit(instruction.input);
+      if (instruction.accumulates) visit(instruction.output);
+      return;
     case "copy":
     case "copyBlock":
       visit(instruction.input);

@@ -65,7 +65,9 @@ class ProgramTimes {
       case "allToAll":
       case "broadcast": {
         const bytes = Math.max(this.#bytes(instruction.input), this.#bytes(instruction.output));
-        return this.#collectiveMs(instruction.op, this.#program.groups[instruction.group]!, bytes);
+        const ms = this.#collectiveMs(instruction.op, this.#program.groups[instruction.group]!, bytes);
+        // What it adds to is read besides.
+        return instruction.accumulates ? ms + this.#streamedMs(this.#bytes(instruction.output)) : ms;
       }
       case "exchange": {
         const sum = (pieces: typeof instruction.sends): number =>
@@ -111,8 +113,11 @@ class ProgramTimes {
   }
 
   #movedMs(bytes: number): number {
-    const { launchMs, optimizerGBps } = this.#cost.hardware;
-    return launchMs + bytes / (optimizerGBps * 1e6);
+    return this.#cost.hardware.launchMs + this.#streamedMs(bytes);
+  }
+
+  #streamedMs(bytes: number): number {
+    return bytes / (this.#cost.hardware.optimizerGBps * 1e6);
   }
 
   #collectiveMs(

@@ -90,7 +90,8 @@ export interface RunInstruction extends InstructionBase {
  * group and stream. Pieces lie along axis 0, in the order of the group.
  * - `allReduce`: output = reduction over ranks of input (may be the same tensor).
  * - `allGather`: output holds `ranks` inputs, one after another.
- * - `reduceScatter`: output is this rank's piece of the reduced input.
+ * - `reduceScatter`: output is this rank's piece of the reduced input; or, where it `accumulates`, of
+ *   ((output + first rank's input) + second's) + …, with output and input apart. Sums only, host only.
  * - `allToAll`: piece i of input goes to rank i of the group; output holds what came, in the group's order.
  * - `broadcast`: from the group's first rank; input is read there only.
  */
@@ -98,6 +99,7 @@ export interface CollectiveInstruction extends InstructionBase {
   readonly op: "allReduce" | "allGather" | "reduceScatter" | "allToAll" | "broadcast";
   readonly group: number;
   readonly reduction: "sum" | "max";
+  readonly accumulates?: true;
   readonly input: number;
   readonly output: number;
 }

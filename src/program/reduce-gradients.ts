@@ -1,4 +1,3 @@
-import { gradientDtype } from "../plan/precision.js";
 import type { FlatState } from "./flat-state.js";
 import type { GradientSink } from "./gradients.js";
 import type { InstructionLabel } from "./program.js";
@@ -17,7 +16,8 @@ interface Contribution {
 /**
  * Adds what a backward visit wrote to the gradients of the step, and reduces them over the ranks that share the
  * states: once a step under ddp (all-reduce) and ZeRO-1 (reduce-scatter), every time under ZeRO-2 and ZeRO-3, and
- * every time in the canonical order. Reductions go to their own stream, behind the backward of the layers before.
+ * every time in the canonical order, where ddp too reduce-scatters and gathers the sums in the end. Reductions go to
+ * their own stream, behind the backward of the layers before.
  */
 export function contributeGradients(
   state: RankState,
@@ -31,29 +31,29 @@ export function contributeGradients(
     const first = flat.contributions === 0;
     flat.contributions++;
     const contribution: Contribution = { flat, whole, first, name, layer, microBatch };
-    const canonical = state.shared.gradientOrder === "canonical" && flat.shareRanks > 1;
-    if (flat.keepsWholeGradient) {
-      if (canonical) allReduceInOrder(state, contribution, direct);
-      else if (!direct) {
-        const label: InstructionLabel = { phase: "backward", layer, microBatch };
-        const op = first ? "copy" : "accumulate";
-        builder.emit({ op, stream: "compute", label, input: whole, output: flat.gradient });
-      }
-    } else if (canonical) addPiecesInOrder(state, contribution);
-    else scatter(state, contribution);
-    if (flat.contributions === flat.expected) reduceOnce(state, contribution, canonical);
+    if (flat.reducesInOrder || !flat.keepsWholeGradient) scatter(state, contribution);
+    else if (!direct) {
+      const label: InstructionLabel = { phase: "backward", layer, microBatch };
+      const op = first ? "copy" : "accumulate";
+      builder.emit({ op, stream: "compute", label, input: whole, output: flat.gradient });
+    }
+    if (flat.contributions === flat.expected) reduceOnce(state, contribution);
   }
 }
 
-/** ZeRO-2 and ZeRO-3: this visit's gradients to the ranks that own them, in the type in which they came. */
+/**
+ * This visit's gradients to the ranks that own them. The canonical order adds them to what is there, one rank after
+ * another: ((sum + g₀) + g₁) + …, as one rank with more micro-batches adds.
+ */
 function scatter(state: RankState, contribution: Contribution): void {
   const { builder } = state;
-  const { flat, first, name, layer, microBatch, whole: input } = contribution;
+  const { flat, first, name, layer, microBatch } = contribution;
   const label: InstructionLabel = { phase: "reduce", layer, microBatch };
+  const input = flat.reducedDtype === "float32" ? asFloat32(state, contribution) : contribution.whole;
   const { dtype } = builder.tensors[input]!;
-  const direct = first && dtype === flat.gradientDtype;
+  const direct = flat.reducesInOrder || (first && dtype === flat.gradientDtype);
   const output = direct
-    ? flat.gradient
+    ? flat.scattered
     : builder.tensor(`${name}.gradientShard#${microBatch}`, "transient", dtype, [flat.shardElements]);
   builder.emit({
     op: "reduceScatter",
@@ -61,6 +61,7 @@ function scatter(state: RankState, contribution: Contribution): void {
     label,
     group: flat.shareGroup,
     reduction: "sum",
+    ...(!first && direct && { accumulates: true }),
     input,
     output,
   });
@@ -68,61 +69,7 @@ function scatter(state: RankState, contribution: Contribution): void {
     const op = first ? "copy" : "accumulate";
     builder.emit({ op, stream: "reduce", label, input: output, output: flat.gradient });
   }
-  state.lingering.push(input);
-}
-
-/**
- * Canonical order under ddp. Collectives add up in the order of the group, so the first rank puts what has been
- * summed so far in front: ((sum + g₀) + g₁) + …, as one rank with more micro-batches adds.
- */
-function allReduceInOrder(state: RankState, contribution: Contribution, direct: boolean): void {
-  const { builder } = state;
-  const { flat, first, layer, microBatch } = contribution;
-  const label: InstructionLabel = { phase: "reduce", layer, microBatch };
-  const output = flat.gradient;
-  let input = direct ? output : asFloat32(state, contribution);
-  if (flat.shareIndex === 0 && !first) {
-    builder.emit({ op: "accumulate", stream: "reduce", label, input, output });
-    state.lingering.push(input);
-    input = output;
-  }
-  builder.emit({
-    op: "allReduce",
-    stream: "reduce",
-    label,
-    group: flat.shareGroup,
-    reduction: "sum",
-    input,
-    output,
-  });
-  if (input !== output) state.lingering.push(input);
-}
-
-/** Canonical order where gradients end up sharded: every rank gets its piece of all others' and adds them in turn. */
-function addPiecesInOrder(state: RankState, contribution: Contribution): void {
-  const { builder } = state;
-  const { flat, first, name, layer, microBatch } = contribution;
-  const label: InstructionLabel = { phase: "reduce", layer, microBatch };
-  const input = asFloat32(state, contribution);
-  const pieces = builder.tensor(`${name}.gradientPieces#${microBatch}`, "transient", "float32", [
-    flat.layout.elements,
-  ]);
-  builder.emit({
-    op: "allToAll",
-    stream: "reduce",
-    label,
-    group: flat.shareGroup,
-    reduction: "sum",
-    input,
-    output: pieces,
-  });
-  for (let member = 0; member < flat.shareRanks; member++) {
-    const start = member * flat.shardElements;
-    const piece = builder.view(pieces, `${name}.gradientPiece#${microBatch}`, start, [flat.shardElements]);
-    const op = first && member === 0 ? "copy" : "accumulate";
-    builder.emit({ op, stream: "reduce", label, input: piece, output: flat.gradient });
-  }
-  state.lingering.push(input, pieces);
+  if (input !== flat.gradient) state.lingering.push(input);
 }
 
 /** The contribution in float32. */
@@ -139,7 +86,7 @@ function asFloat32(state: RankState, contribution: Contribution): number {
 }
 
 /** What happens once a step, when all contributions are in. */
-function reduceOnce(state: RankState, contribution: Contribution, reduced: boolean): void {
+function reduceOnce(state: RankState, contribution: Contribution): void {
   const { builder } = state;
   const { flat, layer, microBatch } = contribution;
   const base = {
@@ -147,21 +94,22 @@ function reduceOnce(state: RankState, contribution: Contribution, reduced: boole
     label: { phase: "reduce", layer, microBatch } as InstructionLabel,
     reduction: "sum",
   } as const;
-  if (flat.keepsWholeGradient && flat.shareRanks > 1 && !reduced) {
+  if (flat.keepsWholeGradient && flat.shareRanks > 1) {
+    const { scattered, gradient, ownGradient, reducedDtype } = flat;
+    const all = { ...base, group: flat.shareGroup, input: gradient, output: ownGradient };
     const op = flat.mode === "ddp" ? "allReduce" : "reduceScatter";
-    const dtype = gradientDtype(state.plan.precision);
-    if (dtype === flat.gradientDtype) {
-      builder.emit({ ...base, op, group: flat.shareGroup, input: flat.gradient, output: flat.ownGradient });
-    } else {
+    if (flat.reducesInOrder) builder.emit({ ...all, op: "allGather", input: scattered });
+    else if (reducedDtype === flat.gradientDtype) builder.emit({ ...all, op });
+    else {
       // What was added up in float32 is reduced in bfloat16.
       const { stream, label } = base;
-      const { name } = builder.tensors[flat.gradient]!;
-      const input = builder.tensor(`${name}.reduced`, "transient", dtype, [flat.layout.elements]);
+      const { name } = builder.tensors[gradient]!;
+      const input = builder.tensor(`${name}.reduced`, "transient", reducedDtype, [flat.layout.elements]);
       const start = op === "allReduce" ? 0 : flat.shardStart;
       const own = builder.view(input, `${name}.reduced.own`, start, [flat.shardElements]);
-      builder.emit({ op: "copy", stream, label, input: flat.gradient, output: input });
-      builder.emit({ ...base, op, group: flat.shareGroup, input, output: own });
-      builder.emit({ op: "copy", stream, label, input: own, output: flat.ownGradient });
+      builder.emit({ op: "copy", stream, label, input: gradient, output: input });
+      builder.emit({ ...all, op, input, output: own });
+      builder.emit({ op: "copy", stream, label, input: own, output: ownGradient });
       state.lingering.push(input);
     }
   }

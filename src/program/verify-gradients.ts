@@ -141,7 +141,7 @@ function meet(world: readonly RankContent[], members: readonly number[]): void {
     return { rank, instruction: instruction as typeof first };
   });
   const inputs = parts.map(({ rank, instruction }) => world[rank]!.read(instruction.input));
-  if (inputs.every((input) => input.length === 0)) return;
+  if (inputs.every((input) => input.length === 0) && !first.accumulates) return;
   const size = product(program.tensors[first.input]!.shape);
   const piece = size / group.length;
   const whole =
@@ -155,6 +155,7 @@ function meet(world: readonly RankContent[], members: readonly number[]): void {
       windowOf(content, index * piece, (index + 1) * piece);
     let content = whole;
     if (first.op === "reduceScatter") content = own(whole);
+    if (instruction.accumulates) content = addWeights([world[rank]!.read(instruction.output), content]);
     if (first.op === "allToAll") content = inputs.flatMap((input, from) => shifted(own(input), from * piece));
     world[rank]!.write(instruction.output, content);
   }

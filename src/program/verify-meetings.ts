@@ -48,7 +48,7 @@ function signatureOf(program: Program, instruction: Instruction): string {
     case "reduceScatter":
     case "allToAll":
     case "broadcast":
-      return `${instruction.op} (${instruction.reduction}) of ${size(instruction.input)}`;
+      return `${instruction.op} (${instruction.accumulates ? "adding " : ""}${instruction.reduction}) of ${size(instruction.input)}`;
     default:
       return instruction.op;
   }

@@ -101,6 +101,14 @@ function operandProblems(program: Program, instruction: Instruction): readonly s
       expect(out === into * factor, `${into} elements in, ${out} out, over ${ranks} ranks`);
       if (instruction.op === "allToAll") expect(into % ranks === 0, `${into} elements over ${ranks} ranks`);
       sameDtype(instruction.input, instruction.output);
+      if (instruction.accumulates) {
+        const sums = instruction.op === "reduceScatter" && instruction.reduction === "sum";
+        expect(sums, "only a reduceScatter of sums adds to its output");
+        expect(
+          tensor(instruction.input).buffer !== tensor(instruction.output).buffer,
+          "adds to a piece of what it reduces",
+        );
+      }
       break;
     }
     case "copy":

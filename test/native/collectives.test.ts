@@ -216,6 +216,72 @@ test("an all-reduce may write over its input, a gather read the own piece of its
   }
 });
 
+test("a reduce-scatter that accumulates puts what its output holds in front of the sum", async () => {
+  const count = 3;
+  opened = await startNativeRanks({ ranks: count, bytesPerRank: 2 ** 18 });
+  const groups = [[0, 1, 2], [2, 0, 1], [1]].flatMap((group) =>
+    [3, 20_011].map((elements) => ({ group, elements })),
+  );
+  const drafts = opened.ranks.map((_, rank) => draftProgram(rank));
+  const placed = drafts.map((draft, rank) =>
+    groups.flatMap(({ group, elements }, index) => {
+      if (!group.includes(rank)) return [];
+      const input = draft.tensor("float32", [elements * group.length]);
+      const output = draft.tensor("float32", [elements]);
+      const accumulates = true as const;
+      draft.add({
+        op: "reduceScatter",
+        group: draft.group(group),
+        reduction: "sum",
+        accumulates,
+        input,
+        output,
+      });
+      return [{ index, input, output }];
+    }),
+  );
+  await opened.load(drafts.map((draft) => draft.build()));
+  const inputs = groups.map(({ group, elements }, index) =>
+    group.map((rank) => [...inputOf(rank, elements * group.length, index)]),
+  );
+  const before = groups.map(({ group, elements }, index) => inputOf(9, elements * group.length, index + 50));
+  const pieceOf = (index: number, rank: number): [number, number] => {
+    const { group, elements } = groups[index]!;
+    return [group.indexOf(rank) * elements, (group.indexOf(rank) + 1) * elements];
+  };
+  for (const [rank, own] of placed.entries())
+    for (const { index, input, output } of own) {
+      const { group } = groups[index]!;
+      await opened.ranks[rank]!.write(input, bytesOf("float32", inputs[index]![group.indexOf(rank)]!));
+      const piece = before[index]!.slice(...pieceOf(index, rank));
+      await opened.ranks[rank]!.write(output, bytesOf("float32", piece));
+    }
+  await opened.step();
+  await opened.step();
+  for (const [rank, own] of placed.entries())
+    for (const { index, output } of own) {
+      const one = expected("allReduce", "float32", "sum", [[...before[index]!], ...inputs[index]!], 0);
+      const two = expected("allReduce", "float32", "sum", [one, ...inputs[index]!], 0);
+      const values = valuesOf("float32", await opened.ranks[rank]!.read(output));
+      expect(values).toEqual(two.slice(...pieceOf(index, rank)));
+    }
+});
+
+test.each([
+  ["a maximum", { reduction: "max" as const }, "only a reduceScatter of sums"],
+  ["an all-reduce", { op: "allReduce" as const }, "only a reduceScatter of sums"],
+  ["its own input", { own: true }, "lies in the bytes of"],
+])("%s is not added to", async (_, how, reason) => {
+  opened = await startNativeRanks({ ranks: 1 });
+  const draft = draftProgram(0);
+  const input = draft.tensor("float32", [8]);
+  const output = "own" in how ? draft.view(input, 0, "float32", [8]) : draft.tensor("float32", [8]);
+  const { own: _own, ...choice } = { own: false, ...how };
+  const base = { op: "reduceScatter", reduction: "sum", accumulates: true } as const;
+  draft.add({ ...base, ...choice, group: draft.group([0]), input, output });
+  await expect(opened.load([draft.build()])).rejects.toThrow(reason);
+});
+
 test("exchanges move uneven pieces, none, and several between the same two ranks", async () => {
   opened = await startNativeRanks({ ranks: 4, bytesPerRank: 2 ** 18 });
   // pieces[from][to]: sizes in elements, in the order in which both list them
