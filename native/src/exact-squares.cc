@@ -1,9 +1,12 @@
 #include "exact-squares.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+
+#include "kernels.h"
 
 namespace galvatron {
 namespace {
@@ -22,28 +25,34 @@ void carry(int64_t* limbs) {
 }  // namespace
 
 void exactSquares(const float* input, size_t count, double* limbs) {
-  int64_t sums[kExactLimbs] = {};
+  constexpr size_t kRuns = 256;
+  double runs[kRuns];
+  // A sum reaches into four limbs, of which those above the last are always 0.
+  int64_t sums[kExactLimbs + 3] = {};
   bool finite = true;
-  for (size_t i = 0; i < count; i++) {
-    uint32_t bits;
-    std::memcpy(&bits, input + i, sizeof bits);
-    const int exponent = static_cast<int>((bits >> 23) & 0xffu);
-    if (exponent == 0xff) {
-      finite = false;
-      break;
+  for (size_t start = 0; start < count && finite; start += kRuns * kSquaresRun) {
+    const size_t length = std::min(kRuns * kSquaresRun, count - start);
+    kernels().runSquares(input + start, length, runs);
+    for (size_t run = 0; run * kSquaresRun < length; run++) {
+      uint64_t bits;
+      std::memcpy(&bits, runs + run, sizeof bits);
+      const int exponent = static_cast<int>(bits >> 52);
+      if (exponent == 0) continue;
+      if (exponent == 0x7ff) {
+        finite = false;
+        break;
+      }
+      // Below 2^53, times 2^(exponent - 1075).
+      unsigned __int128 sum = (bits & ((uint64_t{1} << 52) - 1)) | (uint64_t{1} << 52);
+      int shift = exponent - 1075 - kLowestExponent;
+      if (shift < 0) {
+        sum = shift <= -53 ? 0 : sum >> -shift;
+        shift = 0;
+      }
+      sum <<= shift % kLimbBits;
+      for (int64_t* limb = sums + shift / kLimbBits; sum != 0; limb++, sum >>= kLimbBits)
+        *limb += static_cast<int64_t>(sum) & kLimbMask;
     }
-    const uint64_t fraction = (bits & 0x7fffffu) | (exponent > 0 ? 0x800000u : 0u);
-    uint64_t square = fraction * fraction;  // below 2^48, times 2^(2 · max(exponent, 1) - 300)
-    int shift = 2 * (exponent > 0 ? exponent : 1) - 300 - kLowestExponent;
-    if (shift < 0) {
-      square = shift <= -48 ? 0 : square >> -shift;
-      shift = 0;
-    }
-    const int limb = shift / kLimbBits;
-    const int offset = shift % kLimbBits;
-    sums[limb] += static_cast<int64_t>(square << offset) & kLimbMask;
-    sums[limb + 1] += static_cast<int64_t>(square >> (kLimbBits - offset)) & kLimbMask;
-    sums[limb + 2] += static_cast<int64_t>(square >> (2 * kLimbBits - offset));
   }
   carry(sums);
   for (size_t limb = 0; limb < kExactLimbs; limb++) limbs[limb] = static_cast<double>(sums[limb]);

@@ -225,6 +225,30 @@ double sumSquares(Dtype dtype, const void* input, size_t count) {
   }
 }
 
+void runSquares(const float* input, size_t count, double* sums) {
+  for (; count >= kSquaresRun; count -= kSquaresRun, input += kSquaresRun, sums++) {
+    double lanes[kLanes] = {};
+    for (size_t i = 0; i < kSquaresRun; i += kLanes) {
+      for (size_t lane = 0; lane < kLanes; lane++) {
+        const double value = input[i + lane];
+        lanes[lane] += value * value;
+      }
+    }
+    // Halves onto halves: no long chain, and one order.
+    for (size_t half = kLanes / 2; half > 0; half /= 2) {
+      for (size_t lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    }
+    *sums = lanes[0];
+  }
+  if (count == 0) return;
+  double padded[kLanes] = {};
+  for (size_t i = 0; i < count; i++) padded[i % kLanes] += static_cast<double>(input[i]) * input[i];
+  for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; lane++) padded[lane] += padded[lane + half];
+  }
+  *sums = padded[0];
+}
+
 // --- AdamW ---
 
 // The decimal that a float32 hyperparameter stands for: 1 - 0.999 is 0.001, not what the rounding of 0.999 leaves.
@@ -331,7 +355,7 @@ void reduce(Dtype dtype, Reduction reduction, const void* const* sources, int so
 #define GALVATRON_NAME(name) GALVATRON_TEXT(name)
 
 extern const Kernels GALVATRON_KERNELS;
-const Kernels GALVATRON_KERNELS = {GALVATRON_NAME(GALVATRON_KERNELS), convert, accumulate, fill, sumSquares, adamw,
-                                   reduce};
+const Kernels GALVATRON_KERNELS = {GALVATRON_NAME(GALVATRON_KERNELS), convert, accumulate, fill, sumSquares, runSquares,
+                                   adamw, reduce};
 
 }  // namespace galvatron

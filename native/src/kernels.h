@@ -28,6 +28,9 @@ struct AdamwSpan {
   float clipFactor;
 };
 
+// Shards of a flat vector start at multiples of it (SHARD_ALIGNMENT of src/program/flat-layout.ts).
+constexpr size_t kSquaresRun = 64;
+
 struct Kernels {
   const char* name;
   // output = input, converted.
@@ -37,6 +40,8 @@ struct Kernels {
   void (*fill)(Dtype dtype, double value, void* output, size_t count);
   // Sum of squares in float64: sixteen lanes, then the lanes in order. float32, float64 or bfloat16.
   double (*sumSquares)(Dtype dtype, const void* input, size_t count);
+  // The same of every kSquaresRun elements by themselves, the last run as long as there are elements.
+  void (*runSquares)(const float* input, size_t count, double* sums);
   void (*adamw)(const AdamwSpan& span);
   // output = the reduction of `sources` from first to last; bfloat16 adds in float32 and rounds once. The output may
   // be one of the sources.

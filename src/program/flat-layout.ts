@@ -1,11 +1,12 @@
 import type { LayerGraphs, ParameterDeclaration } from "../graph/layer-graphs.js";
 import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
+import { EXACT_RUN } from "./program.js";
 
 /** Parameters start at multiples of this many elements: 16 bytes in bfloat16, 32 in float32. */
 const PARAMETER_ALIGNMENT = 8;
-/** Shards start at multiples of this many elements: 256 bytes in float32. */
-const SHARD_ALIGNMENT = 64;
+/** Shards start at multiples of this many elements: 256 bytes in float32, and whole runs of exact squares. */
+const SHARD_ALIGNMENT: number = EXACT_RUN;
 
 /** Place of one parameter in a flat vector; `shape` is that of this rank's share. */
 interface FlatEntry {

@@ -161,14 +161,16 @@ interface FillInstruction extends InstructionBase {
 }
 
 /**
- * Elements of a sum of squares that does not depend on the order of what is added: limbs of 24 bits of a fixed-point
- * number, see native/src/exact-squares.h. Host only.
+ * Elements of a sum of squares that does not depend on who adds what: limbs of 24 bits of a fixed-point number, see
+ * native/src/exact-squares.h. Host only.
  */
 export const EXACT_LIMBS = 18;
+/** Elements of a run, whose squares are added up before their sum becomes limbs. Runs start with the tensors. */
+export const EXACT_RUN = 64;
 
 /**
  * output (float64 `[1]`) = sum over the tensors of the sum of their squares, in a fixed order; or, float64
- * `[EXACT_LIMBS]`, the exact sum, whose parts add up to the same bits over any ranks.
+ * `[EXACT_LIMBS]`, the exact sum of runs, whose parts add up to the same bits over any ranks.
  */
 interface SumSquaresInstruction extends InstructionBase {
   readonly op: "sumSquares";

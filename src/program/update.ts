@@ -1,5 +1,5 @@
 import type { FlatState } from "./flat-state.js";
-import { EXACT_LIMBS, type InstructionLabel } from "./program.js";
+import { EXACT_LIMBS, EXACT_RUN, type InstructionLabel } from "./program.js";
 import { type RankState, stageRanks } from "./rank-state.js";
 
 /**
@@ -76,7 +76,7 @@ function emitClip(state: RankState): void {
 /**
  * The pieces of a flat's gradient that this rank counts in the global norm. Replicas count their own part only: the
  * ranks that share a state a piece each, the first of a tensor group what is whole on all of them, the embedding's
- * stage what is tied.
+ * stage what is tied. Cut so that runs of exact squares stand at the same places of the whole vector on any ranks.
  */
 function countedPieces(state: RankState, flat: FlatState): readonly number[] {
   const { layout, shareRanks, shareIndex } = flat;
@@ -84,11 +84,13 @@ function countedPieces(state: RankState, flat: FlatState): readonly number[] {
   const piece = layout.elements / shareRanks;
   const start = shareIndex * piece;
   const end = start + piece;
+  const nextRun = Math.ceil(layout.wholeEnd / EXACT_RUN) * EXACT_RUN;
   const ranges: [number, number][] =
     flat.tensorIndex > 0 && layout.wholeEnd > layout.wholeStart
       ? [
           [start, Math.min(end, layout.wholeStart)],
-          [Math.max(start, layout.wholeEnd), end],
+          [Math.max(start, layout.wholeEnd), Math.min(end, nextRun)],
+          [Math.max(start, nextRun), end],
         ]
       : [[start, end]];
   return ranges.flatMap(([from, to]) =>

@@ -57,6 +57,9 @@ std::vector<unsigned char> outputsOf(const Kernels& with) {
   const auto a = randomFloats(count, 6, 100), b = randomFloats(count, 7, 1e-3f), c = randomFloats(count, 8, 1e6f);
   const double sum = with.sumSquares(Dtype::float32, a.data(), count);
   keep(&sum, sizeof sum);
+  double runs[count / kSquaresRun + 1];
+  with.runSquares(a.data(), count, runs);
+  keep(runs, sizeof runs);
   for (const Dtype dtype : {Dtype::float32, Dtype::float64, Dtype::bfloat16}) {
     std::vector<unsigned char> inputs[3];
     const std::vector<float>* values[] = {&a, &b, &c};
