@@ -28,10 +28,9 @@ export type {
 } from "./notebook/control.js";
 export { clearOutput, display, input, type LiveDisplay } from "./notebook/display.js";
 export { choice, type Interaction, interact, slider } from "./notebook/interact.js";
-export type { Plan, Precision, Schedule } from "./plan/plan.js";
+export type { GradientOrder, Plan, Precision, Schedule } from "./plan/plan.js";
 export type { DataParallel, Placement, Strategy, TensorSplit } from "./plan/strategy.js";
 export { type UniformPlanOptions, uniformPlan } from "./plan/uniform.js";
-export type { GradientOrder } from "./program/flat-state.js";
 export type { Messages } from "./program/messages.js";
 export type { Program } from "./program/program.js";
 export type { Evaluation, StepRecord } from "./program/step-record.js";

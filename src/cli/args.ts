@@ -1,6 +1,7 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { z } from "zod";
 import { GalvatronError } from "../base/errors.js";
+import type { GradientOrder } from "../plan/plan.js";
 
 export type FlagValues = Readonly<Record<string, string | boolean | undefined>>;
 
@@ -105,4 +106,9 @@ function numberFlag(
       flag: name,
     });
   return parsed.data;
+}
+
+/** `--gradient-order`: how gradients are added up; undefined: as the plan, or the machine, does by itself. */
+export function orderFlag(flags: FlagValues): GradientOrder | undefined {
+  return choiceFlag(flags, "gradient-order", ["deferred", "canonical"]);
 }

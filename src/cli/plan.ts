@@ -3,7 +3,7 @@ import { GalvatronError } from "../base/errors.js";
 import { defaultPrecision, ModelHandle } from "../session/model-handle.js";
 import type { PlanHandle } from "../session/plan-handle.js";
 import type { Session } from "../session/session.js";
-import { type FlagValues, readArguments, textFlag } from "./args.js";
+import { type FlagValues, orderFlag, readArguments, textFlag } from "./args.js";
 import { MACHINE_FLAGS, MODEL_FLAGS, machineOf, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
 import { planFileContext, readPlanFile } from "./plan-file.js";
 import { OUTPUT_FLAGS, writePlan } from "./plan-output.js";
@@ -13,6 +13,7 @@ import { asksUniform, UNIFORM_FLAGS, UNIFORM_SWITCHES, uniformOf } from "./unifo
 /**
  * `galvatron plan --model gpt --pipeline 2 --tensor 2 --global-batch 8 --output plan.json`: prices a plan that nobody
  * searched. `--plan FILE` takes it from a file, also the ancestor's; `--machine NAME` prices it for another machine.
+ * `--gradient-order deferred` turns off the host's canonical order of sums.
  */
 export const planCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
@@ -22,7 +23,7 @@ export const planCommand: Command = async (args, terminal) => {
       ...MACHINE_FLAGS,
       ...UNIFORM_FLAGS,
       ...OUTPUT_FLAGS,
-      ...["plan", "global-batch", "precision"],
+      ...["plan", "global-batch", "precision", "gradient-order"],
     ],
     switches: ["json", "quiet", ...UNIFORM_SWITCHES],
   });
@@ -49,17 +50,20 @@ export async function pricedPlan(
   terminal: Terminal,
 ): Promise<PlanHandle> {
   const file = textFlag(flags, "plan");
+  const gradientOrder = orderFlag(flags);
+  const order = gradientOrder && { gradientOrder };
   if (file === undefined) {
     const model = modelOf(flags, session);
     const on = await machineOf(flags, session);
     const { nodes, ranksPerNode } = on.data;
     const plan = uniformOf(flags, model.spec, nodes * ranksPerNode, defaultPrecision(on.machine));
-    return model.plan(plan, { on });
+    return model.plan({ ...plan, ...order }, { on });
   }
   if (asksUniform(flags) || flags["global-batch"] !== undefined)
     throw new GalvatronError("ARGUMENT_INVALID", "Give --plan or degrees and a batch, not both.");
   const context = planFileContext(flags, session);
-  const { model, plan } = readPlanFile(resolve(terminal.folder, file), context);
+  const { model, plan: written } = readPlanFile(resolve(terminal.folder, file), context);
+  const plan = { ...written, ...order };
   const handle = new ModelHandle(session, model);
   if (flags["machine"] === undefined) return handle.plan(plan);
   return handle.plan(plan, { on: await machineOf(flags, session) });

@@ -4,7 +4,7 @@ import { memoryBytes, memoryText } from "../base/memory-size.js";
 import { describePlan } from "../plan/describe-plan.js";
 import { changeFromText, whatIfText } from "../search/change-text.js";
 import type { Candidate } from "../search/search-report.js";
-import { type FlagValues, neededFlag, readArguments, textFlag, wholeFlag } from "./args.js";
+import { type FlagValues, neededFlag, orderFlag, readArguments, textFlag, wholeFlag } from "./args.js";
 import { MACHINE_FLAGS, MODEL_FLAGS, machineOf, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
 import { OUTPUT_FLAGS, writePlan } from "./plan-output.js";
 import { batchOf, SPACE_FLAGS, spaceOf } from "./space-flags.js";
@@ -12,7 +12,8 @@ import { type Command, printJson, type Terminal } from "./terminal.js";
 
 /**
  * `galvatron search --model … --memory 2GB`: the fastest plan that fits. `--machine dgx-a100-80gb --nodes 4` plans for a
- * machine by its published figures, without running anything.
+ * machine by its published figures, without running anything. `--gradient-order deferred` adds gradients up where it is
+ * cheapest, and not in the host's canonical order.
  */
 export const searchCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
@@ -22,7 +23,7 @@ export const searchCommand: Command = async (args, terminal) => {
       ...SPACE_FLAGS,
       ...MACHINE_FLAGS,
       ...OUTPUT_FLAGS,
-      ...["memory", "global-batch", "case", "inputs", "cost", "what-if", "front"],
+      ...["memory", "global-batch", "gradient-order", "case", "inputs", "cost", "what-if", "front"],
     ],
     switches: ["json", "quiet", "unrestricted", "explain", "all"],
   });
@@ -31,6 +32,7 @@ export const searchCommand: Command = async (args, terminal) => {
   const change = changeText === undefined ? null : changeFromText(changeText);
   const points = wholeFlag(flags, "front");
   const globalBatch = batchOf(flags);
+  const gradientOrder = orderFlag(flags);
   const memory =
     flags["machine"] === undefined ? neededFlag(flags, "memory", "2GB") : textFlag(flags, "memory");
   const session = sessionOf(flags, terminal);
@@ -41,6 +43,7 @@ export const searchCommand: Command = async (args, terminal) => {
   const plan = await model.search(memory ?? memoryBytesPerRank, {
     on,
     ...(globalBatch !== undefined && { globalBatch }),
+    ...(gradientOrder && { gradientOrder }),
     space: spaceOf(flags, nodes * ranksPerNode),
   });
   const report = flags["all"] === true ? plan.completeReport() : plan.report;

@@ -4,7 +4,15 @@ import type { BatchRamp } from "../runtime/batch-ramp.js";
 import type { PlanHandle } from "../session/plan-handle.js";
 import type { Session } from "../session/session.js";
 import type { CheckpointOptions } from "../session/training-job.js";
-import { type FlagValues, neededFlag, readArguments, realFlag, textFlag, wholeFlag } from "./args.js";
+import {
+  type FlagValues,
+  neededFlag,
+  orderFlag,
+  readArguments,
+  realFlag,
+  textFlag,
+  wholeFlag,
+} from "./args.js";
 import { DATA_FLAGS, dataOf } from "./data-flags.js";
 import { clusterOf, MODEL_FLAGS, modelOf, SESSION_FLAGS, sessionOf } from "./model-flags.js";
 import { pricedPlan } from "./plan.js";
@@ -15,7 +23,7 @@ import { asksUniform, UNIFORM_FLAGS, UNIFORM_SWITCHES } from "./uniform-flags.js
  * with uniform degrees: `--model … --pipeline 2 --tensor 2 --global-batch 8`. The plan file may be the ancestor's.
  * `--weights DIR` starts from Hugging Face weights, `--export DIR` writes such in the end.
  * `--ramp-up 2,2,64` starts with 2 samples a step and adds 2 until, after 64 samples, the batch is the plan's.
- * `--canonical` adds gradients up in the order of the samples, so that plans alike give the same bits.
+ * `--gradient-order deferred` adds gradients up where it is cheapest, and not in the host's canonical order.
  * `--checkpoint DIR --every 50 --keep 3` saves on the way, `--resume DIR` goes on from what was saved. */
 export const trainCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
@@ -26,6 +34,7 @@ export const trainCommand: Command = async (args, terminal) => {
       "memory",
       "global-batch",
       "precision",
+      "gradient-order",
       ...UNIFORM_FLAGS,
       ...DATA_FLAGS,
       "steps",
@@ -39,7 +48,7 @@ export const trainCommand: Command = async (args, terminal) => {
       "weights",
       "export",
     ],
-    switches: ["json", "quiet", "synthetic", "canonical", ...UNIFORM_SWITCHES],
+    switches: ["json", "quiet", "synthetic", ...UNIFORM_SWITCHES],
   });
   const session = sessionOf(flags, terminal);
   const steps = wholeFlag(flags, "steps") ?? 100;
@@ -48,6 +57,7 @@ export const trainCommand: Command = async (args, terminal) => {
   const learningRate = realFlag(flags, "learning-rate");
   const seed = wholeFlag(flags, "seed");
   const rampUp = rampUpOf(flags);
+  const gradientOrder = orderFlag(flags);
   const checkpoint = checkpointOf(flags, terminal);
   const resume = textFlag(flags, "resume");
   const [weights, exported] = ["weights", "export"].map((name) => {
@@ -60,7 +70,7 @@ export const trainCommand: Command = async (args, terminal) => {
     ...(seed !== undefined && { seed }),
     ...(learningRate !== undefined && { learningRate }),
     ...(rampUp && { rampUp }),
-    ...(flags["canonical"] === true && { gradientOrder: "canonical" }),
+    ...(gradientOrder && { gradientOrder }),
     ...(checkpoint && { checkpoint }),
     ...(resume !== undefined && { resume: resolve(terminal.folder, resume) }),
     ...(weights !== undefined && { weights }),
@@ -144,5 +154,10 @@ async function planOf(flags: FlagValues, session: Session, terminal: Terminal): 
   const globalBatch = wholeFlag(flags, "global-batch");
   const model = modelOf(flags, session);
   const on = await clusterOf(flags, session).profile();
-  return model.search(memory, { on, ...(globalBatch !== undefined && { globalBatch }) });
+  const gradientOrder = orderFlag(flags);
+  return model.search(memory, {
+    on,
+    ...(globalBatch !== undefined && { globalBatch }),
+    ...(gradientOrder && { gradientOrder }),
+  });
 }

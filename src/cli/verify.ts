@@ -14,6 +14,7 @@ import {
   choiceFlag,
   type FlagValues,
   neededFlag,
+  orderFlag,
   readArguments,
   realFlag,
   textFlag,
@@ -28,11 +29,11 @@ const GLOBAL_BATCH = 8;
 /**
  * `galvatron verify --model gpt --plans 20 --seed 1 --ranks 4`: trains a small model under random plans and on one
  * rank, and compares. `--plan FILE` checks that plan on its own model; a strategy file of Galvatron needs `--model` and its
- * sizes beside it.
+ * sizes beside it. Drawn plans take turns in their order of sums, unless `--gradient-order` says it.
  */
 export const verifyCommand: Command = async (args, terminal) => {
   const { flags } = readArguments(args, {
-    values: [...PLAN_FILE_FLAGS, "plans", "seed", "plan", "dropout", "tolerance", "folder"],
+    values: [...PLAN_FILE_FLAGS, "plans", "seed", "plan", "dropout", "tolerance", "folder", "gradient-order"],
     switches: ["json", "quiet"],
   });
   const seed = wholeFlag(flags, "seed") ?? 0;
@@ -91,10 +92,11 @@ function plansOf(
   seed: number,
 ): { readonly model: ModelSpec; readonly plans: readonly Plan[] } {
   const file = textFlag(flags, "plan");
+  const gradientOrder = orderFlag(flags);
   if (file !== undefined) {
     const context = planFileContext(flags, sessionOf(flags, terminal));
     const { model, plan } = readPlanFile(resolve(terminal.folder, file), context);
-    return { model, plans: [plan] };
+    return { model, plans: [{ ...plan, ...(gradientOrder && { gradientOrder }) }] };
   }
   const ranks = wholeFlag(flags, "ranks") ?? 4;
   const precision = choiceFlag(flags, "precision", PRECISIONS) ?? "float32";
@@ -102,8 +104,9 @@ function plansOf(
   let drawn = 0;
   const pick = (count: number): number => hashNumbers(seed, drawn++) % count;
   const count = wholeFlag(flags, "plans") ?? 10;
-  const plans = Array.from({ length: Math.max(1, count) }, () =>
-    drawPlan(model, { ranks, globalBatch: GLOBAL_BATCH, precision }, pick),
-  );
+  const plans = Array.from({ length: Math.max(1, count) }, (_, index) => ({
+    ...drawPlan(model, { ranks, globalBatch: GLOBAL_BATCH, precision }, pick),
+    gradientOrder: gradientOrder ?? (["canonical", "deferred"] as const)[index % 2]!,
+  }));
   return { model, plans };
 }

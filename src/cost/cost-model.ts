@@ -3,7 +3,7 @@ import type { Cluster } from "../cluster/cluster.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
-import type { Precision } from "../plan/plan.js";
+import type { GradientOrder, Precision } from "../plan/plan.js";
 import { computeDtype } from "../plan/precision.js";
 import { collectiveCurves } from "./collective-curve.js";
 import { type CollectiveTimes, collectiveTimes } from "./collective-time.js";
@@ -14,6 +14,7 @@ import type { RelayoutMove } from "./relayout-time.js";
 export interface CostModel {
   readonly model: ModelSpec;
   readonly precision: Precision;
+  readonly gradientOrder: GradientOrder;
   readonly hardware: HardwareProfile;
   readonly cluster: Cluster;
   readonly collectives: CollectiveTimes;
@@ -24,10 +25,16 @@ export interface CostModel {
   readonly activationBytes: number;
 }
 
-export function costModel(model: ModelSpec, profile: ModelProfile, hardware: HardwareProfile): CostModel {
+export function costModel(
+  model: ModelSpec,
+  profile: ModelProfile,
+  hardware: HardwareProfile,
+  gradientOrder: GradientOrder = "deferred",
+): CostModel {
   return {
     model,
     precision: profile.precision,
+    gradientOrder,
     hardware,
     cluster: hardware.cluster,
     collectives: collectiveTimes(collectiveCurves(hardware)),

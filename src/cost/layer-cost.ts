@@ -1,5 +1,7 @@
+import { DTYPE_BYTES } from "../base/units.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import { gradientDtype } from "../plan/precision.js";
+import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
 import { borderTensors, collectiveCounts } from "./collective-counts.js";
 import type { CostModel } from "./cost-model.js";
@@ -8,8 +10,8 @@ import { layerWork } from "./layer-lookup.js";
 import { type LayerMemory, layerMemory } from "./layer-memory.js";
 import { overlappedMs } from "./overlap.js";
 import { tiedTable, wholeMs } from "./shared-gradients.js";
-import { stateMemory } from "./state-memory.js";
-import { accumulateTimeMs, stateTime } from "./state-time.js";
+import { type GradientSums, stateMemory } from "./state-memory.js";
+import { accumulateTimeMs, stateTime, streamMs } from "./state-time.js";
 import { type TensorTime, tensorCollectives } from "./tensor-collectives.js";
 
 /** One layer under one strategy on one rank: every term of its time (in ms) and of its memory. */
@@ -101,21 +103,32 @@ export function layerCost(
   const elements = work.parameterElements;
   const table = tiedTable(cost, kind, strategy);
   const held = Math.max(0, elements - table.heldElsewhere);
-  // A shared table's gradient is the sum of both ends'.
-  const addsUp = accumulates || table.elements > 0;
+  const canonical = cost.gradientOrder === "canonical";
+  const madeBytes = DTYPE_BYTES[gradientDtype(precision)];
+  const sums: GradientSums = {
+    // A shared table's gradient is the sum of both ends'.
+    addsUp: accumulates || table.elements > 0 || canonical,
+    inOrder: canonical && accumulates && group.ranks > 1,
+    reducedBytes: canonical ? 4 : madeBytes,
+  };
+  const { inOrder } = sums;
+  // A head's gradient of a table that the embedding holds is apart in the canonical order.
+  const reduced = canonical ? elements : held;
   const time = stateTime(
     cost.collectives,
     group,
     elements,
     held,
+    reduced,
     strategy,
     precision,
-    addsUp,
+    sums,
     hardware.optimizerGBps,
   );
-  const states = stateMemory(held, strategy, precision, addsUp);
-  const read = held === elements ? states : stateMemory(elements, strategy, precision, addsUp);
-  const added = stateMemory(accumulates ? elements : table.added, strategy, precision, addsUp);
+  const read = stateMemory(elements, strategy, precision, sums);
+  const own = held === elements ? read : stateMemory(held, strategy, precision, sums);
+  const states = canonical ? { ...own, gradientBytes: read.gradientBytes } : own;
+  const added = stateMemory(accumulates ? elements : table.added, strategy, precision, sums);
   const hide = (computeMs: number, communicationMs: number): number =>
     overlappedMs(computeMs, communicationMs, hardware.computeSlowdown, hardware.communicationSlowdown) -
     computeMs;
@@ -124,13 +137,18 @@ export function layerCost(
   const { nodes, ranksPerNode } = cost.cluster;
   const pipelined = strategy.tensorDegree * strategy.dataDegree < nodes * ranksPerNode;
   const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
-  const scattered = sharded || (strategy.dataParallel === "zero2" && group.ranks > 1);
-  // Sharded gradients are added up where they arrive, on the stream of the reductions.
-  const addMs = accumulateTimeMs(added.gradientBytes, precision, hardware.optimizerGBps);
-  const accumulateMs = scattered ? 0 : addMs;
+  const scattered = sharded || inOrder || (strategy.dataParallel === "zero2" && group.ranks > 1);
+  // Sharded gradients are added up where they arrive, on the stream of the reductions; in the canonical order by the
+  // reductions themselves, which read what they add to.
+  const addMs = inOrder
+    ? streamMs((4 * elements) / stateRanks(strategy), hardware.optimizerGBps)
+    : accumulateTimeMs(added.gradientBytes, precision, hardware.optimizerGBps);
+  const widens = canonical && madeBytes < 4 && (scattered || !accumulates);
+  const widenMs = widens ? streamMs((madeBytes + 4) * elements, hardware.optimizerGBps) : 0;
+  const accumulateMs = widenMs + (scattered ? 0 : addMs);
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
   const besideMs = time.gatherMs + time.scatterMs + (scattered ? addMs : 0);
-  const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, held, addsUp);
+  const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, reduced, sums.addsUp);
   return {
     forwardComputeMs: work.forwardMs,
     forwardTensorMs: tensor.forwardMs,
@@ -150,7 +168,10 @@ export function layerCost(
       read,
       added,
       accumulates,
-      converts: accumulates && gradientDtype(precision) !== "float32",
+      scattered,
+      addsToShards: scattered && accumulates && !inOrder,
+      converts: accumulates && sums.reducedBytes < 4,
+      widens,
       pipelined,
       shares: group.ranks > 1,
       isHead: kind === HEAD_KIND,

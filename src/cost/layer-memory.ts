@@ -24,8 +24,12 @@ export interface StateHandling {
   readonly added: StateMemory;
   /** There is more than one micro-batch. */
   readonly accumulates: boolean;
-  /** Sums are converted before they are reduced. */
+  /** Reduced to shards after every micro-batch; and added there, from shards of their own. */
+  readonly scattered: boolean;
+  readonly addsToShards: boolean;
+  /** Sums are converted before they are reduced, or gradients to float32 before they are added up. */
   readonly converts: boolean;
+  readonly widens: boolean;
   readonly pipelined: boolean;
   /** More than one rank shares the states. */
   readonly shares: boolean;
@@ -49,13 +53,13 @@ export function layerMemory(work: LayerWork, strategy: Strategy, how: StateHandl
   const kept = strategy.recompute ? work.inputBytes : work.activationBytes;
   const gradientsLead = isHead || gradientBytes > kept;
   const sharded = strategy.dataParallel === "zero3" && how.shares;
-  const scattered = sharded || (strategy.dataParallel === "zero2" && how.shares);
   let transientBytes = how.arrivingBytes + borderBytes(work, strategy, how.pipelined);
   if (sharded) transientBytes += 2 * read.gatheredBytes;
   // Whole gradients on their way: to a reduction, those of the layer before still lingering, or to be added.
-  transientBytes += scattered
-    ? 2 * read.wholeGradientBytes + (accumulates ? read.gradientBytes : 0)
+  transientBytes += how.scattered
+    ? 2 * read.wholeGradientBytes * (how.widens ? 2 : 1) + (how.addsToShards ? read.gradientBytes : 0)
     : added.wholeGradientBytes + (how.converts && how.shares ? 2 * states.wholeGradientBytes : 0);
+  if (how.widens) transientBytes += read.wholeGradientBytes;
   if (strategy.recompute) transientBytes += Math.max(0, work.activationBytes - work.inputBytes);
   if (!accumulates) transientBytes += gradientsLead ? kept : gradientBytes;
   return {

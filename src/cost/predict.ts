@@ -21,10 +21,10 @@ export function predict(
   modelProfile: ModelProfile,
   hardware: HardwareProfile,
 ): Prediction {
-  return predictWith(costModel(model, modelProfile, hardware), plan);
+  return predictWith(costModel(model, modelProfile, hardware, plan.gradientOrder), plan);
 }
 
-/** Prices a plan with a cost model made before. */
+/** Prices a plan with a cost model made before, for its order of gradients. */
 export function predictWith(cost: CostModel, plan: Plan): Prediction {
   const stages = planStages(cost, plan);
   return prediction(cost, plan, stages, pipelineTime(plan.schedule, plan.microBatches, stages));

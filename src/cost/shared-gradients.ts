@@ -7,16 +7,17 @@ import type { Strategy } from "../plan/strategy.js";
 import { collectiveMs } from "./collective-time.js";
 import type { CostModel } from "./cost-model.js";
 import { groupShape, tensorGroup } from "./group-shape.js";
+import { accumulateTimeMs } from "./state-time.js";
 
-/** The sum of squares that every rank adds to the norm: one float64. */
-const NORM_BYTES = 8;
+/** The sum of squares that every rank adds to the norm: one float64, or the limbs of an exact one (`EXACT_LIMBS`). */
+const NORM_BYTES = { deferred: 8, canonical: 18 * 8 } as const;
 
 const allRanks = ({ cluster }: CostModel): number => cluster.nodes * cluster.ranksPerNode;
 
 /** Once a step, when every stage has reduced and before any updates: the all-reduce of the global norm over all ranks. */
 export function normMs(cost: CostModel): number {
   const everybody = groupShape(cost.cluster, allRanks(cost), 1);
-  return collectiveMs(cost.collectives, "allReduce", everybody, NORM_BYTES);
+  return collectiveMs(cost.collectives, "allReduce", everybody, NORM_BYTES[cost.gradientOrder]);
 }
 
 /**
@@ -52,15 +53,15 @@ export interface TiedTable {
   readonly heldElsewhere: number;
   /** Of these, what is added to another part's gradient even if there is one micro-batch: the embedding adds last. */
   readonly added: number;
-  /** Once a step, the ends on two stages: adding up both gradients, which nothing hides. */
+  /** Once a step, which nothing hides: adding up both gradients, of ends on two stages or in the canonical order. */
   readonly reduceMs: number;
 }
 
 const NOTHING_TIED: TiedTable = { elements: 0, heldElsewhere: 0, added: 0, reduceMs: 0 };
 
 /**
- * Both ends on one stage share one table and one gradient of it; on two stages each holds the table, and their
- * gradients are all-reduced when both are complete. Both wait for the later one: the same time on both is exact.
+ * Both ends on one stage share one table and one gradient of it, or in the canonical order a gradient each, which are
+ * added up when both are complete; on two stages each holds the table, and their gradients are all-reduced then. Both wait for the later one: the same time on both is exact.
  */
 export function tiedTable(cost: CostModel, kind: string, strategy: Strategy): TiedTable {
   if (kind !== EMBEDDING_KIND && kind !== HEAD_KIND) return NOTHING_TIED;
@@ -68,11 +69,15 @@ export function tiedTable(cost: CostModel, kind: string, strategy: Strategy): Ti
   const elements = tiedElements(cost.model, tensorSplit === "weights" ? tensorDegree : 1);
   if (elements === 0) return NOTHING_TIED;
   const stageRanks = tensorDegree * dataDegree;
+  const owned = dataParallel === "ddp" ? elements : elements / stateRanks(strategy);
   if (stageRanks >= allRanks(cost)) {
     const head = kind === HEAD_KIND;
-    return { elements, heldElsewhere: head ? elements : 0, added: head ? 0 : elements, reduceMs: 0 };
+    const heldElsewhere = head ? elements : 0;
+    if (cost.gradientOrder === "deferred")
+      return { elements, heldElsewhere, added: head ? 0 : elements, reduceMs: 0 };
+    const addMs = accumulateTimeMs(4 * owned, "float32", cost.hardware.optimizerGBps);
+    return { elements, heldElsewhere, added: 0, reduceMs: head ? 0 : addMs };
   }
-  const owned = dataParallel === "ddp" ? elements : elements / stateRanks(strategy);
   const twoEnds = groupShape(cost.cluster, 2, allRanks(cost) - stageRanks);
   const reduceMs = collectiveMs(cost.collectives, "allReduce", twoEnds, 4 * owned);
   return { elements, heldElsewhere: 0, added: 0, reduceMs };

@@ -4,6 +4,16 @@ import { computeDtype, gradientDtype } from "../plan/precision.js";
 import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
 
+/** How the contributions to a layer's gradients come together. */
+export interface GradientSums {
+  /** Sums of several, or in the canonical order: kept in float32. */
+  readonly addsUp: boolean;
+  /** Reduced after every micro-batch, onto what those before have left: the canonical order. */
+  readonly inOrder: boolean;
+  /** Bytes of an element that ranks reduce. */
+  readonly reducedBytes: number;
+}
+
 /** Bytes of one layer's states on one rank that live across the step. */
 export interface StateMemory {
   readonly parameterBytes: number;
@@ -24,20 +34,20 @@ const SHARD_ALIGNMENT = 64;
  * which is sharded from ZeRO-1 on.
  *
  * @param elements parameters of the layer that this rank's tensor share holds
- * @param addsUp several contributions make the gradient: it is kept in float32
  */
 export function stateMemory(
   elements: number,
   strategy: Strategy,
   precision: Precision,
-  addsUp: boolean,
+  { addsUp, inOrder }: GradientSums,
 ): StateMemory {
   const shards = stateRanks(strategy);
   const kind = strategy.dataParallel;
   const unit = SHARD_ALIGNMENT * shards;
   const whole = Math.ceil(elements / unit) * unit;
   const shard = whole / shards;
-  const gradients = kind === "zero2" || kind === "zero3" ? shard : whole;
+  const scattered = kind === "zero2" || kind === "zero3" || (kind === "zero1" && inOrder);
+  const gradients = scattered ? shard : whole;
   const moments = kind === "ddp" ? whole : shard;
   const kept = kind === "zero3" ? shard : whole;
   const mixed = computeDtype(precision) === "bfloat16";

@@ -5,14 +5,15 @@ import { stateRanks } from "../plan/stages.js";
 import type { Strategy } from "../plan/strategy.js";
 import { type CollectiveTimes, collectiveMs } from "./collective-time.js";
 import type { GroupShape } from "./group-shape.js";
+import type { GradientSums } from "./state-memory.js";
 
 /** What keeping one layer's states over its data ranks costs. */
 export interface StateTime {
   /** ZeRO-3: gathering the parameters, before forward and again before backward, every micro-batch. */
   readonly gatherMs: number;
-  /** ZeRO-2 and 3: reduce-scattering the gradients, every micro-batch. */
+  /** ZeRO-2 and 3, in the canonical order all: reduce-scattering the gradients, every micro-batch. */
   readonly scatterMs: number;
-  /** DDP and ZeRO-1: reducing the gradients, once a step. */
+  /** DDP and ZeRO-1: reducing the gradients, once a step; in the canonical order DDP's gathering their sums. */
   readonly reduceMs: number;
   /** ZeRO-1 and 2: gathering the parameters after the update, once a step. */
   readonly afterUpdateMs: number;
@@ -29,17 +30,18 @@ const NORM_BYTES_PER_ELEMENT = 4;
  * Times of ZeRO's stages (Rajbhandari et al. 2020, section 7), in full: what overlap hides is taken off later.
  *
  * @param elements parameters of the layer that this rank's tensor share reads
- * @param held of these, what the layer itself keeps: reduced and updated once a step
- * @param addsUp several contributions make a gradient: they are added up, and the sum read, in float32
+ * @param held of these, what the layer itself keeps: updated once a step
+ * @param reduced what is reduced once a step
  */
 export function stateTime(
   times: CollectiveTimes,
   group: GroupShape,
   elements: number,
   held: number,
+  reduced: number,
   strategy: Strategy,
   precision: Precision,
-  addsUp: boolean,
+  { addsUp, inOrder, reducedBytes }: GradientSums,
   optimizerGBps: number,
 ): StateTime {
   const kind = strategy.dataParallel;
@@ -51,33 +53,38 @@ export function stateTime(
   const savedBytes = addsUp ? 0 : 2 * (4 - gradientBytes);
   const updateBytes = ADAMW_BYTES_PER_ELEMENT + NORM_BYTES_PER_ELEMENT + copyBytes - savedBytes;
   // Sums are reduced in the gradients' type: converted before, and what is owned back again after.
-  const converted = addsUp && gradientBytes < 4 ? (held + owned) * (4 + gradientBytes) : 0;
-  const convertMs = converted / (optimizerGBps * 1e6);
-  const optimizerMs = (owned * updateBytes) / (optimizerGBps * 1e6);
+  const converted = addsUp && reducedBytes < 4 ? (held + owned) * (4 + reducedBytes) : 0;
+  const convertMs = streamMs(converted, optimizerGBps);
+  const optimizerMs = streamMs(owned * updateBytes, optimizerGBps);
   const none = { gatherMs: 0, scatterMs: 0, reduceMs: 0, afterUpdateMs: 0, optimizerMs };
   if (group.ranks <= 1) return none;
   const readBytes = elements * computeBytes;
   const heldBytes = held * computeBytes;
+  const scatter = (): number => collectiveMs(times, "reduceScatter", group, reducedBytes * elements);
+  const once = (collective: "allReduce" | "allGather" | "reduceScatter"): number =>
+    convertMs + collectiveMs(times, collective, group, reducedBytes * reduced);
   switch (kind) {
     case "ddp":
-      return { ...none, reduceMs: convertMs + collectiveMs(times, "allReduce", group, gradientBytes * held) };
+      return inOrder
+        ? { ...none, scatterMs: scatter(), reduceMs: once("allGather") }
+        : { ...none, reduceMs: once("allReduce") };
     case "zero1":
       return {
         ...none,
-        reduceMs: convertMs + collectiveMs(times, "reduceScatter", group, gradientBytes * held),
+        ...(inOrder ? { scatterMs: scatter() } : { reduceMs: once("reduceScatter") }),
         afterUpdateMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero2":
       return {
         ...none,
-        scatterMs: collectiveMs(times, "reduceScatter", group, gradientBytes * elements),
+        scatterMs: scatter(),
         afterUpdateMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero3":
       return {
         ...none,
         gatherMs: collectiveMs(times, "allGather", group, readBytes),
-        scatterMs: collectiveMs(times, "reduceScatter", group, gradientBytes * elements),
+        scatterMs: scatter(),
       };
   }
 }
@@ -89,5 +96,10 @@ export function stateTime(
  */
 export function accumulateTimeMs(gradientBytes: number, precision: Precision, optimizerGBps: number): number {
   const addedShare = DTYPE_BYTES[gradientDtype(precision)] / 4;
-  return ((2 + addedShare) * gradientBytes) / (optimizerGBps * 1e6);
+  return streamMs((2 + addedShare) * gradientBytes, optimizerGBps);
+}
+
+/** Work that is bound by memory: bytes read and written, over the optimizer's bandwidth. */
+export function streamMs(bytes: number, optimizerGBps: number): number {
+  return bytes / (optimizerGBps * 1e6);
 }

@@ -56,6 +56,7 @@ export const planJson: z.ZodType<Plan> = z.strictObject({
   microBatches: count,
   schedule: z.enum(["gpipe", "1f1b"]),
   precision: z.enum(PRECISIONS),
+  gradientOrder: z.enum(["deferred", "canonical"]).default("deferred"),
   stageLayers: z.array(count).min(1).max(100_000),
   layers: z.array(strategyJson).min(1).max(100_000),
   vocabulary: strategyJson,

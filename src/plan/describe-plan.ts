@@ -6,7 +6,7 @@ import { strategyText } from "./strategy-text.js";
 export function describePlan(plan: Plan): readonly string[] {
   const lines = [
     `${plan.ranks} ranks, ${plan.stageLayers.length} stage(s), ${plan.schedule}, ${plan.precision}`,
-    `global batch ${plan.globalBatch} in ${plan.microBatches} micro-batch(es)`,
+    `global batch ${plan.globalBatch} in ${plan.microBatches} micro-batch(es)${plan.gradientOrder === "canonical" ? ", gradients in canonical order" : ""}`,
     `embedding and head: ${strategyText(plan.vocabulary)}`,
   ];
   const { stageLayers } = plan;

@@ -11,6 +11,14 @@ export type Schedule = "gpipe" | "1f1b";
 export type Precision = "float32" | "bfloat16" | "bfloat16-gradients";
 
 /**
+ * Order in which a gradient's contributions are added up. `deferred`: each rank adds up its own micro-batches, the
+ * sums are reduced when that is cheapest (ddp, ZeRO-1: once a step). `canonical`: in the order of the samples,
+ * whoever holds them, so that plans that differ only in data parallel, ZeRO, stages and recompute give the same bits;
+ * reduce-scatters after every micro-batch, and ddp gathers the sums once a step. Either repeats itself bit for bit.
+ */
+export type GradientOrder = "deferred" | "canonical";
+
+/**
  * A complete decision: what every rank holds and does in one training step. Plain data, nothing else decides.
  *
  * Ranks are numbered stage-major: stage `s` of `p` equal stages holds ranks `[s * ranks / p, (s + 1) * ranks / p)`.
@@ -23,6 +31,8 @@ export interface Plan {
   readonly microBatches: number;
   readonly schedule: Schedule;
   readonly precision: Precision;
+  /** `deferred` when left out. */
+  readonly gradientOrder?: GradientOrder;
   /** Layers of each stage, in order; its length is the pipeline degree, its sum `layers.length`. */
   readonly stageLayers: readonly number[];
   /** One strategy per layer of the model's body (embedding and head not counted). */

@@ -1,5 +1,5 @@
 import type { ModelSpec } from "../model/model-spec.js";
-import type { Plan, Precision, Schedule } from "./plan.js";
+import type { GradientOrder, Plan, Precision, Schedule } from "./plan.js";
 import type { DataParallel, Placement, Strategy, TensorSplit } from "./strategy.js";
 
 /** What a plan with one strategy for all layers is made of. */
@@ -23,6 +23,8 @@ export interface UniformPlanOptions {
   readonly schedule?: Schedule;
   /** `float32` when left out. */
   readonly precision?: Precision;
+  /** When left out, what the machine does by itself: `canonical` on the host, `deferred` elsewhere. */
+  readonly gradientOrder?: GradientOrder;
 }
 
 /** The strategy in its canonical form: what cannot differ for its degrees is set to the one value it may have. */
@@ -59,6 +61,7 @@ export function uniformPlan(model: ModelSpec, options: UniformPlanOptions): Plan
     microBatches: options.microBatches ?? 1,
     schedule: options.schedule ?? "1f1b",
     precision: options.precision ?? "float32",
+    ...(options.gradientOrder && { gradientOrder: options.gradientOrder }),
     stageLayers: Array.from(
       { length: stages },
       (_, stage) => Math.floor(layers / stages) + (stage < layers % stages ? 1 : 0),

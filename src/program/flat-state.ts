@@ -6,7 +6,7 @@ import {
   rankAt,
   tensorGroup,
 } from "../cluster/rank-groups.js";
-import type { Plan } from "../plan/plan.js";
+import type { GradientOrder, Plan } from "../plan/plan.js";
 import { computeDtype, gradientDtype } from "../plan/precision.js";
 import { type FlatLayout, tiedName } from "./flat-layout.js";
 import type { ParameterSlice } from "./program.js";
@@ -51,14 +51,6 @@ export interface FlatState {
   contributions: number;
   expected: number;
 }
-
-/**
- * Order in which a gradient's contributions are added up. `deferred`: each rank adds up its own micro-batches, the
- * sums are reduced when that is cheapest (ddp, ZeRO-1: once a step). `canonical`: in the order of the samples,
- * whoever holds them, so that plans that differ only in data parallel, ZeRO, stages and recompute give the same bits;
- * reduce-scatters after every micro-batch, and ddp gathers the sums once a step.
- */
-export type GradientOrder = "deferred" | "canonical";
 
 /** Opens the tensors of one flat vector, by its ZeRO mode and precision. */
 export function openFlat(

@@ -6,7 +6,6 @@ import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import { ArenaCache } from "./arena-cache.js";
-import type { GradientOrder } from "./flat-state.js";
 import { lowerRank } from "./lower-rank.js";
 import type { Program } from "./program.js";
 import type { Shared } from "./rank-state.js";
@@ -19,8 +18,6 @@ export interface LowerOptions {
   readonly graphsFor: (request: LayerRequest) => LayerGraphs;
   /** Tokens (or labels) of the global batch that the loss is the mean over; from the model when left out. */
   readonly lossTokens?: number;
-  /** Order in which gradients are added up; `deferred`, the fast one, when left out. */
-  readonly gradientOrder?: GradientOrder;
 }
 
 /** All ranks' programs, and the ONNX bytes they name. */
@@ -44,7 +41,7 @@ export function lowerPlan(model: ModelSpec, plan: Plan, options: LowerOptions): 
   }
   const sites = planSites(model, plan, options.graphsFor, options.lossTokens ?? lossTokensOf(model, plan));
   const shared: Shared = {
-    gradientOrder: options.gradientOrder ?? "deferred",
+    gradientOrder: plan.gradientOrder ?? "deferred",
     arenas: new ArenaCache(),
     relayouts: new RelayoutCache(),
   };

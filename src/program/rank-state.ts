@@ -1,9 +1,9 @@
 import { placeOf, type RankPlace, tensorGroup } from "../cluster/rank-groups.js";
 import type { ModelSpec } from "../model/model-spec.js";
-import type { Plan } from "../plan/plan.js";
+import type { GradientOrder, Plan } from "../plan/plan.js";
 import { ranksPerStage, samplesPerRank, stageOfRank } from "../plan/stages.js";
 import type { ArenaCache } from "./arena-cache.js";
-import { type FlatState, flatSlices, type GradientOrder, openFlat, openGradient } from "./flat-state.js";
+import { type FlatState, flatSlices, openFlat, openGradient } from "./flat-state.js";
 import type { ConstantTensor, InputPlace, ParameterSlice } from "./program.js";
 import { ProgramBuilder } from "./program-builder.js";
 import type { RelayoutCache } from "./relayout-cache.js";

@@ -24,12 +24,12 @@ export function compilePlan(model: ModelSpec, plan: Plan, options: CompileOption
 /** The same without the proof, which takes half of the time: for plans that are only weighed. */
 export function loweredPlan(model: ModelSpec, plan: Plan, options: CompileOptions = {}): LoweredPlan {
   const customOps = options.device === "cuda";
-  if (customOps && options.gradientOrder === "canonical")
+  if (customOps && plan.gradientOrder === "canonical")
     throw new GalvatronError(
       "PLAN_INVALID",
-      "The canonical order of gradients is for the host: kernels for GPUs add up squares in an order of their own. " +
-        'Leave gradientOrder out, or say "deferred".',
-      { gradientOrder: options.gradientOrder },
+      "The canonical order of gradients is for the host: NCCL and kernels for GPUs add up in orders of their own. " +
+        'Give the plan gradientOrder: "deferred" (--gradient-order deferred).',
+      { gradientOrder: plan.gradientOrder },
     );
   const known = new Map<string, LayerGraphs>();
   const graphsFor = (request: LayerRequest): LayerGraphs => {

@@ -163,7 +163,7 @@ function worth(inputs: SearchInputs, report: SearchReport, dimension: Dimension)
 }
 
 function layerDifferences(inputs: SearchInputs, plan: Plan, stepMs: number): LayerDifference[] {
-  const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware);
+  const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware, inputs.gradientOrder);
   const stageOf: number[] = [];
   for (const [stage, count] of plan.stageLayers.entries())
     for (let i = 0; i < count; i++) stageOf.push(stage);

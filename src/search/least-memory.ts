@@ -14,7 +14,7 @@ export interface LeastMemory {
 /** The least memory of every outer choice of a space, leanest first; choices that need the same are told once. */
 export function leastMemories(inputs: Omit<SearchInputs, "budgetBytes">): LeastMemory[] {
   const { model, hardware, space = {} } = inputs;
-  const cost = costModel(model, inputs.modelProfile, hardware);
+  const cost = costModel(model, inputs.modelProfile, hardware, inputs.gradientOrder);
   const kinds = model.layers;
   const ranks = cost.cluster.nodes * cost.cluster.ranksPerNode;
   const shapeOf = outerShapes(cost, space);

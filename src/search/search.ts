@@ -4,7 +4,7 @@ import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import { type CostModel, costModel } from "../cost/cost-model.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
-import type { Plan } from "../plan/plan.js";
+import type { GradientOrder, Plan } from "../plan/plan.js";
 import type { Strategy } from "../plan/strategy.js";
 import { candidateBound } from "./candidate-bound.js";
 import { suffixStages } from "./division.js";
@@ -27,6 +27,8 @@ export interface SearchInputs {
   readonly budgetBytes: number;
   /** Samples per step; of a range the one with the fastest samples. Default: 8. */
   readonly globalBatch?: number | BatchRange;
+  /** Of every plan; `deferred` when left out. */
+  readonly gradientOrder?: GradientOrder;
   readonly space?: SpaceOptions;
 }
 
@@ -53,6 +55,7 @@ function planOf(found: Found, cost: CostModel): Plan {
     microBatches: outer.microBatches,
     schedule: outer.schedule,
     precision: cost.precision,
+    gradientOrder: cost.gradientOrder,
     stageLayers: stages.map(({ option }) => option.layers),
     layers,
     vocabulary: found.vocabulary.strategy,
@@ -81,7 +84,7 @@ const megabytes = (bytes: number): number => Math.ceil(bytes / BYTES_PER_MB);
 export function search(inputs: SearchInputs, now: () => number = () => 0): SearchReport {
   const startMs = now();
   const space = inputs.space ?? {};
-  const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware);
+  const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware, inputs.gradientOrder);
   const kinds = inputs.model.layers;
   const ranks = cost.cluster.nodes * cost.cluster.ranksPerNode;
   const reserved = inputs.hardware.reservedBytes;

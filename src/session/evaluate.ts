@@ -46,7 +46,7 @@ export async function evaluatePlan(
   const dataset = await prepared(data, session);
   const evaluation = { ...heldOutOf(dataset, dataset, most), every: 1 };
   const phases = batchPhases(null, found.report.plan.globalBatch, 1);
-  const [lowered] = loweredFor(found, phases, labelsOf(data.objective), "deferred");
+  const [lowered] = loweredFor(found, found.report.plan, phases, labelsOf(data.objective));
   const feed = { dataset, optimizer: optimizerFrom({}, 1), steps: 0, evaluation };
   const workers = await openWorkerPool(pool);
   try {

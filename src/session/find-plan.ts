@@ -16,10 +16,8 @@ import type { Program } from "../program/program.js";
 import { compilePlan, loweredPlan, proven } from "../runtime/compile-plan.js";
 import { SHARED_BYTES_PER_RANK } from "../runtime/coordinator/host-pool.js";
 import { leastMemories } from "../search/least-memory.js";
-import type { BatchRange } from "../search/outer-choice.js";
 import { type SearchInputs, search } from "../search/search.js";
 import type { SearchReport } from "../search/search-report.js";
-import type { SpaceOptions } from "../search/space.js";
 import type { ProfiledMachine } from "./session.js";
 
 /** Everything about a plan that was decided before it runs. */
@@ -49,7 +47,7 @@ interface SearchRequest {
   readonly modelProfile: ModelProfile;
   readonly machine: ProfiledMachine;
   readonly budgetBytes: number;
-  readonly options: { readonly globalBatch?: number | BatchRange; readonly space?: SpaceOptions };
+  readonly options: Pick<SearchInputs, "globalBatch" | "gradientOrder" | "space">;
 }
 
 /** Budgets for the equations are tried from the largest down, each so many times the next. */
@@ -137,7 +135,8 @@ function leanPlans(request: SearchRequest): FoundPlan[] {
       pipelineDegrees: [stages],
       schedules: [schedule],
     };
-    plans.push(compiled(request, runSearch({ ...request, options: { globalBatch, space } }, bytes)));
+    const own = { ...request, options: { ...request.options, globalBatch, space } };
+    plans.push(compiled(request, runSearch(own, bytes)));
   }
   return plans;
 }
@@ -159,7 +158,8 @@ const shelves = new WeakMap<ModelProfile, WeakMap<HardwareProfile, Map<string, S
 function shelfOf({ modelProfile, machine, options }: SearchRequest): Shelf {
   const ofModel = kept(shelves, modelProfile, () => new WeakMap<HardwareProfile, Map<string, Shelf>>());
   const ofMachine = kept(ofModel, machine.hardware, () => new Map<string, Shelf>());
-  const key = JSON.stringify([options.globalBatch ?? null, options.space ?? null]);
+  const { globalBatch = null, gradientOrder = null, space = null } = options;
+  const key = JSON.stringify([globalBatch, gradientOrder, space]);
   return kept(ofMachine, key, () => ({ lean: null, reports: new Map(), plans: new Map() }));
 }
 
@@ -199,6 +199,7 @@ function searchInputs({
     modelProfile,
     hardware: machine.hardware,
     ...(options.globalBatch !== undefined && { globalBatch: options.globalBatch }),
+    ...(options.gradientOrder && { gradientOrder: options.gradientOrder }),
     ...(options.space && { space: options.space }),
   };
 }

@@ -8,7 +8,7 @@ import { analyticProfile } from "../model/analytic-profile.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { parameterCount } from "../model/parameter-count.js";
-import type { Plan, Precision } from "../plan/plan.js";
+import type { GradientOrder, Plan, Precision } from "../plan/plan.js";
 import { modelTable } from "../profiler/model-table.js";
 import type { Machine } from "../runtime/machine.js";
 import { type BatchRange, DEFAULT_GLOBAL_BATCH } from "../search/outer-choice.js";
@@ -29,6 +29,11 @@ export interface SearchOptions {
   readonly globalBatch?: number | BatchRange;
   /** Of products and activations; bfloat16 on GPUs, float32 on the host when left out. */
   readonly precision?: Precision;
+  /**
+   * Of the plan's sums: `canonical` on the host, where plans that differ only in data parallel, ZeRO, stages or recompute
+   * then train to the same bits; `deferred` on GPUs, which have no other, when left out.
+   */
+  readonly gradientOrder?: GradientOrder;
   /** Restricts the plans considered. */
   readonly space?: SpaceOptions;
 }
@@ -109,21 +114,24 @@ export class ModelHandle extends Shown {
       this.session.reporter.notice(
         `No global batch given: planning for ${DEFAULT_GLOBAL_BATCH} samples a step ({ globalBatch: … } changes it).`,
       );
+    const ordered = { ...options, gradientOrder: options.gradientOrder ?? defaultOrder(machine.machine) };
     return new PlanHandle(
       this.session,
-      searchPlan({ model: this.spec, modelProfile: profile, machine, budgetBytes, options }),
+      searchPlan({ model: this.spec, modelProfile: profile, machine, budgetBytes, options: ordered }),
     );
   }
 
   /**
-   * A plan made by hand (see `uniformPlan`), priced and ready to train.
+   * A plan made by hand (see `uniformPlan`), priced and ready to train. Where it says no order of gradients, it gets its
+   * machine's: `canonical` on the host.
    * @throws GalvatronError PLAN_INVALID with every rule it breaks, or when `on` has another number of ranks
    */
   async plan(plan: Plan, options: { readonly on?: ClusterHandle } = {}): Promise<PlanHandle> {
     const { machine, profile } = await this.prepared(options.on ?? this.fitting(plan.ranks), plan.precision);
+    const ordered = { ...plan, gradientOrder: plan.gradientOrder ?? defaultOrder(machine.machine) };
     return new PlanHandle(
       this.session,
-      planByHand({ model: this.spec, modelProfile: profile, machine, plan }),
+      planByHand({ model: this.spec, modelProfile: profile, machine, plan: ordered }),
     );
   }
 
@@ -174,6 +182,11 @@ function countText(count: number): string {
 /** @internal */
 export function defaultPrecision(machine: Machine): Precision {
   return machine.cluster.device === "cuda" ? "bfloat16" : "float32";
+}
+
+/** The host trains to the same bits whatever the plan; GPUs add up as is cheapest. */
+function defaultOrder(machine: Machine): GradientOrder {
+  return machine.cluster.device === "cuda" ? "deferred" : "canonical";
 }
 
 function measuredKey(machine: Machine, precision: Precision): string {

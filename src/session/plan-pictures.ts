@@ -39,7 +39,7 @@ export interface Sweep {
 /** What hovering over a layer of the strategy map tells: its time in a step and its memory on one rank. */
 export function layerNotes({ model, modelProfile, machine, report }: FoundPlan): LayerNote {
   const { plan } = report;
-  const stages = planStages(costModel(model, modelProfile, machine.hardware), plan);
+  const stages = planStages(costModel(model, modelProfile, machine.hardware, plan.gradientOrder), plan);
   const parts = stages.flatMap(({ parts, inFlight }) => parts.map(({ cost }) => ({ cost, inFlight })));
   return (layer) => {
     const part = parts[layer + 1];

@@ -2,7 +2,7 @@ import { canonical } from "../base/canonical-json.js";
 import { GalvatronError } from "../base/errors.js";
 import { BYTES_PER_MB } from "../base/units.js";
 import type { ModelSpec } from "../model/model-spec.js";
-import type { GradientOrder } from "../program/flat-state.js";
+import type { GradientOrder, Plan } from "../plan/plan.js";
 import { type LoweredPlan, lossTokensOf } from "../program/lower-plan.js";
 import { type BatchPhase, type BatchRamp, batchPhases, phaseAt } from "../runtime/batch-ramp.js";
 import {
@@ -64,9 +64,9 @@ export interface TrainOptions extends OptimizerOptions {
    */
   readonly rampUp?: BatchRamp;
   /**
-   * `canonical` adds gradients up in the order of the samples, whoever holds them, at the price of a reduction after
-   * every micro-batch: plans that differ only in data parallel, ZeRO, stages or recompute then give the same bits. Host
-   * only; `deferred`, the faster one, when left out. Either repeats itself bit for bit.
+   * Another order of sums than the plan's, or than that of the run that is resumed: what `plan.gradientOrder` says, for
+   * this training. `canonical`, the host's own, gives plans that differ only in data parallel, ZeRO, stages or recompute
+   * the same bits; `deferred` may be a little faster. Either repeats itself bit for bit.
    */
   readonly gradientOrder?: GradientOrder;
   /** Saves weights, optimizer state and position, so that the run can be resumed under any plan. */
@@ -99,7 +99,6 @@ export interface PlannedTraining {
  */
 export function trainingJob(found: FoundPlan, options: TrainOptions, session: Session): PlannedTraining {
   const { steps, data, checkpoint, resume, weights } = options;
-  const { plan } = found.report;
   const { model } = found;
   requireWhole("steps", steps, 1);
   if (options.seed !== undefined) requireWhole("seed", options.seed, 0);
@@ -111,6 +110,7 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   const path = resume === undefined ? null : findCheckpoint(inFolder(session, resume));
   const resumed = path === null ? null : readManifest(path);
   if (path !== null && resumed) requireContinuation(path, resumed, found, options);
+  const plan = orderedPlan(found, options.gradientOrder, resumed?.plan, session);
   const seed = options.seed ?? resumed?.seed ?? 0;
   const foundData = findData(data, model, seed, session);
   const evaluation = plannedEvaluation(options, model, seed, session);
@@ -141,11 +141,7 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   noteTraining(model, plan, foundData.files, seed, session.folder);
   if (path !== null && resumed) noteCheckpoint(path, resumed);
   const job = {
-    ...trainPhases(
-      model,
-      ahead,
-      loweredFor(found, ahead, labelsOf(foundData.objective), options.gradientOrder ?? "deferred"),
-    ),
+    ...trainPhases(model, ahead, loweredFor(found, plan, ahead, labelsOf(foundData.objective))),
     seed,
     firstStep,
     ...(path !== null && resumed && { restore: { path, files: resumed.files } }),
@@ -183,19 +179,39 @@ export function trainingJob(found: FoundPlan, options: TrainOptions, session: Se
   };
 }
 
-/** Programs whose loss is the mean over so many labels of a sample, with gradients added up in this order. */
+/** The plan with the order of sums that was asked for, or else that of the run that goes on, or else its own. */
+function orderedPlan(
+  { report: { plan }, machine }: FoundPlan,
+  asked: GradientOrder | undefined,
+  resumed: Plan | undefined,
+  session: Session,
+): Plan {
+  const orderOf = (one: Plan): GradientOrder => one.gradientOrder ?? "deferred";
+  const own = orderOf(plan);
+  const before = resumed ? orderOf(resumed) : own;
+  const possible = before === "deferred" || machine.machine.cluster.device === "host";
+  const order = asked ?? (possible ? before : own);
+  if (resumed && order !== before)
+    session.reporter.notice(
+      `The checkpoint's run added gradients up in ${before} order, this one does in ${order} order: last bits may differ.`,
+    );
+  else if (resumed && order !== own)
+    session.reporter.notice(`Gradients are added up in ${order} order, as by the run that is resumed.`);
+  return order === own ? plan : { ...plan, gradientOrder: order };
+}
+
+/** Programs of a plan, the found one or the same in another order of sums, whose loss is the mean over so many labels of a sample. */
 export function loweredFor(
   { lowered, model, report, machine }: FoundPlan,
+  plan: Plan,
   phases: readonly BatchPhase[],
   labelsPerSample: number,
-  gradientOrder: GradientOrder,
 ): readonly LoweredPlan[] {
-  const { plan } = report;
   const lossTokens = plan.globalBatch * labelsPerSample;
-  const isCompiled = lossTokens === lossTokensOf(model, plan) && gradientOrder === "deferred";
+  const isCompiled = lossTokens === lossTokensOf(model, plan) && plan === report.plan;
   if (phases.length === 1 && isCompiled) return [lowered];
   const { device } = machine.machine.cluster;
-  return compileRamp(model, plan, phases, labelsPerSample, { device, gradientOrder });
+  return compileRamp(model, plan, phases, labelsPerSample, { device });
 }
 
 export async function prepared(found: FoundData, session: Session): Promise<Dataset> {

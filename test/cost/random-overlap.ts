@@ -57,11 +57,13 @@ export function overlappedAndClosed(
     microBatches,
     schedule: pick(["1f1b", "gpipe"]),
     precision,
+    gradientOrder: pick(["deferred", "canonical"]),
     stageLayers,
     layers: model.layers.map((): Strategy => (uniform ? first : pick(all))),
     vocabulary: pick(strategiesOf(model, EMBEDDING_KIND, stageRanks, {})),
   };
-  const cost = costModel(model, analyticProfile(model, hardware, { precision }), hardware);
+  const profile = analyticProfile(model, hardware, { precision });
+  const cost = costModel(model, profile, hardware, plan.gradientOrder);
   const { programs } = lower(model, plan);
   const { stepMs: simulatedMs } = simulateTimes(programs, programDurations(cost), { overlap: hardware });
   return { simulatedMs, closedMs: predictWith(cost, plan).stepMs, plan };

@@ -36,6 +36,7 @@ export function randomPipeline(random: () => number): Plan {
     microBatches,
     schedule: pick(["1f1b", "gpipe"]),
     precision: "float32",
+    gradientOrder: pick(["deferred", "canonical"]),
     stageLayers,
     layers: Array.from({ length: layers }, () => strategy(random() < 0.4)),
     vocabulary: strategy(false),
@@ -108,8 +109,10 @@ export function simulatedAndClosed(seed: number): {
         if (instruction.stream === "compute") return pass.tensor;
         return microBatch === undefined ? tieMs : pass.reduce;
       case "accumulate":
-        // What the embedding adds to the head's gradient of their table, every micro-batch. Other gradients are added
-        // from the second micro-batch on, which the price charges to all alike: no time here.
+        // What the embedding adds to the head's gradient of their table: every micro-batch, in the canonical order once,
+        // behind the reductions. Other gradients are added from the second micro-batch on, which the price charges to
+        // all alike: no time here.
+        if (plan.gradientOrder === "canonical" && instruction.stream === "compute") return 0;
         return stages === 1 && layer === -1 && program.tensors[instruction.output]!.name.includes("tied")
           ? addTableMs
           : 0;

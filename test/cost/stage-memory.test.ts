@@ -45,7 +45,9 @@ function equations(model: ModelSpec, plan: Plan): number[] {
     sample(HEAD_KIND, plan.vocabulary),
   ];
   const profile = { model, precision: plan.precision, device: "none", source: "analytic" as const, layers };
-  return planStages(costModel(model, profile, exampleHardware(plan.ranks)), plan).map(stageBytes);
+  return planStages(costModel(model, profile, exampleHardware(plan.ranks), plan.gradientOrder), plan).map(
+    stageBytes,
+  );
 }
 
 function randomUniform(model: ModelSpec, random: () => number): Plan {

@@ -90,7 +90,7 @@ test("every random plan lowers to programs that fit together", () => {
         fc.pre(false); // too few divisors for these ranks
         return;
       }
-      const { programs } = lower(model, plan, { gradientOrder });
+      const { programs } = lower(model, { ...plan, gradientOrder });
       expect(verifyProgram(programs, model), describePlan(plan).join("\n")).toEqual([]);
     }),
     { numRuns: 30 },

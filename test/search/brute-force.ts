@@ -151,6 +151,7 @@ export function randomInstance(seed: number): SearchInputs {
     hardware,
     budgetBytes: 0,
     globalBatch,
+    gradientOrder: seed % 4 < 2 ? "canonical" : "deferred",
     space: { strategies, pipelineDegrees, microBatches },
   };
   const all = plans(inputs);
@@ -204,6 +205,7 @@ export function plans(inputs: SearchInputs): Plan[] {
             microBatches: outer.microBatches,
             schedule: outer.schedule,
             precision: inputs.modelProfile.precision,
+            ...(inputs.gradientOrder && { gradientOrder: inputs.gradientOrder }),
             stageLayers,
             layers,
             vocabulary,
@@ -213,13 +215,13 @@ export function plans(inputs: SearchInputs): Plan[] {
 }
 
 function planBytes(inputs: SearchInputs, plan: Plan): number {
-  const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware);
+  const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware, inputs.gradientOrder);
   return Math.max(...planStages(cost, plan).map(stageBytes)) + inputs.hardware.reservedBytes;
 }
 
 /** The fastest plan inside the budget, by pricing every single one. */
 export function bruteForce(inputs: SearchInputs): { readonly stepMs: number; readonly plans: number } {
-  const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware);
+  const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware, inputs.gradientOrder);
   let stepMs = Number.POSITIVE_INFINITY;
   const all = plans(inputs);
   for (const plan of all) {

@@ -17,7 +17,7 @@ describe("pipelines of one micro-batch by a path that shares the updates", () =>
       const inputs = randomInstance(seed);
       const ranks = inputs.hardware.cluster.ranksPerNode;
       const space = { ...inputs.space, microBatches: 1, schedules: ["1f1b"] as const };
-      const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware);
+      const cost = costModel(inputs.model, inputs.modelProfile, inputs.hardware, inputs.gradientOrder);
       const kinds = inputs.model.layers;
       const budgetBytes = inputs.budgetBytes - inputs.hardware.reservedBytes;
       for (const outer of outerChoices(ranks, kinds.length, inputs.globalBatch, space)) {

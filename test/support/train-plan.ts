@@ -1,6 +1,5 @@
 import type { ModelSpec } from "../../src/model/model-spec.js";
 import type { Plan } from "../../src/plan/plan.js";
-import type { GradientOrder } from "../../src/program/flat-state.js";
 import { type BatchRamp, batchPhases } from "../../src/runtime/batch-ramp.js";
 import { readManifest } from "../../src/runtime/checkpoint/checkpoint-folder.js";
 import { compileRamp, trainPhases } from "../../src/runtime/compile-ramp.js";
@@ -16,7 +15,6 @@ export interface TrainSettings {
   readonly seed?: number;
   readonly optimizer?: OptimizerOptions;
   readonly rampUp?: BatchRamp;
-  readonly gradientOrder?: GradientOrder;
   /** Goes on from this checkpoint. */
   readonly from?: string;
   readonly checkpoints?: Partial<CheckpointJob> & { readonly folder: string };
@@ -31,9 +29,9 @@ export function trainPlan(
   settings: TrainSettings,
 ): Promise<TrainReport> {
   const { steps, seed = 0, from, checkpoints } = settings;
-  const { rampUp, gradientOrder = "deferred" } = settings;
+  const { rampUp } = settings;
   const phases = batchPhases(rampUp ?? null, plan.globalBatch, plan.globalBatch / plan.microBatches);
-  const compiled = compileRamp(model, plan, phases, model.sequence, { gradientOrder });
+  const compiled = compileRamp(model, plan, phases, model.sequence, {});
   const optimizer = optimizerFrom(settings.optimizer ?? {}, steps);
   const resumed = from === undefined ? null : readManifest(from);
   const written = originOf(model, plan);

@@ -27,6 +27,7 @@ function dimensionsOf(plan: Plan): readonly string[] {
   const any = (holds: (strategy: Plan["vocabulary"]) => boolean): boolean => strategies.some(holds);
   const found: Readonly<Record<string, boolean>> = {
     accumulation: plan.microBatches > 1,
+    "canonical order": plan.gradientOrder === "canonical",
     "data parallel": any((s) => s.dataDegree > 1 && s.dataParallel === "ddp"),
     "layout change": strategies.some((s) => borderLayout(s) !== borderLayout(plan.vocabulary)),
     "mixed strategies": new Set(plan.layers.map((s) => JSON.stringify(s))).size > 1,
