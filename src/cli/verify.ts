@@ -96,7 +96,8 @@ function plansOf(
   if (file !== undefined) {
     const context = planFileContext(flags, sessionOf(flags, terminal));
     const { model, plan } = readPlanFile(resolve(terminal.folder, file), context);
-    return { model, plans: [{ ...plan, ...(gradientOrder && { gradientOrder }) }] };
+    // As the host would train it, where this runs.
+    return { model, plans: [{ ...plan, gradientOrder: gradientOrder ?? plan.gradientOrder ?? "canonical" }] };
   }
   const ranks = wholeFlag(flags, "ranks") ?? 4;
   const precision = choiceFlag(flags, "precision", PRECISIONS) ?? "float32";

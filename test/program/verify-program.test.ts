@@ -1,7 +1,12 @@
 import { describe, expect, test } from "vitest";
 import type { Plan } from "../../src/plan/plan.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
-import type { Instruction, Program, TransferInstruction } from "../../src/program/program.js";
+import type {
+  CollectiveInstruction,
+  Instruction,
+  Program,
+  TransferInstruction,
+} from "../../src/program/program.js";
 import { verifyProgram } from "../../src/program/verify-program.js";
 import { lower, smallModel } from "./small-model.js";
 
@@ -231,6 +236,68 @@ describe("what is reported", () => {
       tensor.name === "loss#1" ? { ...tensor, offsetBytes: 0 } : tensor,
     );
     expect(verifyProgram([{ ...whole[0]!, tensors }]).join("\n")).toMatch(/the loss of micro-batch 0/);
+  });
+
+  describe("the canonical order", () => {
+    const options = { ranks: 2, globalBatch: 8, microBatches: 2, gradientOrder: "canonical" } as const;
+    const { programs: whole } = lower(model, uniformPlan(model, { ...options, dataParallel: "zero2" }));
+    const adding = whole[0]!.instructions.flatMap((one, index) =>
+      "accumulates" in one && one.accumulates ? [index] : [],
+    );
+
+    test.each([
+      ["a sum that a reduction overwrites", [0, 1], /counted once/],
+      ["a reduction that only one rank adds to its sum", [1], /reduceScatter \(sum\).*meets|adding sum/],
+    ] as const)("%s", (_, ranks, reason) => {
+      expect(verifyProgram(whole, model)).toEqual([]);
+      expect(adding.length).toBeGreaterThan(2);
+      for (const at of adding) {
+        const broken = whole.map((program) => {
+          if (!(ranks as readonly number[]).includes(program.rank)) return program;
+          const instructions = program.instructions.map((instruction, index) => {
+            if (index !== at) return instruction;
+            const { accumulates: _dropped, ...plain } = instruction as CollectiveInstruction;
+            return plain;
+          });
+          return { ...program, instructions };
+        });
+        expect(verifyProgram(broken).join("\n")).toMatch(reason);
+      }
+    });
+
+    test("a reduction that adds to what it reduces, or adds maxima", () => {
+      const change = (to: Partial<CollectiveInstruction>): readonly Program[] =>
+        whole.map((program) => ({
+          ...program,
+          instructions: program.instructions.map((one, index) =>
+            index === adding[0] ? ({ ...one, ...to } as Instruction) : one,
+          ),
+        }));
+      const { input } = whole[0]!.instructions[adding[0]!] as CollectiveInstruction;
+      expect(verifyProgram(change({ output: input })).join("\n")).toMatch(
+        /adds to a piece of what it reduces/,
+      );
+      expect(verifyProgram(change({ reduction: "max" })).join("\n")).toMatch(/only a reduceScatter of sums/);
+    });
+
+    test("every wait of a reduction that is left out", () => {
+      for (const at of adding) {
+        const { waits } = whole[0]!.instructions[at]!;
+        for (const wait of waits) {
+          const broken = whole.map((program) =>
+            program.rank === 0
+              ? {
+                  ...program,
+                  instructions: program.instructions.map((one, index) =>
+                    index === at ? { ...one, waits: waits.filter((other) => other !== wait) } : one,
+                  ),
+                }
+              : program,
+          );
+          expect(verifyProgram(broken).join("\n")).toMatch(/without waiting/);
+        }
+      }
+    });
   });
 
   test("a reduction that all ranks leave out", () => {
