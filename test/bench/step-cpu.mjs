@@ -2,6 +2,8 @@
 // profiler runs them (localProgram), and the same Programs as they train. CPU time, so other work on the machine hardly
 // counts; what a thread waited for a core is told beside it.
 //   npm run build && node test/bench/step-cpu.mjs [--steps 20]
+// With --orders: what the canonical order of sums costs, on a model of the quickstart's size: CPU time a step of all
+// threads of a rank, in either order, in turns. --sequence 32 leaves little beside parameters.
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -17,7 +19,14 @@ const { compilePlan } = require("./runtime/compile-plan.js");
 const { openHostPool } = require("./runtime/coordinator/host-pool.js");
 const { hyperValues, optimizerFrom } = require("./runtime/optimizer.js");
 
-const { values } = parseArgs({ options: { steps: { type: "string", default: "20" } } });
+const { values } = parseArgs({
+  options: {
+    steps: { type: "string", default: "20" },
+    rounds: { type: "string", default: "5" },
+    orders: { type: "boolean", default: false },
+    sequence: { type: "string", default: "256" },
+  },
+});
 const steps = Number(values.steps);
 const model = modelSpec("gpt", { layers: 4, hidden: 128, heads: 4, sequence: 128 });
 const PLANS = [
@@ -29,6 +38,11 @@ const PLANS = [
 
 const pool = await openHostPool(2, 1);
 const hyper = new Uint8Array(hyperValues(optimizerFrom({}, 10), 0, 10).buffer);
+if (values.orders) {
+  await compareOrders();
+  await pool.close();
+  process.exit(0);
+}
 console.log("| plan | profiled: CPU ms | training: CPU ms | all other threads | waited for a core | step |");
 console.log("|---|---|---|---|---|---|");
 for (const [name, options] of PLANS) {
@@ -50,6 +64,45 @@ for (const [name, options] of PLANS) {
   );
 }
 await pool.close();
+
+/** Medians over rounds, and the canonical order's own: the median of each round's difference. */
+async function compareOrders() {
+  const quickstart = modelSpec("gpt", {
+    layers: 8,
+    hidden: 256,
+    heads: 8,
+    sequence: Number(values.sequence),
+  });
+  const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+  console.log(
+    "| plan | deferred: CPU ms | canonical: CPU ms | difference | step, deferred | step, canonical |",
+  );
+  console.log("|---|---|---|---|---|---|");
+  for (const [name, options] of [
+    ["data parallel, 2 micro-batches", { microBatches: 2 }],
+    ["data parallel, 4 micro-batches", { microBatches: 4 }],
+    ["ZeRO-1, 4 micro-batches", { microBatches: 4, dataParallel: "zero1" }],
+    ["ZeRO-2, 4 micro-batches", { microBatches: 4, dataParallel: "zero2" }],
+    ["ZeRO-3, 4 micro-batches", { microBatches: 4, dataParallel: "zero3" }],
+  ]) {
+    const base = uniformPlan(quickstart, { ranks: 2, globalBatch: 8, ...options });
+    const compiled = ["deferred", "canonical"].map((gradientOrder) =>
+      compilePlan(quickstart, { ...base, gradientOrder }),
+    );
+    const rounds = [];
+    for (let round = 0; round < Number(values.rounds); round++) {
+      const found = [];
+      for (const { programs, graphs } of compiled) found.push(await measure(programs, graphs));
+      rounds.push(found);
+    }
+    const cpu = (one) => one.executor + one.others;
+    const of = (order, part) => median(rounds.map((found) => part(found[order]))).toFixed(1);
+    const more = median(rounds.map(([deferred, canonical]) => cpu(canonical) / cpu(deferred) - 1));
+    console.log(
+      `| ${name} | ${of(0, cpu)} | ${of(1, cpu)} | ${(100 * more).toFixed(1)} % | ${of(0, (one) => one.stepMs)} | ${of(1, (one) => one.stepMs)} |`,
+    );
+  }
+}
 
 /** Per step, the mean over ranks: CPU of the thread that computes, of all others, and what the first waited for a core. */
 async function measure(programs, graphs) {
