@@ -18,7 +18,7 @@ export const evaluateCommand: Command = async (args, terminal) => {
       ...SESSION_FLAGS,
       ...UNIFORM_FLAGS,
       ...DATA_FLAGS,
-      ...["plan", "global-batch", "precision", "checkpoint", "weights", "seed", "samples"],
+      ...["plan", "global-batch", "precision", "gradient-order", "checkpoint", "weights", "seed", "samples"],
     ],
     switches: ["json", "quiet", "synthetic", ...UNIFORM_SWITCHES],
   });

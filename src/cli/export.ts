@@ -27,7 +27,9 @@ export const exportCommand: Command = async (args, terminal) => {
   const from: ExportSource =
     weights === undefined ? { checkpoint: neededFlag(flags, "checkpoint", "checkpoints") } : { weights };
   const machine = ownMachine(undefined, plan.ranks);
-  const lowered = compilePlan(model, plan, { device: machine.cluster.device });
+  // Nothing is added up: any device writes the states of any plan.
+  const written = { ...plan, gradientOrder: "deferred" as const };
+  const lowered = compilePlan(model, written, { device: machine.cluster.device });
   await exportStates(session, lowered, machinePoolOptions(machine, plan.ranks), from, job);
   if (flags["json"]) printJson(terminal, { folder, model: model.name });
   else terminal.out(`Written: ${folder}\n`);

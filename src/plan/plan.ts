@@ -31,7 +31,7 @@ export interface Plan {
   readonly microBatches: number;
   readonly schedule: Schedule;
   readonly precision: Precision;
-  /** `deferred` when left out. */
+  /** `deferred` when left out; a session completes a plan made by hand with what its machine does by itself. */
   readonly gradientOrder?: GradientOrder;
   /** Layers of each stage, in order; its length is the pipeline degree, its sum `layers.length`. */
   readonly stageLayers: readonly number[];
