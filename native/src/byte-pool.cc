@@ -1,6 +1,5 @@
 #include "byte-pool.h"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +11,6 @@ namespace galvatron {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kLeastRange = size_t{256} << 20;
 
 size_t roundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
@@ -20,22 +18,16 @@ size_t roundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 }  // namespace
 
 BytePool::~BytePool() {
-  if (mapping_ != nullptr) munmap(mapping_, mappingBytes_);
   for (const auto& [pointer, bytes] : reserved_) std::free(pointer);
 }
 
 bool BytePool::open() {
   // All memory of the machine, or as much as the process may address.
   size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  for (bytes = roundUp(bytes, kHugePage); bytes >= kLeastRange; bytes = roundUp(bytes / 2, kHugePage)) {
-    void* mapping = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (mapping == MAP_FAILED) continue;
-    mapping_ = mapping;
-    mappingBytes_ = bytes + kHugePage;
-    start_ = reinterpret_cast<char*>(roundUp(reinterpret_cast<uintptr_t>(mapping), kHugePage));
-    madvise(start_, bytes, MADV_HUGEPAGE);
-    insertFree(start_, bytes);
+  constexpr size_t kWhole = GuardedMapping::kLargePage;
+  for (bytes = roundUp(bytes, kWhole); bytes >= kLeastRange; bytes = roundUp(bytes / 2, kWhole)) {
+    if (!range_.open(bytes)) continue;
+    insertFree(range_.start(), bytes);
     return true;
   }
   return false;
@@ -43,7 +35,7 @@ bool BytePool::open() {
 
 void* BytePool::allocate(size_t bytes) {
   const std::lock_guard lock(mutex_);
-  if (start_ == nullptr && !open()) return nullptr;
+  if (range_.start() == nullptr && !open()) return nullptr;
   const size_t size = roundUp(std::max<size_t>(bytes, 1), kAlignment);
   const auto found = bySize_.lower_bound({size, nullptr});
   if (found == bySize_.end()) return nullptr;
@@ -52,7 +44,12 @@ void* BytePool::allocate(size_t bytes) {
   byAddress_.erase(start);
   if (blockBytes > size) insertFree(start + size, blockBytes - size);
   used_[start] = size;
-  const size_t end = static_cast<size_t>(start - start_) + size;
+  const size_t end = endOf(start, size);
+  if (end > filledBytes_) {
+    const size_t filled = roundUp(end, GuardedMapping::kLargePage);
+    range_.fill(filledBytes_, filled);
+    filledBytes_ = filled;
+  }
   peak_ = std::max(peak_, end + reservedBytes_);
   runPeak_ = std::max(runPeak_, end);
   return start;
@@ -110,7 +107,7 @@ void BytePool::insertFree(char* start, size_t bytes) {
 size_t BytePool::taken() const {
   if (used_.empty()) return 0;
   const auto& [start, bytes] = *used_.rbegin();
-  return static_cast<size_t>(start - start_) + bytes;
+  return endOf(start, bytes);
 }
 
 size_t BytePool::peakBytes() const {
@@ -140,8 +137,9 @@ void BytePool::beginRun() {
 
 void BytePool::trim() {
   const std::lock_guard lock(mutex_);
-  if (start_ == nullptr || !used_.empty()) return;
-  madvise(start_, mappingBytes_ - static_cast<size_t>(start_ - static_cast<char*>(mapping_)), MADV_DONTNEED);
+  if (!used_.empty()) return;
+  range_.giveBack(0, filledBytes_);
+  filledBytes_ = 0;
 }
 
 }  // namespace galvatron

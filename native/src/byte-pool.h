@@ -7,12 +7,14 @@
 #include <unordered_map>
 #include <utility>
 
+#include "guarded-mapping.h"
+
 namespace galvatron {
 
 // Memory for ONNX Runtime's intermediates, shared by all sessions of the process: best fit with merging, from the low
-// end of one range of addresses that no machine fills. The system gives pages as they are first touched, so what is
-// resident is the range up to the highest block that ever was in use. Sessions run one after another, so that is what
-// the largest of them needs, whichever ran before it: a graph that was measured alone needs the same in any Program.
+// end of one range of addresses that no machine fills. What is resident is the range up to the highest block that ever
+// was in use, in whole large pages. Sessions run one after another, so that is what the largest of them needs, whichever
+// ran before it: a graph that was measured alone needs the same in any Program.
 class BytePool {
  public:
   BytePool() = default;
@@ -41,14 +43,15 @@ class BytePool {
   using FreeBlock = std::pair<size_t, char*>;
 
   bool open();
+  size_t endOf(const char* block, size_t bytes) const { return static_cast<size_t>(block - range_.start()) + bytes; }
   void insertFree(char* start, size_t bytes);
   // End of the highest block in use.
   size_t taken() const;
 
   mutable std::mutex mutex_;
-  void* mapping_ = nullptr;
-  size_t mappingBytes_ = 0;
-  char* start_ = nullptr;
+  GuardedMapping range_;
+  // Of the range, taken from the system so far.
+  size_t filledBytes_ = 0;
   // Free blocks by size, and by address for merging.
   std::set<FreeBlock> bySize_;
   std::map<char*, size_t> byAddress_;

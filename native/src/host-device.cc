@@ -119,6 +119,8 @@ class HostDevice final : public Device {
   }
 
   bool beginStep() override {
+    // Not at `open`: then what loading needs for a while would come on top.
+    arena_->fill();
     milestones_.nextRound();
     stepStart_ = Clock::now();
     return false;
