@@ -22,7 +22,8 @@ namespace shared_layout {
 
 constexpr uint64_t kMagic = 0x314e5254564c4147;  // "GALVTRN1"
 constexpr size_t kReasonBytes = 2048;
-constexpr size_t kMeetingBytes = 4096;
+constexpr size_t kPage = 4096;
+constexpr size_t kMeetingBytes = kPage;
 constexpr uint32_t kLeft = 0xffffffffu;
 
 struct alignas(64) Header {
@@ -72,9 +73,9 @@ Places placesOf(size_t ranks, size_t bytesPerRank) {
   at.processes = sizeof(Header);
   at.bells = at.processes + ranks * sizeof(Process);
   at.lanes = at.bells + ranks * kChannels * sizeof(Bell);
-  at.meeting = (at.lanes + ranks * ranks * kChannels * sizeof(Lane) + 4095) / 4096 * 4096;
+  at.meeting = (at.lanes + ranks * ranks * kChannels * sizeof(Lane) + kPage - 1) / kPage * kPage;
   at.rooms = at.meeting + ranks * 2 * kMeetingBytes;
-  at.roomBytes = bytesPerRank / (2 * kMeetingChannel) / 64 * 64;
+  at.roomBytes = bytesPerRank / (2 * kMeetingChannel) / kPage * kPage;
   at.total = at.rooms + ranks * kMeetingChannel * 2 * at.roomBytes;
   return at;
 }
@@ -85,7 +86,7 @@ using namespace shared_layout;
 
 namespace {
 
-constexpr size_t kSmallestRoom = 4096;
+constexpr size_t kSmallestRoom = kPage;
 
 std::string systemError() { return std::strerror(errno); }
 
@@ -176,6 +177,8 @@ MeetingPlace::MeetingPlace(const std::string& name, int rank, int ranks, double 
     memory_ = nullptr;
     throw deviceUnavailable("Shared memory " + name + " cannot be mapped: " + systemError() + ".");
   }
+  touched_ = std::vector<std::atomic<bool>>((memoryBytes_ + kPage - 1) / kPage);
+  touch(0, sizeof(Header));
   header_ = static_cast<Header*>(memory_);
   const bool ours = header_->magic == kMagic && header_->channels == kChannels;
   if (!ours || header_->ranks != static_cast<uint32_t>(ranks) || header_->totalBytes != memoryBytes_) {
@@ -192,6 +195,10 @@ MeetingPlace::MeetingPlace(const std::string& name, int rank, int ranks, double 
   lanes_ = reinterpret_cast<Lane*>(base + at.lanes);
   meeting_ = base + at.meeting;
   rooms_ = base + at.rooms;
+  touch(0, at.lanes);
+  constexpr size_t kLanes = kChannels * sizeof(Lane);
+  touch(at.lanes + rank * ranks * kLanes, ranks * kLanes);
+  for (int writer = 0; writer < ranks; writer++) touch(at.lanes + (writer * ranks + rank) * kLanes, kLanes);
   processes_[rank].id.store(static_cast<uint32_t>(getpid()));
 }
 
@@ -215,6 +222,19 @@ Lane& MeetingPlace::lane(int writer, int reader, int channel) const {
 char* MeetingPlace::roomAt(int rank, int channel, int half) const {
   if (channel == kMeetingChannel) return meeting_ + (static_cast<size_t>(rank) * 2 + half) * kMeetingBytes;
   return rooms_ + ((static_cast<size_t>(rank) * kMeetingChannel + channel) * 2 + half) * roomBytes_;
+}
+
+// Takes pages as writing them would. Where the first touch is a read, the system maps pages around it as well, as far as
+// other ranks have filled them, and counts for this process what it never reads.
+void MeetingPlace::touch(size_t offset, size_t bytes) {
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE; before Linux 5.14 pages come as they are read
+  const size_t end = (offset + bytes + kPage - 1) / kPage;
+  for (size_t page = offset / kPage; page < end; page++) {
+    if (touched_[page].load(std::memory_order_relaxed)) continue;
+    const size_t first = page;
+    while (page < end && !touched_[page].exchange(true, std::memory_order_relaxed)) page++;
+    madvise(static_cast<char*>(memory_) + first * kPage, (page - first) * kPage, kPopulateWrite);
+  }
 }
 
 void MeetingPlace::ring(int rank, int channel) const {
@@ -354,6 +374,7 @@ const char* MeetingPlace::tryReceive(int channel, int writer, size_t bytes) {
     throw deviceFailed("rank " + std::to_string(writer) + " sent " + std::to_string(message.bytes) + " bytes where " +
                        std::to_string(bytes) + " were expected: the programs of the two ranks do not fit together");
   }
+  touch(message.offset, bytes);
   return static_cast<const char*>(memory_) + message.offset;
 }
 

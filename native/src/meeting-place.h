@@ -107,6 +107,7 @@ class MeetingPlace : public Meeting {
   void throwIfAborted() const;
   std::string howLost(int peer) const;
   void requireShared() const;
+  void touch(size_t offset, size_t bytes);
 
   const int rank_;
   const int ranks_;
@@ -120,6 +121,8 @@ class MeetingPlace : public Meeting {
   shared_layout::Lane* lanes_ = nullptr;
   char* meeting_ = nullptr;
   char* rooms_ = nullptr;
+  // By page of the shared memory, whether this process has touched it.
+  std::vector<std::atomic<bool>> touched_;
   Outbox outboxes_[kChannels];
   // With one rank there is no shared memory to keep these in.
   std::atomic<bool> abortedAlone_{false};

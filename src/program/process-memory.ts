@@ -1,4 +1,3 @@
-import { messageBytes } from "./message-memory.js";
 import type { Program } from "./program.js";
 
 /** Bytes of one rank's process at its peak, by part; all that the operating system counts. */
@@ -22,14 +21,12 @@ export interface GraphMemory {
   readonly runBytes: number;
   /** Constants of all of them together. */
   readonly constantBytes: number;
+  /** What else their sessions keep. */
+  readonly sessionBytes: number;
 }
 
-/** A session of ONNX Runtime, beside its arena; fitted, as the two below, see docs/benchmarks/memory.md. */
-const BYTES_PER_GRAPH = 203_000;
-/** A tensor, the values that graphs bind it as, and its part of the list of instructions. */
+/** A tensor, the values that graphs bind it as, and its part of the list of instructions: see docs/benchmarks/memory.md. */
 const BYTES_PER_TENSOR = 2_000;
-/** What copies of constants leave in the heap when they are given back. */
-const CONSTANT_RESTS = 0.15;
 /** ONNX Runtime's arena asks for pages of this size, and is given whole ones. */
 const LARGE_PAGE_BYTES = 2 ** 21;
 
@@ -38,23 +35,22 @@ const LARGE_PAGE_BYTES = 2 ** 21;
  *
  * @param workspace of the Program's graphs, as profiled
  * @param reservedBytes of the machine's profile
- * @param sharedBytesPerRank shared memory for messages between ranks
+ * @param messageBytes of this rank, see messageBytesByRank
  */
 export function processMemory(
   program: Program,
   workspace: GraphMemory,
   reservedBytes: number,
-  sharedBytesPerRank: number,
+  messageBytes: number,
 ): ProcessMemoryParts {
-  const { arenaBytes, graphs, tensors } = program;
+  const { arenaBytes, tensors } = program;
   const parts = {
     arenaBytes,
     workspaceBytes: workspace.runBytes + workspace.constantBytes,
-    messageBytes: messageBytes(program, sharedBytesPerRank),
+    messageBytes,
     bookkeepingBytes:
-      graphs.length * BYTES_PER_GRAPH +
+      workspace.sessionBytes +
       tensors.length * BYTES_PER_TENSOR +
-      CONSTANT_RESTS * workspace.constantBytes +
       (Math.ceil(workspace.runBytes / LARGE_PAGE_BYTES) * LARGE_PAGE_BYTES - workspace.runBytes),
     reservedBytes,
   };

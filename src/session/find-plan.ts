@@ -11,6 +11,7 @@ import { stageOfRank } from "../plan/stages.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import { communicators } from "../program/communicators.js";
 import type { LoweredPlan } from "../program/lower-plan.js";
+import { messageBytesByRank } from "../program/message-memory.js";
 import { processMemory } from "../program/process-memory.js";
 import type { Program } from "../program/program.js";
 import { compilePlan, loweredPlan, proven } from "../runtime/compile-plan.js";
@@ -34,6 +35,8 @@ export interface FoundPlan {
   readonly memoryBytesByRank: readonly number[];
 }
 
+/** On the host: what a session of ONNX Runtime keeps beside its constants, the mean over graphs of all families. */
+const BYTES_PER_HOST_GRAPH = 203_000;
 /** On devices: a session of ONNX Runtime, beside its arena (measured: 20 graphs more cost 6 to 9 MB). */
 const BYTES_PER_GRAPH = BYTES_PER_MB / 2;
 /** An instruction, its tensors and the message it came in (measured: 1400 instructions cost 5 to 6 MB). */
@@ -294,13 +297,15 @@ function compiled(known: Known, report: SearchReport): FoundPlan {
   if (known.machine.elsewhere) return priced(known, report);
   const lowered = loweredPlan(known.model, report.plan, { device: known.machine.machine.cluster.device });
   const lookup = layerLookup(known.modelProfile);
+  const messageBytes = messageBytesByRank(lowered.programs, SHARED_BYTES_PER_RANK);
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
     const stage = stageOfRank(report.plan, rank);
     const { workspaceBytes, reservedBytes } = report.prediction.stages[stage]!.memory;
     if (known.machine.machine.cluster.device === "host") {
       const runBytes = stageWorkspaceBytes(lookup, known.model, report.plan, stage);
-      const workspace = { runBytes, constantBytes: 0 };
-      const parts = processMemory(program, workspace, reservedBytes, SHARED_BYTES_PER_RANK);
+      const sessionBytes = program.graphs.length * BYTES_PER_HOST_GRAPH;
+      const workspace = { runBytes, constantBytes: 0, sessionBytes };
+      const parts = processMemory(program, workspace, reservedBytes, messageBytes[rank]!);
       return parts.totalBytes + FEED_BYTES;
     }
     return program.arenaBytes + workspaceBytes + heldBytes(program, reservedBytes, known);
