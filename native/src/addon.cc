@@ -19,7 +19,7 @@ namespace galvatron {
 namespace {
 
 // Compared with the SDK's (src/device/load-addon.ts); counts changes of what crosses to JavaScript.
-constexpr int kAddonAbi = 3;
+constexpr int kAddonAbi = 4;
 
 Napi::Array textsToJs(Napi::Env env, const std::vector<std::string>& texts) {
   Napi::Array array = Napi::Array::New(env, texts.size());

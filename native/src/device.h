@@ -73,16 +73,24 @@ class Meeting {
   virtual std::string abortReason() const = 0;
 };
 
+// What one graph takes of ONNX Runtime's memory.
+struct GraphMemory {
+  // The most while it runs.
+  size_t run = 0;
+  // Constants that its session keeps.
+  size_t constants = 0;
+  // What else its session keeps in the heap.
+  size_t session = 0;
+};
+
 struct DeviceMemory {
   size_t arenaBytes = 0;
   // ONNX Runtime's own allocations: the most that were in use at one time since load.
   size_t onnxRuntimePeakBytes = 0;
   // In use on the device by its driver's count, with everything that libraries took; 0 where that is not to be had.
   size_t deviceBytes = 0;
-  // Of ONNX Runtime's, by graph of the program, the most it took while it ran; empty where that is not counted.
-  std::vector<size_t> graphPeakBytes;
-  // The same for the constants that its session keeps.
-  std::vector<size_t> graphConstantBytes;
+  // By graph of the program; empty where that is not counted.
+  std::vector<GraphMemory> graphBytes;
 };
 
 // What `times` of a step hold: ms from `beginStep`, start and end of every instruction.

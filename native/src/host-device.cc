@@ -114,8 +114,7 @@ class HostDevice final : public Device {
   void download(void* to, Address from, size_t bytes) override { std::memcpy(to, pointer(from), bytes); }
 
   DeviceMemory memory() const override {
-    return {arena_ == nullptr ? 0 : arena_->bytes(), graphs_.peakBytes(), 0, graphs_.graphPeakBytes(),
-            graphs_.graphConstantBytes()};
+    return {arena_ == nullptr ? 0 : arena_->bytes(), graphs_.peakBytes(), 0, graphs_.graphBytes()};
   }
 
   bool beginStep() override {

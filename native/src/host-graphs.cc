@@ -1,5 +1,7 @@
 #include "host-graphs.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 
 #include "failure.h"
@@ -30,6 +32,16 @@ int elementType(Dtype dtype) {
   return 0;
 }
 
+// In use, by malloc's count, of all threads.
+size_t heapBytes() {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+  const struct mallinfo2 heap = mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+#else
+  return 0;
+#endif
+}
+
 }  // namespace
 
 HostGraphs::HostGraphs(const std::string& onnxRuntimePath, int threads)
@@ -57,7 +69,8 @@ void HostGraphs::clear() {
 
 void HostGraphs::compile(int index, const GraphRef& graph, const std::vector<uint8_t>& onnx) {
   OrtSession*& session = sessions_[graph.id];
-  const size_t before = environment_->pool().reservedBytes();
+  const size_t constantsBefore = environment_->pool().reservedBytes();
+  const size_t heapBefore = heapBytes();
   if (session == nullptr) {
     OrtSessionOptions* options = nullptr;
     ort_.check(ort_.CreateSessionOptions(&options), "session options");
@@ -73,7 +86,11 @@ void HostGraphs::compile(int index, const GraphRef& graph, const std::vector<uin
                "graph " + graph.name);
     checkSession(graph, session);
   }
-  compiled_.insert_or_assign(index, Compiled{graph, session, environment_->pool().reservedBytes() - before, 0});
+  GraphMemory bytes;
+  bytes.constants = environment_->pool().reservedBytes() - constantsBefore;
+  // Other threads may have freed meanwhile.
+  bytes.session = std::max(heapBytes(), heapBefore + bytes.constants) - heapBefore - bytes.constants;
+  compiled_.insert_or_assign(index, Compiled{graph, session, bytes});
 }
 
 // Bindings go by name, so names alone must agree; ONNX Runtime checks types and shapes itself at the first run.
@@ -127,22 +144,16 @@ void HostGraphs::run(int handle) {
   Compiled& compiled = compiled_.at(bound.graph);
   environment_->pool().beginRun();
   ort_.check(ort_.RunWithBinding(compiled.session, runOptions_, bound.binding), "graph " + compiled.ref.name);
-  compiled.peakBytes = std::max(compiled.peakBytes, environment_->pool().runPeakBytes());
+  compiled.bytes.run = std::max(compiled.bytes.run, environment_->pool().runPeakBytes());
 }
 
 void HostGraphs::cancel() {
   if (OrtStatus* status = ort_.RunOptionsSetTerminate(runOptions_)) ort_.ReleaseStatus(status);
 }
 
-std::vector<size_t> HostGraphs::graphPeakBytes() const {
-  std::vector<size_t> bytes;
-  for (const auto& [index, compiled] : compiled_) bytes.push_back(compiled.peakBytes);
-  return bytes;
-}
-
-std::vector<size_t> HostGraphs::graphConstantBytes() const {
-  std::vector<size_t> bytes;
-  for (const auto& [index, compiled] : compiled_) bytes.push_back(compiled.constantBytes);
+std::vector<GraphMemory> HostGraphs::graphBytes() const {
+  std::vector<GraphMemory> bytes;
+  for (const auto& [index, compiled] : compiled_) bytes.push_back(compiled.bytes);
   return bytes;
 }
 

@@ -30,15 +30,13 @@ class HostGraphs {
   void cancel();
   size_t peakBytes() const;
   // By graph of the program.
-  std::vector<size_t> graphPeakBytes() const;
-  std::vector<size_t> graphConstantBytes() const;
+  std::vector<GraphMemory> graphBytes() const;
 
  private:
   struct Compiled {
     GraphRef ref;
     OrtSession* session;
-    size_t constantBytes = 0;
-    size_t peakBytes = 0;
+    GraphMemory bytes;
   };
   struct Bound {
     int graph;

@@ -166,10 +166,12 @@ Napi::Value Worker::step(const Napi::CallbackInfo& info) {
           std::memcpy(sent.Data(), times->sentBytes.data(), times->sentBytes.size() * sizeof(double));
         }
         result.Set("sentBytes", sent);
-        auto graphs = Napi::Float64Array::New(settling, 2 * memory.graphPeakBytes.size());
-        for (size_t i = 0; i < memory.graphPeakBytes.size(); i++) {
-          graphs[2 * i] = static_cast<double>(memory.graphPeakBytes[i]);
-          graphs[2 * i + 1] = static_cast<double>(memory.graphConstantBytes[i]);
+        auto graphs = Napi::Float64Array::New(settling, 3 * memory.graphBytes.size());
+        for (size_t i = 0; i < memory.graphBytes.size(); i++) {
+          const auto& [run, constants, session] = memory.graphBytes[i];
+          graphs[3 * i] = static_cast<double>(run);
+          graphs[3 * i + 1] = static_cast<double>(constants);
+          graphs[3 * i + 2] = static_cast<double>(session);
         }
         result.Set("graphBytes", graphs);
         result.Set("deviceBytes", Napi::Number::New(settling, static_cast<double>(memory.deviceBytes)));

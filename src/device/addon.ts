@@ -112,8 +112,8 @@ export interface StepTimes {
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
   /**
-   * Of ONNX Runtime's, for each graph of the Program the most that it took while it ran, and the constants that its
-   * session keeps: `[run0, constants0, run1, …]`; empty on CUDA.
+   * For each graph of the Program the most that it took of ONNX Runtime's arena while it ran, the constants that its
+   * session keeps, and what else the session keeps in the heap: `[run0, constants0, session0, run1, …]`; empty on CUDA.
    */
   readonly graphBytes: Float64Array;
   /** In use on the device by its driver's count; 0 on the host. */

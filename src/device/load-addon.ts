@@ -6,7 +6,7 @@ import type { NativeAddon } from "./addon.js";
 import { packageRoot } from "./package-root.js";
 
 /** The addon's ABI that this SDK speaks: `kAddonAbi` of native/src/addon.cc. */
-const ADDON_ABI = 3;
+const ADDON_ABI = 4;
 
 /** What the addon exports beside {@link NativeAddon}: it throws our error class, once it has it. */
 interface RawAddon extends NativeAddon {

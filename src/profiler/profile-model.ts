@@ -310,8 +310,8 @@ function workspaceBytes(
   );
   const ofStep = ({ graphBytes, onnxRuntimeBytes }: RankStep): number => {
     if (graphBytes.length === 0) return onnxRuntimeBytes;
-    const run = Math.max(0, ...graphs.map((graph) => graphBytes[2 * graph]!));
-    return [...new Set(graphs)].reduce((sum, graph) => sum + graphBytes[2 * graph + 1]!, run);
+    const run = Math.max(0, ...graphs.map((graph) => graphBytes[3 * graph]!));
+    return [...new Set(graphs)].reduce((sum, graph) => sum + graphBytes[3 * graph + 1]!, run);
   };
   return Math.max(...steps.flat().map(ofStep));
 }

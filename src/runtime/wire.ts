@@ -115,7 +115,7 @@ export interface SteppedMessage {
   readonly sentBytes: Float64Array;
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
-  /** `[run0, constants0, run1, …]` of each graph, see `StepTimes`. */
+  /** `[run0, constants0, session0, run1, …]` of each graph, see `StepTimes`. */
   readonly graphBytes: Float64Array;
   readonly memory: ProcessMemory;
   /** Made after this step, where one was due. */
