@@ -105,10 +105,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         const { id } = message;
         // The list itself lives in the addon now: what loading needed goes, once nothing here holds the message any more
         // and before the first step is asked for.
-        setImmediate(() => {
-          // The second collection waits for what the first still frees.
-          globalThis.gc?.();
-          globalThis.gc?.();
+        collect(COLLECTIONS, () => {
           addon.trimHeap();
           send({ kind: "loaded", id, memory: processMemory() });
         });
@@ -212,6 +209,21 @@ async function checkpointSource({ checkpoint, verify }: Restore): Promise<StateS
 async function saved(saving: ShardWriting | null): Promise<WrittenShard> {
   if (!saving) throw new GalvatronError("PROGRAM_INVALID", "No checkpoint is being written.");
   return saving.written;
+}
+
+/** Enough that the last finds nothing. */
+const COLLECTIONS = 3;
+
+/**
+ * Collects all garbage: finalizers of one collection run in the next turn, and what buffers held is freed on another
+ * thread, for which the next collection waits.
+ */
+function collect(times: number, done: () => void): void {
+  setImmediate(() => {
+    globalThis.gc?.();
+    if (times > 1) collect(times - 1, done);
+    else done();
+  });
 }
 
 function endStepOf({ feed, firstStep }: Extract<ToWorker, { kind: "load" }>): number {
