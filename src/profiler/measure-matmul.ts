@@ -73,7 +73,7 @@ const RESERVE_ELEMENTS = 2 ** 20;
 const MORE_GRAPHS = 5;
 
 /** What a worker's heap grows by in training: young objects, code, and pages of kernels that small products never call. */
-const GROWTH_BYTES = 5.1 * BYTES_PER_MB;
+const GROWTH_BYTES = 3.4 * BYTES_PER_MB;
 
 /**
  * Bytes that a worker holds before any model: the process after its first small graph, when all libraries are up,

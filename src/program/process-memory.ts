@@ -26,7 +26,7 @@ export interface GraphMemory {
 }
 
 /** A tensor, the values that graphs bind it as, and its part of the list of instructions: see docs/benchmarks/memory.md. */
-const BYTES_PER_TENSOR = 2_000;
+const BYTES_PER_TENSOR = 2_200;
 /** ONNX Runtime's arena asks for pages of this size, and is given whole ones. */
 const LARGE_PAGE_BYTES = 2 ** 21;
 
