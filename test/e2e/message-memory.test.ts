@@ -18,21 +18,29 @@ const model = modelSpec("t5", {
 });
 
 // Rooms of 3 pages cut nearly every message, rooms of 73 hold most whole.
-it.each([3, 73])("with rooms of %i pages the system counts exactly the predicted shared memory", async (pages) => {
-  const sharedBytesPerRank = 28 * 4096 * pages;
-  const seen = new Set<string>();
-  for (let draw = 0; draw < 6; draw++) {
-    let drawn = 0;
-    const pick = (count: number): number => hashNumbers(43, draw, drawn++) % count;
-    const { programs, graphs } = compilePlan(model, drawPlan(model, { ranks: RANKS, globalBatch: 8 }, pick));
-    for (const { op } of programs.flatMap(({ instructions }) => instructions)) seen.add(op);
-    const pool = await openWorkerPool({ ...hostPoolOptions(RANKS, 1), sharedBytesPerRank });
-    await pool.load({ programs, graphs, seed: 1, feed: null, firstStep: 0 });
-    const last = (await pool.run(3)).at(-1)!;
-    await pool.close();
-    expect(last.map(({ memory }) => memory.sharedBytes)).toEqual(
-      messageBytesByRank(programs, sharedBytesPerRank),
-    );
-  }
-  for (const op of ["allReduce", "allGather", "reduceScatter", "exchange", "send"]) expect(seen).toContain(op);
-}, 120_000);
+it.each([3, 73])(
+  "shared memory is counted as predicted, to the page: rooms of %i pages",
+  async (pages) => {
+    const sharedBytesPerRank = 28 * 4096 * pages;
+    const seen = new Set<string>();
+    for (let draw = 0; draw < 6; draw++) {
+      let drawn = 0;
+      const pick = (count: number): number => hashNumbers(43, draw, drawn++) % count;
+      const { programs, graphs } = compilePlan(
+        model,
+        drawPlan(model, { ranks: RANKS, globalBatch: 8 }, pick),
+      );
+      for (const { op } of programs.flatMap(({ instructions }) => instructions)) seen.add(op);
+      const pool = await openWorkerPool({ ...hostPoolOptions(RANKS, 1), sharedBytesPerRank });
+      await pool.load({ programs, graphs, seed: 1, feed: null, firstStep: 0 });
+      const last = (await pool.run(3)).at(-1)!;
+      await pool.close();
+      expect(last.map(({ memory }) => memory.sharedBytes)).toEqual(
+        messageBytesByRank(programs, sharedBytesPerRank),
+      );
+    }
+    for (const op of ["allReduce", "allGather", "reduceScatter", "exchange", "send"])
+      expect(seen).toContain(op);
+  },
+  120_000,
+);

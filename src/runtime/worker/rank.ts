@@ -211,7 +211,7 @@ async function saved(saving: ShardWriting | null): Promise<WrittenShard> {
   return saving.written;
 }
 
-/** Enough that the last finds nothing, also where threads that free wait for a core: with three, one process in ten kept 1.3 MB. */
+/** Enough on a busy machine too, where threads that free wait: after three, one process in ten held 1.3 MB. */
 const COLLECTIONS = 6;
 
 /**
