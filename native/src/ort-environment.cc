@@ -41,6 +41,7 @@ OrtEnvironment::OrtEnvironment(const std::string& path, int threads) : ort_(open
   // The pool's threads inherit it.
   const FlushDenormals flush;
   ort_.check(ort_.CreateEnvWithGlobalThreadPools(kOrtError, "galvatron", options, &env_), "environment");
+  ort_.check(ort_.DisableTelemetryEvents(env_), "telemetry");
   ort_.check(ort_.CreateCpuMemoryInfo(kOrtDeviceAllocator, kOrtMemoryDefault, &cpuMemory_), "memory info");
 
   allocator_.version = kOrtApiVersion;
