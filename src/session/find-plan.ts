@@ -42,8 +42,8 @@ const BYTES_PER_GRAPH = BYTES_PER_MB / 2;
 /** An instruction, its tensors and the message it came in (measured: 1400 instructions cost 5 to 6 MB). */
 const BYTES_PER_INSTRUCTION = 4096;
 
-/** What a host rank holds to read its samples ahead (measured: docs/benchmarks/memory.md). */
-const FEED_BYTES = 1.5 * BYTES_PER_MB;
+/** What a host rank holds to read its samples ahead and to report its steps (measured: docs/benchmarks/memory.md). */
+const FEED_BYTES = 3.2 * BYTES_PER_MB;
 
 interface SearchRequest {
   readonly model: ModelSpec;
