@@ -27,6 +27,7 @@ CudaGraphs::CudaGraphs(const std::string& onnxRuntimePath, int device, cudaStrea
   // products of our graphs go through cuBLASLt and a workspace of their own.
   setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8", 0);
   ort_.check(ort_.CreateEnv(kOrtError, "galvatron", &env_), "environment");
+  ort_.check(ort_.DisableTelemetryEvents(env_), "telemetry");
   ort_.check(ort_.CreateMemoryInfo("Cuda", kOrtDeviceAllocator, device, kOrtMemoryDefault, &memory_), "memory info");
 
   // One pool for all sessions of the worker; without it every session would keep an arena of its own.
