@@ -117,7 +117,7 @@ describe("from profile to training", { timeout: 240_000 }, () => {
     expect((await galvatron(...saving)).error).toMatch(/saved holds checkpoints of another training/);
     // The prediction is a centre: test/bench/memory.mjs measures how near; other machines and loads get some room here.
     for (const [rank, bytes] of report.peakMemoryBytes.entries())
-      expect(Math.abs(bytes / report.predictedMemoryBytes[rank]! - 1)).toBeLessThan(0.03);
+      expect(Math.abs(bytes / report.predictedMemoryBytes[rank]! - 1)).toBeLessThan(0.05);
     const again = json(await galvatron(...args, "--json")) as { losses: number[] };
     expect(again.losses).toEqual(report.losses);
   });

@@ -102,7 +102,7 @@ describe("the story of the SDK", { timeout: 240_000 }, () => {
     expect(run.lastStep?.spans).toHaveLength(plan.predictedTimeline().spans.length);
     // The operating system's count against the prediction; test/bench/memory.mjs measures how near.
     for (const [rank, bytes] of report.peakMemoryBytes.entries())
-      expect(Math.abs(bytes / report.predictedMemoryBytes[rank]! - 1)).toBeLessThan(0.03);
+      expect(Math.abs(bytes / report.predictedMemoryBytes[rank]! - 1)).toBeLessThan(0.05);
     for (const shown of [run, run.timeline(), run.accuracy(), compare(plan, run)])
       expect(htmlOf(shown)).toMatch(/<img alt=/);
   });
