@@ -1,5 +1,6 @@
 import { DTYPE_BYTES } from "../base/units.js";
-import type { Instruction, Program, Stream } from "./program.js";
+import type { Instruction, Program } from "./program.js";
+import { STREAMS } from "./streams.js";
 import { tensorBytes } from "./tensor-bytes.js";
 
 /** As native/src/meeting-place.cc lays them out. */
@@ -8,15 +9,6 @@ const HEADER_BYTES = 2112;
 const PROCESS_BYTES = 64;
 const BELL_BYTES = 64;
 const LANE_BYTES = 256;
-const STREAMS: readonly Stream[] = [
-  "compute",
-  "gather",
-  "reduce",
-  "activationsIn",
-  "activationsOut",
-  "gradientsIn",
-  "gradientsOut",
-];
 /** One of every stream for collectives, one for transfers; one more has no rooms. */
 const ROOM_CHANNELS = 2 * STREAMS.length;
 const CHANNELS = ROOM_CHANNELS + 1;

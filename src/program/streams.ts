@@ -1,6 +1,6 @@
 import type { Stream } from "./program.js";
 
-/** All streams, in the order in which tables list them. */
+/** All streams, in the order of `Stream` in native/src/program.h, which is also that of tables. */
 export const STREAMS: readonly Stream[] = [
   "compute",
   "gather",

@@ -54,8 +54,9 @@ const percent = (predicted, measured) => (100 * (predicted / measured - 1)).toFi
 const EXECUTED_MS = 1500;
 const meanAfter = (values, skip) => mean(values.slice(skip));
 
-/** Trains some steps under one frozen plan. */
+/** Trains some steps under one frozen plan, in workers of its own: what others have loaded is not its memory. */
 export async function execute(model, { lowered, prediction }) {
+  await closeWorkers();
   try {
     const steps = Math.min(40, Math.max(8, 3 + Math.ceil(EXECUTED_MS / prediction.stepMs)));
     const got = await train(model, prediction.plan, steps, { lowered });
