@@ -1,5 +1,5 @@
 // Random plans of every family beside one rank, through `galvatron verify`, in runs that can be broken off.
-//   npm run build && node test/bench/verify.mjs FOLDER [--plans 200] [--precision float32|bfloat16] [--families gpt,t5] [--write]
+//   npm run build && node test/bench/verify.mjs FOLDER [--plans 200] [--precision float32|bfloat16|bfloat16-gradients] [--families gpt,t5] [--write]
 // Each run of 20 plans is a file in FOLDER; those that are there are not made again. --write makes
 // docs/benchmarks/verify.md of all files in FOLDER.
 import { spawnSync } from "node:child_process";
@@ -60,9 +60,7 @@ function write() {
   const results = readdirSync(folder)
     .filter((name) => name.endsWith(".json"))
     .map((name) => ({ name, ...JSON.parse(readFileSync(join(folder, name), "utf8")) }));
-  const kinds = [
-    ...new Set(results.map(({ name }) => name.slice(0, name.lastIndexOf("-", name.lastIndexOf("-") - 1)))),
-  ];
+  const kinds = [...new Set(results.map(kindOf))];
   const tables = kinds
     .sort()
     .reverse()
@@ -77,9 +75,14 @@ function write() {
   );
 }
 
+/** Of a file `KIND-FAMILY-RUN.json`; a kind may have hyphens. */
+function kindOf({ name }) {
+  return name.slice(0, name.lastIndexOf("-", name.lastIndexOf("-") - 1));
+}
+
 function table(kind, results) {
   const rows = FAMILIES.flatMap((family) => {
-    const own = results.filter(({ name, model }) => name.startsWith(`${kind}-`) && model === family);
+    const own = results.filter((result) => kindOf(result) === kind && result.model === family);
     if (own.length === 0) return [];
     const worst = own.reduce((a, b) => (b.maxRelativeDifference > a.maxRelativeDifference ? b : a));
     const most = (part) => Math.max(...own.map((one) => one.worst[part])).toExponential(1);
