@@ -225,6 +225,14 @@ double sumSquares(Dtype dtype, const void* input, size_t count) {
   }
 }
 
+// Halves onto halves: no long chain, and one order.
+double sumOfLanes(double* lanes) {
+  for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+}
+
 void runSquares(const float* input, size_t count, double* sums) {
   for (; count >= kSquaresRun; count -= kSquaresRun, input += kSquaresRun, sums++) {
     double lanes[kLanes] = {};
@@ -234,19 +242,12 @@ void runSquares(const float* input, size_t count, double* sums) {
         lanes[lane] += value * value;
       }
     }
-    // Halves onto halves: no long chain, and one order.
-    for (size_t half = kLanes / 2; half > 0; half /= 2) {
-      for (size_t lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
-    }
-    *sums = lanes[0];
+    *sums = sumOfLanes(lanes);
   }
   if (count == 0) return;
-  double padded[kLanes] = {};
-  for (size_t i = 0; i < count; i++) padded[i % kLanes] += static_cast<double>(input[i]) * input[i];
-  for (size_t half = kLanes / 2; half > 0; half /= 2) {
-    for (size_t lane = 0; lane < half; lane++) padded[lane] += padded[lane + half];
-  }
-  *sums = padded[0];
+  double lanes[kLanes] = {};
+  for (size_t i = 0; i < count; i++) lanes[i % kLanes] += static_cast<double>(input[i]) * input[i];
+  *sums = sumOfLanes(lanes);
 }
 
 // --- AdamW ---

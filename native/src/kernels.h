@@ -40,7 +40,7 @@ struct Kernels {
   void (*fill)(Dtype dtype, double value, void* output, size_t count);
   // Sum of squares in float64: sixteen lanes, then the lanes in order. float32, float64 or bfloat16.
   double (*sumSquares)(Dtype dtype, const void* input, size_t count);
-  // The same of every kSquaresRun elements by themselves, the last run as long as there are elements.
+  // Of every kSquaresRun elements by themselves, the last run as long as there are elements; the lanes halves onto halves.
   void (*runSquares)(const float* input, size_t count, double* sums);
   void (*adamw)(const AdamwSpan& span);
   // output = the reduction of `sources` from first to last; bfloat16 adds in float32 and rounds once. The output may

@@ -10,41 +10,17 @@
 
 #include "device.h"
 #include "program.h"
+#include "shared-memory.h"
 
 namespace galvatron {
 
-// Shared memory in which the ranks of one host meet.
+// The shared memory in which the ranks of one host meet (shared-layout.h), as one of them speaks in it.
 //
-//   header | process ids | bells [rank][channel] | lanes [writer][reader][channel] | rooms [rank][channel][2]
-//
-// A channel is one conversation of a rank: the collectives of one stream, or the transfers that leave on one stream.
 // On each channel a rank owns two rooms, which it fills in turn. A message is a span of a room that one reader may
 // read; its lane counts messages made ready and messages taken, and a room is filled again when all messages in it
 // were taken. Who waits sleeps on the bell of his rank and channel, which is rung after every change that concerns him
 // and by an abort. So nothing is ever mixed between streams, nobody spins, and nobody needs the other's address.
-
-// The most messages that one reader finds in one room.
-constexpr uint32_t kMessagesPerRoom = 4;
-
-constexpr int kTransferChannels = kStreams;
-constexpr int kMeetingChannel = 2 * kStreams;
-constexpr int kChannels = 2 * kStreams + 1;
-
-inline int collectiveChannel(Stream stream) { return static_cast<int>(stream); }
-// Named after the stream of the sender.
-inline int transferChannel(Stream sender) { return kTransferChannels + static_cast<int>(sender); }
-
-void createShared(const std::string& name, int ranks, size_t bytesPerRank);
-void unlinkShared(const std::string& name);
-
-namespace shared_layout {
-struct Header;
-struct Process;
-struct Bell;
-struct Lane;
-}  // namespace shared_layout
-
-// A rank's door to the shared memory. With one rank there is none to share, and `name` may be empty.
+// With one rank there is no memory to share, and `name` may be empty.
 class MeetingPlace : public Meeting {
  public:
   MeetingPlace(const std::string& name, int rank, int ranks, double deadlineMs);
@@ -55,7 +31,7 @@ class MeetingPlace : public Meeting {
   int rank() const { return rank_; }
 
   // Bytes of one room of a channel other than kMeetingChannel.
-  size_t roomBytes() const { return roomBytes_; }
+  size_t roomBytes() const { return memory_.places().roomBytes; }
 
   void broadcast(const std::vector<int>& group, void* bytes, size_t count) override;
 
@@ -100,6 +76,7 @@ class MeetingPlace : public Meeting {
     std::vector<Pending> pending[2];
   };
 
+  shared_layout::Process& process(int rank) const;
   shared_layout::Bell& bell(int rank, int channel) const;
   shared_layout::Lane& lane(int writer, int reader, int channel) const;
   char* roomAt(int rank, int channel, int half) const;
@@ -107,22 +84,11 @@ class MeetingPlace : public Meeting {
   void throwIfAborted() const;
   std::string howLost(int peer) const;
   void requireShared() const;
-  void touch(size_t offset, size_t bytes);
 
   const int rank_;
   const int ranks_;
   const double deadlineMs_;
-  size_t roomBytes_ = 0;
-  void* memory_ = nullptr;
-  size_t memoryBytes_ = 0;
-  shared_layout::Header* header_ = nullptr;
-  shared_layout::Process* processes_ = nullptr;
-  shared_layout::Bell* bells_ = nullptr;
-  shared_layout::Lane* lanes_ = nullptr;
-  char* meeting_ = nullptr;
-  char* rooms_ = nullptr;
-  // By page of the shared memory, whether this process has touched it.
-  std::vector<std::atomic<bool>> touched_;
+  SharedMemory memory_;
   Outbox outboxes_[kChannels];
   // With one rank there is no shared memory to keep these in.
   std::atomic<bool> abortedAlone_{false};

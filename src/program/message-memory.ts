@@ -3,7 +3,7 @@ import type { Instruction, Program } from "./program.js";
 import { STREAMS } from "./streams.js";
 import { tensorBytes } from "./tensor-bytes.js";
 
-/** As native/src/meeting-place.cc lays them out. */
+/** As native/src/shared-layout.h lays them out. */
 const PAGE_BYTES = 4096;
 const HEADER_BYTES = 2112;
 const PROCESS_BYTES = 64;

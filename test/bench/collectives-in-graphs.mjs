@@ -15,7 +15,7 @@ mkdirSync(folder, { recursive: true });
 
 const objects = join(root, "build", "native", "objects");
 const wanted =
-  /^(byte-pool|host-collectives|kernels-choice|meeting-place|ort|ort-environment)\.cc\.o$|^kernels\w+\.o$/;
+  /^(byte-pool|host-collectives|kernels-choice|meeting-place|ort|ort-environment|shared-memory)\.cc\.o$|^kernels\w+\.o$/;
 execFileSync(process.env.CXX ?? "g++", [
   ...["-std=c++20", "-O2", "-pthread", "-I", join(root, "native", "src"), "-o", program],
   join(root, "test", "bench", "native", "collectives-in-graphs.cc"),
