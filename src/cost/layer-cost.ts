@@ -117,9 +117,7 @@ export function layerCost(
   const time = stateTime(
     cost.collectives,
     group,
-    elements,
-    held,
-    reduced,
+    { read: elements, held, reduced },
     strategy,
     precision,
     sums,

@@ -61,7 +61,8 @@ const NOTHING_TIED: TiedTable = { elements: 0, heldElsewhere: 0, added: 0, reduc
 
 /**
  * Both ends on one stage share one table and one gradient of it, or in the canonical order a gradient each, which are
- * added up when both are complete; on two stages each holds the table, and their gradients are all-reduced then. Both wait for the later one: the same time on both is exact.
+ * added up when both are complete; on two stages each holds the table, and their gradients are all-reduced then. Both
+ * wait for the later one: the same time on both is exact.
  */
 export function tiedTable(cost: CostModel, kind: string, strategy: Strategy): TiedTable {
   if (kind !== EMBEDDING_KIND && kind !== HEAD_KIND) return NOTHING_TIED;

@@ -29,22 +29,20 @@ const NORM_BYTES_PER_ELEMENT = 4;
 /**
  * Times of ZeRO's stages (Rajbhandari et al. 2020, section 7), in full: what overlap hides is taken off later.
  *
- * @param elements parameters of the layer that this rank's tensor share reads
- * @param held of these, what the layer itself keeps: updated once a step
- * @param reduced what is reduced once a step
+ * @param elements parameters of the layer that this rank's tensor share reads; of these, what the layer itself keeps
+ * and updates once a step; and what is reduced once a step
  */
 export function stateTime(
   times: CollectiveTimes,
   group: GroupShape,
-  elements: number,
-  held: number,
-  reduced: number,
+  elements: { readonly read: number; readonly held: number; readonly reduced: number },
   strategy: Strategy,
   precision: Precision,
   { addsUp, inOrder, reducedBytes }: GradientSums,
   optimizerGBps: number,
 ): StateTime {
   const kind = strategy.dataParallel;
+  const { read, held, reduced } = elements;
   const computeBytes = DTYPE_BYTES[computeDtype(precision)];
   const gradientBytes = DTYPE_BYTES[gradientDtype(precision)];
   const owned = kind === "ddp" ? held : held / stateRanks(strategy);
@@ -58,9 +56,9 @@ export function stateTime(
   const optimizerMs = streamMs(owned * updateBytes, optimizerGBps);
   const none = { gatherMs: 0, scatterMs: 0, reduceMs: 0, afterUpdateMs: 0, optimizerMs };
   if (group.ranks <= 1) return none;
-  const readBytes = elements * computeBytes;
+  const readBytes = read * computeBytes;
   const heldBytes = held * computeBytes;
-  const scatter = (): number => collectiveMs(times, "reduceScatter", group, reducedBytes * elements);
+  const scatter = (): number => collectiveMs(times, "reduceScatter", group, reducedBytes * read);
   const once = (collective: "allReduce" | "allGather" | "reduceScatter"): number =>
     convertMs + collectiveMs(times, collective, group, reducedBytes * reduced);
   switch (kind) {

@@ -23,7 +23,7 @@ export interface UniformPlanOptions {
   readonly schedule?: Schedule;
   /** `float32` when left out. */
   readonly precision?: Precision;
-  /** When left out, what the machine does by itself: `canonical` on the host, `deferred` elsewhere. */
+  /** When left out, what the session gives a plan of its machine: `canonical` on the host, `deferred` elsewhere. */
   readonly gradientOrder?: GradientOrder;
 }
 

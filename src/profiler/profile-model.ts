@@ -245,9 +245,10 @@ async function measureSlice(
   const held = Math.max(
     ...steps.flat().map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes),
   );
-  const beforeHead = onDevice && run.last ? await bytesBefore(pool, local, graphs, count) : undefined;
+  const beforeHead = onDevice && run.last ? await bytesBefore(pool, local, graphs, count) : null;
   const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
-    workspaceBytes: (!inPlace(count) && beforeHead) || workspaceBytes(original, steps, inPlace),
+    workspaceBytes:
+      beforeHead === null || inPlace(count) ? workspaceBytes(original, steps, inPlace) : beforeHead,
     forwardMs: phaseMs(original, places, steps, "forward", inPlace, onDevice),
     backwardMs: phaseMs(original, places, steps, "backward", inPlace, onDevice),
   });
@@ -297,7 +298,10 @@ function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
   };
 }
 
-/** The most that one of a place's graphs takes while it runs, and the constants of all of them. On devices ONNX Runtime's memory is not counted by graph: all of it counts. */
+/**
+ * The most that one of a place's graphs takes while it runs, and the constants of all of them. On devices ONNX
+ * Runtime's memory is not counted by graph: all of it counts.
+ */
 function workspaceBytes(
   program: Program,
   steps: readonly (readonly RankStep[])[],

@@ -5,7 +5,7 @@ import type { CostModel } from "../cost/cost-model.js";
 import { groupShape } from "../cost/group-shape.js";
 import { kindShape } from "../cost/layer-cost.js";
 import { layerWork } from "../cost/layer-lookup.js";
-import { ADAMW_BYTES_PER_ELEMENT } from "../cost/state-time.js";
+import { ADAMW_BYTES_PER_ELEMENT, streamMs } from "../cost/state-time.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import { samplesPerRank } from "../plan/stages.js";
 import { product } from "./flat-layout.js";
@@ -67,7 +67,9 @@ class ProgramTimes {
         const bytes = Math.max(this.#bytes(instruction.input), this.#bytes(instruction.output));
         const ms = this.#collectiveMs(instruction.op, this.#program.groups[instruction.group]!, bytes);
         // What it adds to is read besides.
-        return instruction.accumulates ? ms + this.#streamedMs(this.#bytes(instruction.output)) : ms;
+        return instruction.accumulates
+          ? ms + streamMs(this.#bytes(instruction.output), hardware.optimizerGBps)
+          : ms;
       }
       case "exchange": {
         const sum = (pieces: typeof instruction.sends): number =>
@@ -113,11 +115,8 @@ class ProgramTimes {
   }
 
   #movedMs(bytes: number): number {
-    return this.#cost.hardware.launchMs + this.#streamedMs(bytes);
-  }
-
-  #streamedMs(bytes: number): number {
-    return bytes / (this.#cost.hardware.optimizerGBps * 1e6);
+    const { launchMs, optimizerGBps } = this.#cost.hardware;
+    return launchMs + streamMs(bytes, optimizerGBps);
   }
 
   #collectiveMs(

@@ -200,7 +200,10 @@ function orderedPlan(
   return order === own ? plan : { ...plan, gradientOrder: order };
 }
 
-/** Programs of a plan, the found one or the same in another order of sums, whose loss is the mean over so many labels of a sample. */
+/**
+ * Programs of a plan, the found one or the same in another order of sums, whose loss is the mean over so many labels
+ * of a sample.
+ */
 export function loweredFor(
   { lowered, model, report, machine }: FoundPlan,
   plan: Plan,
