@@ -43,7 +43,7 @@ const BYTES_PER_GRAPH = BYTES_PER_MB / 2;
 const BYTES_PER_INSTRUCTION = 4096;
 
 /** What a host rank holds to read its samples ahead and to report its steps (measured: docs/benchmarks/memory.md). */
-const FEED_BYTES = 3.2 * BYTES_PER_MB;
+const FEED_BYTES = 1.8 * BYTES_PER_MB;
 
 interface SearchRequest {
   readonly model: ModelSpec;
