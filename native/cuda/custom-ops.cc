@@ -206,6 +206,24 @@ int gelu_gradient(const Call& call) {
                           rows_of(x.shape), x.shape.back());
 }
 
+int linear_gelu(const Call& call) {
+  const auto x = call.input(0), weight = call.input(1), bias = call.input(2);
+  const int64_t n = weight.shape[0];
+  const Shape shape = with_last(x.shape, n);
+  void* y = call.output(0, shape);
+  return gv_linear_gelu(call.stream, call.type, static_cast<int>(call.integer("approximate")), x.data, weight.data,
+                        bias.data, y, call.output(1, shape), rows_of(x.shape), n, weight.shape[1]);
+}
+
+int linear_input_gelu_gradient(const Call& call) {
+  const auto dy = call.input(0), weight = call.input(1), x = call.input(2);
+  const int64_t n = weight.shape[0], k = weight.shape[1];
+  void* dx = call.output(0, x.shape);
+  return gv_linear_input_gelu_gradient(call.stream, call.type, call.gradient_type,
+                                       static_cast<int>(call.integer("approximate")), dy.data, weight.data, x.data, dx,
+                                       call.output(1, {k}), rows_of(x.shape), n, k);
+}
+
 int swiglu(const Call& call) {
   const auto gate = call.input(0), up = call.input(1);
   const int64_t columns = gate.shape.back();
@@ -391,6 +409,8 @@ const std::vector<Declaration>& declarations() {
       {"RmsNormalizationGradient", "T T T f T?", "T p?", {}, rms_norm_gradient},
       {"Gelu", "T", "T", {"approximate:s"}, gelu},
       {"GeluGradient", "T T", "T p?", {"approximate:s"}, gelu_gradient},
+      {"LinearGelu", "T T T", "T T?", {"approximate:s"}, linear_gelu},
+      {"LinearInputGeluGradient", "T T T", "T p?", {"approximate:s"}, linear_input_gelu_gradient},
       {"SwiGlu", "T T", "T", {}, swiglu},
       {"SwiGluGradient", "T T T", "T T", {}, swiglu_gradient},
       {"Rotary", "T f f", "T", {"inverse:i"}, rotary},

@@ -130,13 +130,10 @@ extern "C" int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const v
       case GV_EPILOGUE_BIAS: epilogue = CUBLASLT_EPILOGUE_BIAS; break;
       case GV_EPILOGUE_GELU_AUX_BIAS: epilogue = CUBLASLT_EPILOGUE_GELU_AUX_BIAS; break;
       case GV_EPILOGUE_DGELU: epilogue = CUBLASLT_EPILOGUE_DGELU; break;
-      case GV_EPILOGUE_DGELU_BGRAD: epilogue = CUBLASLT_EPILOGUE_DGELU_BGRAD; break;
-      case GV_EPILOGUE_BGRAD_A: epilogue = CUBLASLT_EPILOGUE_BGRADB; break;
       default: break;
     }
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
-    if (s.epilogue == GV_EPILOGUE_GELU_AUX_BIAS || s.epilogue == GV_EPILOGUE_DGELU ||
-        s.epilogue == GV_EPILOGUE_DGELU_BGRAD)
+    if (s.epilogue == GV_EPILOGUE_GELU_AUX_BIAS || s.epilogue == GV_EPILOGUE_DGELU)
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, s.lead_c);
     if (bias) {
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(s.bias_type));

@@ -32,7 +32,9 @@ export const CUSTOM_OP_DOMAIN = "galvatron";
  * | RmsNormalization | x T[..,H], scale T[H] | y T[..,H], inverseRms f32[..,1] | epsilon float | y = x · inverseRms · scale |
  * | RmsNormalizationGradient | dy T[..,H], x T[..,H], scale T[H], inverseRms f32[..,1], addend? T[..,H] | dx T[..,H], dscale P[H] | | addend is added to dx |
  * | Gelu | x T[..] | y T[..] | approximate string: "tanh" or "none" (erf) | |
+ * | LinearGelu | x T[..,K], weight T[N,K], bias T[N] | y T[..,N], product T[..,N] | approximate string | product = x · weightᵀ + bias, y = Gelu of it |
  * | GeluGradient | dy T[..,N], x T[..,N] | dx T[..,N], columns P[N] | approximate string | columns: sums of dx over all leading axes |
+ * | LinearInputGeluGradient | dy T[..,N], weight T[N,K], x T[..,K] | dx T[..,K], columns P[K] | approximate string | GeluGradient of dy · weight at x |
  * | SwiGlu | gate T[..], up T[..] | y T[..] | | y = gate · sigmoid(gate) · up |
  * | SwiGluGradient | dy T[..], gate T[..], up T[..] | dgate T[..], dup T[..] | | |
  * | Rotary | x T[S,b,h,d], cosine f32[S,d/2], sine f32[S,d/2] | y T[S,b,h,d] | inverse int | rotates (x[i], x[i+d/2]) by the angle; by its negative where inverse (the gradient) |

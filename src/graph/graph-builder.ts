@@ -1,6 +1,6 @@
 import type { Dtype } from "../base/units.js";
 import type { Attributes, GraphNode, OpName, Value, ValueType } from "./ir.js";
-import { elementCount, sameShape } from "./ir.js";
+import { elementCount, sameShape, unshaped } from "./ir.js";
 import { OP_DEFINITIONS } from "./op-definitions.js";
 import { GraphError } from "./ops/op-definition.js";
 
@@ -231,7 +231,7 @@ export class GraphBuilder {
   }
   /** x + product: a product of {@link linear} that nobody else reads takes x as its addend, one pass over memory less. */
   addProduct(x: Value, product: Value): Value {
-    const source = product.node?.op === "Reshape" ? product.node.inputs[0]! : product;
+    const source = unshaped(product);
     const [rows, weight, bias = null, addend] = source.node?.op === "Linear" ? source.node.inputs : [];
     if (!rows || !weight || addend || x.dtype !== product.dtype || !sameShape(x.shape, product.shape))
       return this.add(x, product);
@@ -244,8 +244,12 @@ export class GraphBuilder {
   rmsNormalization(x: Value, scale: Value, epsilon: number): Value {
     return this.one("RmsNormalization", [x, scale], { epsilon });
   }
+  /** GELU; a product of {@link linear} with a bias that nobody else reads makes it on its way. */
   gelu(x: Value, approximate: "tanh" | "none"): Value {
-    return this.one("Gelu", [x], { approximate });
+    const { node } = unshaped(x);
+    const [rows, weight, bias, addend] = node?.op === "Linear" ? node.inputs : [];
+    if (!rows || !weight || !bias || addend) return this.one("Gelu", [x], { approximate });
+    return this.reshape(this.one("LinearGelu", [rows, weight, bias], { approximate }), x.shape);
   }
   /** x · sigmoid(x), times `up`. */
   swiGlu(gate: Value, up: Value): Value {

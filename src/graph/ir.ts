@@ -65,7 +65,9 @@ export type CompositeOp =
   | "RmsNormalization"
   | "RmsNormalizationGradient"
   | "Gelu"
+  | "LinearGelu"
   | "GeluGradient"
+  | "LinearInputGeluGradient"
   | "SwiGlu"
   | "SwiGluGradient"
   | "Rotary"
@@ -114,3 +116,6 @@ export function elementCount(shape: readonly number[]): number {
 export function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
 }
+
+/** The value that only changes its shape on the way to `x`. */
+export const unshaped = (x: Value): Value => (x.node?.op === "Reshape" ? x.node.inputs[0]! : x);

@@ -2,10 +2,13 @@
 gradients against PyTorch in float64, then times, uncaptured and captured, beside PyTorch's compiled block.
 
 python3 test/gpu/blocks.py GRAPHS ONNXRUNTIME.so [--json FILE] [--no-peer] [--no-eager] [--breakdown] [--cases a,b]
+
+Ours and the peer's compiled block are timed in turns: a device at its power limit is slower when it is warm.
 """
 import ctypes
 import json
 import os
+import statistics
 import sys
 import time
 
@@ -15,7 +18,7 @@ import torch.nn.functional as F
 import gv
 
 sys.path.insert(0, os.path.join(gv.ROOT, "test", "bench", "peers"))
-from block import time_block  # noqa: E402
+from block import block_step  # noqa: E402
 from kernel_shares import step_breakdown  # noqa: E402
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int64": torch.int64, "float64": torch.float64}
@@ -176,41 +179,39 @@ def time_case(graphs, folder, with_peer):
     torch.cuda.synchronize()
     for part in ("forward", "backward"):
         row[f"{part}_ms"] = gv.time_ms(lambda: layer.run(part))
+    best = both
     try:
         side = torch.cuda.current_stream()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=side, capture_error_mode="relaxed"):
             both()
-        row["captured_ms"] = gv.time_ms(graph.replay)
+        best = graph.replay
+        row["captured_ms"] = gv.time_ms(best)
     except Exception as error:
         row["capture_error"] = str(error)[:300]
-    if "--breakdown" in sys.argv:
-        try:
-            row["breakdown"] = step_breakdown(both, 4)
-        except Exception as error:
-            row["breakdown_error"] = str(error)[:300]
-    layer.tensors.clear()
+    breakdown = step_breakdown if "--breakdown" in sys.argv else lambda *_: None
+    row["breakdown"] = breakdown(both, 4)
     if with_peer and s["kind"] == "decoder":
-        torch.cuda.empty_cache()
-        for compiled in (True,) if "--no-eager" in sys.argv else (False, True):
-            try:
-                peer = time_block(gv.time_ms, s["family"], s["samples"], s["sequence"], s["hidden"], s["heads"], s["feedForward"],
-                                  compiled, "--breakdown" in sys.argv)
-                row["peer_compiled_ms" if compiled else "peer_eager_ms"] = peer["both_ms"]
-                if "breakdown" in peer:
-                    row["peer_breakdown"] = peer["breakdown"]
-            except Exception as error:
-                print("  peer:", str(error)[:300], flush=True)
-        best = row.get("captured_ms", row["uncaptured_ms"])
-        if row.get("peer_compiled_ms"):
-            row["ratio"] = row["peer_compiled_ms"] / best
+        block = [s[name] for name in ("family", "samples", "sequence", "hidden", "heads", "feedForward")]
+        try:
+            if "--no-eager" not in sys.argv:
+                row["peer_eager_ms"] = gv.time_ms(block_step(*block, False))
+            peer = block_step(*block, True)
+            rounds = gv.time_turns([best, peer])
+            ours_ms, peer_ms = (statistics.median(own) for own in rounds)
+            row.update(ours_ms=ours_ms, peer_compiled_ms=peer_ms, ratio=peer_ms / ours_ms, rounds=rounds)
+            row["peer_breakdown"] = breakdown(peer, 4)
+        except Exception as error:
+            print("  peer:", str(error)[:300], flush=True)
         h, f, tokens = s["hidden"], s["feedForward"], s["samples"] * s["sequence"]
-        row["tflops"] = 3 * (2 * tokens * (4 * h * h + (2 if s["family"] == "gpt" else 3) * h * f) + 2 * tokens * s["sequence"] * h) / best / 1e9
+        flops = 3 * (2 * tokens * (4 * h * h + (2 if s["family"] == "gpt" else 3) * h * f) + 2 * tokens * s["sequence"] * h)
+        row["tflops"] = flops / row.get("ours_ms", row["uncaptured_ms"]) / 1e9
+    layer.tensors.clear()
     results.append(row)
-    short = {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items() if not k.endswith("breakdown")}
+    short = {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items() if not k.endswith(("breakdown", "rounds"))}
     print(json.dumps(short), flush=True)
     for side in ("breakdown", "peer_breakdown"):
-        if side in row:
+        if row.get(side):
             print(" ", side, json.dumps({k: round(v, 3) for k, v in row[side].items() if k != "kernels"}), flush=True)
 
 

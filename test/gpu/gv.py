@@ -261,7 +261,7 @@ def attention_backward(q, k, v, o, do, statistics_, scale, causal, bias=None, db
     return dq, dk, dv, db
 
 
-NONE, BIAS, GELU_AUX_BIAS, DGELU, DGELU_BGRAD, BGRAD = range(6)
+NONE, BIAS, GELU_AUX_BIAS, DGELU = range(4)
 
 
 def matmul(a, b, c, transpose_a=0, transpose_b=0, epilogue=NONE, bias=None, auxiliary=None, addend=None, beta=0.0):
@@ -276,6 +276,22 @@ def matmul(a, b, c, transpose_a=0, transpose_b=0, epilogue=NONE, bias=None, auxi
     check(lib.gv_matmul(stream(), ctypes.byref(s), pointer(a), pointer(b), pointer(addend), pointer(c), pointer(bias),
                         pointer(auxiliary)))
     return c
+
+
+def linear_gelu(x, weight, bias, tanh=1, out=None):
+    rows, n, k = x.shape[0], *weight.shape
+    y, product = out or (poisoned((rows, n), x.dtype), poisoned((rows, n), x.dtype))
+    check(lib.gv_linear_gelu(stream(), TYPES[x.dtype], tanh, pointer(x), pointer(weight), pointer(bias), pointer(y),
+                             pointer(product), i64(rows), i64(n), i64(k)))
+    return y, product
+
+
+def linear_input_gelu_gradient(dy, weight, x, tanh=1, out=None):
+    rows, n, k = dy.shape[0], *weight.shape
+    dx, columns = out or (poisoned((rows, k), dy.dtype), poisoned((k,), torch.float32))
+    check(lib.gv_linear_input_gelu_gradient(stream(), TYPES[dy.dtype], 0, tanh, pointer(dy), pointer(weight), pointer(x),
+                                            pointer(dx), pointer(columns), i64(rows), i64(n), i64(k)))
+    return dx, columns
 
 
 def relative_error(out, reference):
@@ -301,8 +317,20 @@ def time_ms(run, rounds=5, target_ms=60.0):
         end.synchronize()
         return begin.elapsed_time(end) / count
 
-    count = max(3, min(200, int(target_ms / max(measure(3), 1e-3))))
+    count = max(3, min(2000, int(target_ms / max(measure(3), 1e-3))))
     return statistics.median(measure(count) for _ in range(rounds))
+
+
+def time_turns(runs, rounds=9, target_ms=300.0):
+    """As time_ms, of several runs in turns, so that each finds the device as warm as the others do: the times of all
+    rounds, one list a run."""
+    for run in runs:
+        time_ms(run, 1)
+    times = [[] for _ in runs]
+    for _ in range(rounds):
+        for run, own in zip(runs, times):
+            own.append(time_ms(run, 1, target_ms))
+    return times
 
 
 def capture(run):

@@ -51,7 +51,7 @@ programs() {
 }
 # Benchmarks (test/bench/gpu): ours and the peer of a ratio in one part.
 bench() { timeout "$1" node "test/bench/gpu/$2.mjs" "${@:3}" --results "${RESULTS:-docs/benchmarks/gpu.json}"; }
-verify() { bench "${VERIFY_LIMIT:-200}" verify --plans "${VERIFY_PLANS:-20}" --seconds "${VERIFY_SECONDS:-150}" --json "$out/verify.json"; }
+verify() { bench "${VERIFY_LIMIT:-240}" verify --plans "${VERIFY_PLANS:-32}" --seconds "${VERIFY_SECONDS:-200}" --json "$out/verify.json"; }
 communicators() { bench 60 communicators --json "$out/communicators.json"; }
 collectives() { bench 120 collectives --json "$out/collectives.json"; }
 gpt() { bench 300 whole gpt --plans "${GPT_PLANS:-searched,zero2,ddp}" --json "$out/gpt.json"; }
@@ -66,7 +66,11 @@ gpt-blocks() {
 # On one machine of four GPUs, beside each other: one GPU, two GPUs, and the comparisons that need one.
 beside() {
   (CUDA_VISIBLE_DEVICES=0 bench 280 predict gpt --ranks 1 --plans 8 --seconds 150 --json "$out/predict-gpt-1.json" >"$out/beside-1.log" 2>&1) &
-  (CUDA_VISIBLE_DEVICES=1,2 bench 280 predict gpt --ranks 2 --plans 14 --seconds 220 --json "$out/predict-gpt-2.json" >"$out/beside-2.log" 2>&1) &
+  (
+    export CUDA_VISIBLE_DEVICES=1,2
+    bench 280 predict gpt --ranks 2 --plans 14 --seconds 220 --json "$out/predict-gpt-2.json"
+    bench 200 verify --plans 16 --seconds 120 --json "$out/verify-2.json"
+  ) >"$out/beside-2.log" 2>&1 &
   (CUDA_VISIBLE_DEVICES=3 kernels; CUDA_VISIBLE_DEVICES=3 one) >"$out/beside-one.log" 2>&1 &
   wait
   tail -n 12 "$out/beside-1.log" "$out/beside-2.log"

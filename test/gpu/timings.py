@@ -4,6 +4,7 @@ python3 test/gpu/timings.py [--json FILE] [--parts memory,attention,matmul]
 """
 import json
 import os
+import statistics
 import sys
 
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 import gv
 
 sys.path.insert(0, os.path.join(gv.ROOT, "test", "bench", "peers"))
-from attention import time_sdpa  # noqa: E402
+from attention import sdpa_runs  # noqa: E402
 
 rows_out = []
 GB = 1e9
@@ -157,26 +158,30 @@ def attention():
     for batch, sequence, heads, size in ((8, 2048, 16, 128), (4, 2048, 32, 128), (32, 1024, 12, 64)):
         q, k, v, do = (randn(sequence, batch, heads, size) for _ in range(4))
         scale = size**-0.5
-        o, statistics = gv.attention_forward(q, k, v, scale, True)
+        o, log_sum = gv.attention_forward(q, k, v, scale, True)
         grads = [torch.empty_like(t) for t in (q, k, v)]
         label = f"b{batch} s{sequence} h{heads} d{size} causal"
-        forward = gv.time_ms(lambda: gv.attention_forward(q, k, v, scale, True, None, (o, statistics)))
-        backward = gv.time_ms(lambda: gv.attention_backward(q, k, v, o, do, statistics, scale, True, out=grads))
-        fixed = gv.time_ms(lambda: gv.attention_backward(q, k, v, o, do, statistics, scale, True, deterministic=1, out=grads))
-        peers = time_sdpa(gv.time_ms, batch, sequence, heads, size)
-        print("  sdpa", label, peers, flush=True)
-        best = [t for t in peers.values() if isinstance(t, tuple)]
+        def backward(deterministic=0):
+            return gv.attention_backward(q, k, v, o, do, log_sum, scale, True, deterministic=deterministic, out=grads)
+
+        ours = (lambda: gv.attention_forward(q, k, v, scale, True, None, (o, log_sum)), backward)
+        peers = sdpa_runs(batch, sequence, heads, size)
         flops = 2 * batch * heads * sequence * sequence * size  # two products, causal half
-        report(f"attention forward {label}", forward, peers["default"][0], None, tflops=flops / forward / 1e9, peers=peers,
-               best_peer=min(t[0] for t in best))
-        report(f"attention backward {label}", backward, peers["default"][1], None, tflops=2.5 * flops / backward / 1e9,
-               best_peer=min(t[1] for t in best))
-        report(f"attention backward, fixed order {label}", fixed, peers["default"][1])
+        for way, name, factor in ((0, "forward", 1), (1, "backward", 2.5)):
+            # In turns: on a warm device all are slower.
+            times = gv.time_turns([ours[way], *(runs[way] for runs in peers.values())])
+            ms, *peer_ms = (statistics.median(own) for own in times)
+            by_backend = dict(zip(peers, peer_ms))
+            print("  sdpa", label, name, by_backend, flush=True)
+            report(f"attention {name} {label}", ms, by_backend["default"], None, tflops=factor * flops / ms / 1e9,
+                   peers=by_backend, best_peer=min(peer_ms))
+        report(f"attention backward, fixed order {label}", gv.time_ms(lambda: backward(1)))
 
 
 def matmuls(rate):
-    for rows, k, n in ((16384, 2048, 2048), (16384, 2048, 8192), (16384, 8192, 2048), (8192, 4096, 4096), (8192, 4096, 11008),
-                       (8192, 11008, 4096), (32768, 768, 768), (32768, 768, 3072), (32768, 768, 50304)):
+    for rows, k, n in ((16384, 2048, 2048), (16384, 2048, 8192), (16384, 8192, 2048), (8192, 4096, 4096), (8192, 4096, 16384),
+                       (8192, 16384, 4096), (8192, 4096, 11008), (8192, 11008, 4096), (32768, 768, 768), (32768, 768, 3072),
+                       (32768, 768, 50304)):
         x, w, bias, dy = randn(rows, k), randn(n, k), randn(n), randn(rows, n)
         y, dx, dw = torch.empty_like(dy), torch.empty_like(x), torch.empty(n, k, device="cuda")
         dwb = torch.empty(n, k, device="cuda", dtype=torch.bfloat16)
@@ -192,22 +197,20 @@ def matmuls(rate):
                gv.time_ms(lambda: dy.T @ x), floor)
         report(f"weight gradient bf16 {label}", gv.time_ms(lambda: gv.matmul(dy, x, dwb, transpose_a=1)), None, floor)
 
-        def epilogues():
-            aux = torch.empty_like(y)
-            sums = torch.empty(n, device="cuda", dtype=torch.bfloat16)
-            report(f"linear + bias + gelu + aux {label}",
-                   gv.time_ms(lambda: gv.matmul(x, w, y, transpose_b=1, epilogue=gv.GELU_AUX_BIAS, bias=bias, auxiliary=aux)), None, floor)
-            report(f"weight gradient + bias sums {label}",
-                   gv.time_ms(lambda: gv.matmul(dy, x, dw, transpose_a=1, epilogue=gv.BGRAD, bias=sums)), None, floor)
+        def gelu_products():
+            pre, up = randn(rows, k), torch.empty_like(y)
+            together = lambda: gv.matmul(x, w, y, transpose_b=1, epilogue=gv.GELU_AUX_BIAS, bias=bias, auxiliary=up)
+            report(f"linear + gelu, one kernel {label}", gv.time_ms(together), None, floor)
+            report(f"linear + gelu, the faster {label}", gv.time_ms(lambda: gv.linear_gelu(x, w, bias, out=(y, up))),
+                   None, floor)
+            together = lambda: (gv.matmul(dy, w, dx, epilogue=gv.DGELU, auxiliary=pre), gv.column_sum(dx, sums))
+            sums = torch.empty(k, device="cuda")
+            report(f"gelu's input gradient, one kernel and sums {label}", gv.time_ms(together), None, floor)
+            report(f"gelu's input gradient, the faster {label}",
+                   gv.time_ms(lambda: gv.linear_input_gelu_gradient(dy, w, pre, out=(dx, sums))), None, floor)
 
-        guarded(epilogues)
-
-        def dgelu():
-            pre = randn(rows, k)
-            report(f"input gradient + dgelu {label}", gv.time_ms(lambda: gv.matmul(dy, w, dx, epilogue=gv.DGELU, auxiliary=pre)), None, floor)
-
-        if (rows, k, n) == (16384, 8192, 2048):
-            guarded(dgelu)
+        if n == 4 * k or k == 4 * n:
+            guarded(gelu_products)
         del x, w, dy, y, dx, dw
 
 

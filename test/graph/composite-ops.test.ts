@@ -24,6 +24,14 @@ const CASES: readonly (readonly [string, Case])[] = [
   ["RMS norm", { op: "RmsNormalization", shapes: [[5, 3, 6], [6]], attributes: { epsilon: 1e-5 } }],
   ["tanh GELU", { op: "Gelu", shapes: [[7, 9]], attributes: { approximate: "tanh" } }],
   [
+    "product with tanh GELU",
+    {
+      op: "LinearGelu",
+      shapes: [[5, 4], [6, 4], [6]],
+      attributes: { approximate: "tanh" },
+    },
+  ],
+  [
     "SwiGLU",
     {
       op: "SwiGlu",
@@ -173,7 +181,8 @@ async function streamGradients(norm: "layer" | "rms", fused: boolean) {
       norm === "layer"
         ? apply("LayerNormalization", [value, scale, shift], { epsilon: 1e-5 })
         : apply("RmsNormalization", [value, scale], { epsilon: 1e-5 });
-    const inner = apply("Gelu", [linear(normed, up, upBias)], { approximate: "tanh" });
+    const before = linear(normed, up, upBias);
+    const inner = fused ? g.gelu(before, "tanh") : apply("Gelu", [before], { approximate: "tanh" });
     const product = linear(inner, down, downBias);
     return fused ? g.addProduct(value, product) : g.add(value, product);
   };
@@ -204,10 +213,12 @@ describe("a residual stream", () => {
     actual.values.forEach((content, i) => {
       expect(relativeDifference(content, expected.values[i]!), `output ${i}`).toBeLessThan(1e-12);
     });
-    // Sums live in the products and in the norms' gradients; the inner bias's gradient comes with GELU's.
+    // Sums live in the products and in the norms' gradients; GELU and the inner bias's gradient in the products.
     const counted = (op: string): number => actual.ops.filter((name) => name === op).length;
     expect(counted("Linear 4")).toBe(2);
     expect(counted(norm === "layer" ? "LayerNormalizationGradient 6" : "RmsNormalizationGradient 5")).toBe(2);
+    expect(counted("LinearGelu 3")).toBe(2);
+    expect(counted("LinearInputGeluGradient 3")).toBe(2);
     expect(counted("ColumnSum 1")).toBe(2);
   });
 });

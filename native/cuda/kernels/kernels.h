@@ -157,8 +157,6 @@ enum gv_epilogue {
   GV_EPILOGUE_BIAS = 1,           // + bias[n]
   GV_EPILOGUE_GELU_AUX_BIAS = 2,  // auxiliary = product + bias; C = gelu_tanh(auxiliary)
   GV_EPILOGUE_DGELU = 3,          // C = product * gelu'(auxiliary)
-  GV_EPILOGUE_DGELU_BGRAD = 4,    // the same, and bias = column sums of C
-  GV_EPILOGUE_BGRAD_A = 5,        // bias[m] = sums of op(A) over the inner axis
 };
 typedef struct {
   int64_t m, n, k;
@@ -171,6 +169,13 @@ typedef struct {
 } gv_matmul_shape;
 int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const void* a, const void* b, const void* addend,
               void* c, void* bias, void* auxiliary);
+// product [rows, n] (may be null) = x [rows, k] weight [n, k]^T + bias; y = gelu of it. All of `type`.
+int gv_linear_gelu(gv_stream stream, int type, int tanh_form, const void* x, const void* weight, const void* bias,
+                   void* y, void* product, int64_t rows, int64_t n, int64_t k);
+// dx [rows, k] = (dy [rows, n] weight [n, k]) gelu'(x); columns (may be null): `gradient_type` [k], sums of dx's.
+int gv_linear_input_gelu_gradient(gv_stream stream, int type, int gradient_type, int tanh_form, const void* dy,
+                                  const void* weight, const void* x, void* dx, void* columns, int64_t rows, int64_t n,
+                                  int64_t k);
 
 #ifdef __cplusplus
 }

@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(256)
 // One row at a time per block, next row's loads in flight; every thread keeps the sums of its own columns over the
 // block's rows, which end in `partial` [blocks, RMS ? 1 : 2, columns].
 template <typename T, bool RMS, bool RESIDUAL, int WARPS, int PACKS>
-__global__ void __launch_bounds__(WARPS * 32)
+__global__ void __launch_bounds__(WARPS * 32, PACKS == 1 && sizeof(T) == 2 ? 32 / WARPS : 1)
     norm_backward(const T* __restrict__ dy, const T* __restrict__ x, const T* __restrict__ gamma,
                   const float* __restrict__ means, const float* __restrict__ rstds, const T* __restrict__ residual,
                   T* dx, float* __restrict__ partial, int64_t rows, int columns) {

@@ -73,6 +73,25 @@ __device__ __forceinline__ void update(const Rates& r, float gradient, float dec
   p -= r.rate * (m * r.correction1) / denominator;
 }
 
+// What is read and written once only passes through the caches.
+__device__ __forceinline__ void load4_streaming(const float* p, float (&v)[4]) {
+  const float4 raw = __ldcs(reinterpret_cast<const float4*>(p));
+  v[0] = raw.x, v[1] = raw.y, v[2] = raw.z, v[3] = raw.w;
+}
+__device__ __forceinline__ void load4_streaming(const bf16* p, float (&v)[4]) {
+  const uint2 raw = __ldcs(reinterpret_cast<const uint2*>(p));
+  v[0] = __uint_as_float(raw.x << 16), v[1] = __uint_as_float(raw.x & 0xffff0000u);
+  v[2] = __uint_as_float(raw.y << 16), v[3] = __uint_as_float(raw.y & 0xffff0000u);
+}
+__device__ __forceinline__ void store4_streaming(float* p, const float (&v)[4]) {
+  __stcs(reinterpret_cast<float4*>(p), make_float4(v[0], v[1], v[2], v[3]));
+}
+__device__ __forceinline__ void store4_streaming(bf16* p, const float (&v)[4]) {
+  const __nv_bfloat162 low = __floats2bfloat162_rn(v[0], v[1]), high = __floats2bfloat162_rn(v[2], v[3]);
+  __stcs(reinterpret_cast<uint2*>(p),
+         make_uint2(*reinterpret_cast<const uint32_t*>(&low), *reinterpret_cast<const uint32_t*>(&high)));
+}
+
 template <typename G>
 __global__ void __launch_bounds__(256)
     adamw(float* __restrict__ parameter, const G* __restrict__ gradient, float* __restrict__ moment1,
@@ -81,28 +100,34 @@ __global__ void __launch_bounds__(256)
   const Rates r{hyper[0],        hyper[1],        hyper[2], hyper[3], hyper[4], 1.0f / hyper[5], rsqrtf(hyper[6]),
                 clip_factor ? clip_factor[0] : 1.0f};
   const int64_t start = int64_t{blockIdx.x} * 256 + threadIdx.x, step = int64_t{gridDim.x} * 256;
-  const int64_t packs = wide ? elements / 8 : 0;
-  for (int64_t k = start; k < packs; k += step) {
-    const int64_t at = k * 8;
-    float p[8], g[8], m[8], v[8];
-    Raw8<float> raw_p, raw_m, raw_v;
-    Raw8<G> raw_g;
-    raw_p.load_streaming(parameter + at);
-    raw_g.load_streaming(gradient + at);
-    raw_m.load_streaming(moment1 + at);
-    raw_v.load_streaming(moment2 + at);
-    raw_p.unpack(p);
-    raw_g.unpack(g);
-    raw_m.unpack(m);
-    raw_v.unpack(v);
+  const int64_t packs = wide ? elements / 4 : 0;
+  // Four elements a load, so that a warp's lie side by side; two packs in flight.
+  constexpr int kInFlight = 2;
+  for (int64_t first = start; first < packs; first += kInFlight * step) {
+    float p[kInFlight][4], g[kInFlight][4], m[kInFlight][4], v[kInFlight][4];
 #pragma unroll
-    for (int j = 0; j < 8; j++) update(r, g[j], at + j < decay_elements ? r.decay : 0.0f, p[j], m[j], v[j]);
-    store8(parameter + at, p);
-    store8(moment1 + at, m);
-    store8(moment2 + at, v);
-    if (copy) store8(copy + at, p);
+    for (int i = 0; i < kInFlight; i++) {
+      const int64_t at = (first + i * step) * 4;
+      if (first + i * step >= packs) continue;
+      load4_streaming(parameter + at, p[i]);
+      load4_streaming(gradient + at, g[i]);
+      load4_streaming(moment1 + at, m[i]);
+      load4_streaming(moment2 + at, v[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < kInFlight; i++) {
+      const int64_t at = (first + i * step) * 4;
+      if (first + i * step >= packs) continue;
+#pragma unroll
+      for (int j = 0; j < 4; j++)
+        update(r, g[i][j], at + j < decay_elements ? r.decay : 0.0f, p[i][j], m[i][j], v[i][j]);
+      store4_streaming(parameter + at, p[i]);
+      store4_streaming(moment1 + at, m[i]);
+      store4_streaming(moment2 + at, v[i]);
+      if (copy) store4_streaming(copy + at, p[i]);
+    }
   }
-  for (int64_t i = packs * 8 + start; i < elements; i += step) {
+  for (int64_t i = packs * 4 + start; i < elements; i += step) {
     float p = parameter[i], m = moment1[i], v = moment2[i];
     update(r, as_float(gradient[i]), i < decay_elements ? r.decay : 0.0f, p, m, v);
     parameter[i] = p;

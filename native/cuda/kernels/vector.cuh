@@ -34,7 +34,6 @@ template <>
 struct Raw8<bf16> {
   uint4 a;
   __device__ __forceinline__ void load(const bf16* p) { a = *reinterpret_cast<const uint4*>(p); }
-  __device__ __forceinline__ void load_streaming(const bf16* p) { a = __ldcs(reinterpret_cast<const uint4*>(p)); }
   __device__ __forceinline__ void unpack(float (&v)[8]) const {
     const uint32_t w[4] = {a.x, a.y, a.z, a.w};
 #pragma unroll
@@ -50,10 +49,6 @@ struct Raw8<float> {
   __device__ __forceinline__ void load(const float* p) {
     a = reinterpret_cast<const float4*>(p)[0];
     b = reinterpret_cast<const float4*>(p)[1];
-  }
-  __device__ __forceinline__ void load_streaming(const float* p) {
-    a = __ldcs(reinterpret_cast<const float4*>(p));
-    b = __ldcs(reinterpret_cast<const float4*>(p) + 1);
   }
   __device__ __forceinline__ void unpack(float (&v)[8]) const {
     v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;

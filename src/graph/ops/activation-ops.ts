@@ -1,6 +1,14 @@
 import type { GraphBuilder } from "../graph-builder.js";
-import { type CompositeOp, elementCount, type GraphNode, sameShape, type Value } from "../ir.js";
-import { asMatrix } from "./linear-ops.js";
+import {
+  type Attributes,
+  type CompositeOp,
+  elementCount,
+  type GraphNode,
+  sameShape,
+  unshaped,
+  type Value,
+} from "../ir.js";
+import { asMatrix, lastExtent, linearType, productFlops } from "./linear-ops.js";
 import {
   flagAttribute,
   GraphError,
@@ -9,7 +17,10 @@ import {
   required,
 } from "./op-definition.js";
 
-type ActivationOp = Extract<CompositeOp, "Gelu" | "GeluGradient" | "SwiGlu" | "SwiGluGradient" | "Rotary">;
+type ActivationOp = Extract<
+  CompositeOp,
+  "Gelu" | "LinearGelu" | "GeluGradient" | "LinearInputGeluGradient" | "SwiGlu" | "SwiGluGradient" | "Rotary"
+>;
 
 /** sqrt(2 / pi) and the cubic coefficient of tanh GELU (Hendrycks & Gimpel 2016). */
 const ROOT = Math.sqrt(2 / Math.PI);
@@ -91,34 +102,97 @@ function geluGradient(g: GraphBuilder, dy: Value, x: Value, approximate: string)
   return g.mul(dy, g.add(distribution, tail));
 }
 
+function gelu(g: GraphBuilder, x: Value, attributes: Attributes): Value {
+  if (x.dtype === "float32") return g.one("StandardGelu", [x], attributes);
+  if (attributes.approximate === "tanh") return g.mul(x, g.sigmoid(tanhArgument(g, x)[0]));
+  const erf = g.erf(g.mul(x, g.scalar(Math.SQRT1_2, x.dtype)));
+  return g.mul(g.mul(x, g.scalar(0.5, x.dtype)), g.add(erf, g.scalar(1, x.dtype)));
+}
+
+/**
+ * Gradient of GELU at x, and the sums of its columns. Where dy comes from a product, one op makes both.
+ */
+function inputGradient(
+  g: GraphBuilder,
+  dy: Value,
+  x: Value,
+  { approximate }: Attributes,
+): readonly [dx: Value, columns: Value] {
+  const attributes = { approximate: approximate!, ...g.narrow };
+  const product = unshaped(dy);
+  const [from, weight, addend] = product.node?.op === "LinearInputGradient" ? product.node.inputs : [];
+  const together = from && weight && !addend && lastExtent(product) === lastExtent(x);
+  const [dx, columns] = together
+    ? g.node("LinearInputGeluGradient", [from, weight, g.reshape(x, product.shape)], attributes)
+    : g.node("GeluGradient", [g.reshape(dy, x.shape), x], attributes);
+  return [g.reshape(dx!, x.shape), columns!];
+}
+
+function geluGradientAndSums(g: GraphBuilder, dy: Value, x: Value, attributes: Attributes): readonly Value[] {
+  const [dx] = inPieces(g, [dy, x], ([piece, at]) => [
+    geluGradient(g, piece!, at!, String(attributes.approximate)),
+  ]);
+  return [dx!, g.reduceSum(asMatrix(g, dx!), [0], false)];
+}
+
 /** Activations of the feed-forward, and rotary positions. */
 export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
   Gelu: {
     infer: like,
-    gradient: (g, node, [dy]) => [
-      dy ? g.one("GeluGradient", [dy, node.inputs[0]!], { ...node.attributes, ...g.narrow }) : null,
-    ],
-    decompose: (g, inputs, attributes) => {
-      const x = required(inputs, 0);
-      if (x.dtype === "float32") return g.node("StandardGelu", [x], attributes);
-      if (attributes.approximate === "tanh") return [g.mul(x, g.sigmoid(tanhArgument(g, x)[0]))];
-      const erf = g.erf(g.mul(x, g.scalar(Math.SQRT1_2, x.dtype)));
-      return [g.mul(g.mul(x, g.scalar(0.5, x.dtype)), g.add(erf, g.scalar(1, x.dtype)))];
-    },
+    gradient: (g, node, [dy]) => [dy ? inputGradient(g, dy, node.inputs[0]!, node.attributes)[0] : null],
+    decompose: (g, inputs, attributes) => [gelu(g, required(inputs, 0), attributes)],
     flops: flops(8),
+  },
+  LinearGelu: {
+    infer: (inputs) => {
+      const type = linearType(required(inputs, 0), required(inputs, 1));
+      return [type, type];
+    },
+    gradient: (g, node, [dy, dproduct]) => {
+      if (dproduct) throw new GraphError("LinearGelu: its product has a gradient of its own");
+      if (!dy) return [null, null, null];
+      const [x, weight] = node.inputs;
+      const [dx, columns] = inputGradient(g, dy, node.outputs[1]!, node.attributes);
+      return [
+        g.one("LinearInputGradient", [dx, weight!, null]),
+        g.one("WeightGradient", [dx, x!], g.narrow),
+        columns,
+      ];
+    },
+    decompose: (g, inputs, attributes) => {
+      const [x, weight, bias] = [required(inputs, 0), required(inputs, 1), required(inputs, 2)];
+      const rows = g.gemm(asMatrix(g, x), weight, bias, { transB: true });
+      const product = g.reshape(rows, linearType(x, weight).shape);
+      return [gelu(g, product, attributes), product];
+    },
+    flops: (node) => productFlops(node) + 8 * elementCount(node.outputs[0]!.shape),
   },
   GeluGradient: {
     infer: (inputs, attributes) => {
       const [dx] = like(inputs, {});
       return [dx!, { dtype: parameterGradientDtype(dx!.dtype, attributes), shape: dx!.shape.slice(-1) }];
     },
-    decompose: (g, inputs, attributes) => {
-      const [dx] = inPieces(g, [required(inputs, 0), required(inputs, 1)], ([dy, x]) => [
-        geluGradient(g, dy!, x!, String(attributes.approximate)),
-      ]);
-      return [dx!, g.reduceSum(asMatrix(g, dx!), [0], false)];
-    },
+    decompose: (g, inputs, attributes) =>
+      geluGradientAndSums(g, required(inputs, 0), required(inputs, 1), attributes),
     flops: flops(13),
+  },
+  LinearInputGeluGradient: {
+    infer: (inputs, attributes) => {
+      const [dy, weight, x] = [required(inputs, 0), required(inputs, 1), required(inputs, 2)];
+      const fits = lastExtent(dy) === weight.shape[0] && lastExtent(x) === weight.shape[1];
+      if (!fits || !sameShape(dy.shape.slice(0, -1), x.shape.slice(0, -1)))
+        throw new GraphError(
+          `LinearInputGeluGradient: [${dy.shape}] · [${weight.shape}] is not [${x.shape}]`,
+        );
+      const columns = { dtype: parameterGradientDtype(x.dtype, attributes), shape: x.shape.slice(-1) };
+      return [{ dtype: x.dtype, shape: x.shape }, columns];
+    },
+    decompose: (g, inputs, attributes) => {
+      const x = required(inputs, 2);
+      const product = g.gemm(asMatrix(g, required(inputs, 0)), required(inputs, 1), null, {});
+      return geluGradientAndSums(g, g.reshape(product, x.shape), x, attributes);
+    },
+    flops: (node) => productFlops(node) + 13 * elementCount(node.outputs[0]!.shape),
   },
   /** Shazeer 2020. */
   SwiGlu: {

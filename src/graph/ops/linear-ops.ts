@@ -1,5 +1,13 @@
 import type { GraphBuilder } from "../graph-builder.js";
-import { type CompositeOp, elementCount, type GraphNode, sameShape, type Value } from "../ir.js";
+import {
+  type CompositeOp,
+  elementCount,
+  type GraphNode,
+  sameShape,
+  unshaped,
+  type Value,
+  type ValueType,
+} from "../ir.js";
 import { GraphError, type OpDefinition, parameterGradientDtype, required } from "./op-definition.js";
 
 /** `[.., K]` as the matrix `[rows, K]`. */
@@ -8,17 +16,25 @@ export function asMatrix(g: GraphBuilder, x: Value): Value {
   return g.reshape(x, [elementCount(x.shape) / columns, columns]);
 }
 
-const lastExtent = (x: Value): number => x.shape[x.shape.length - 1]!;
+export const lastExtent = (x: Value): number => x.shape[x.shape.length - 1]!;
 
-const productFlops = (node: GraphNode): number =>
+export const productFlops = (node: GraphNode): number =>
   2 * elementCount(node.inputs[0]!.shape) * lastExtent(node.outputs[0]!);
 
 /** Column sums of a gradient, for a bias; the gradient of GELU has made them on its way. */
 function columnSum(g: GraphBuilder, dy: Value): Value {
-  const source = dy.node?.op === "Reshape" ? dy.node.inputs[0]! : dy;
-  if (source.node?.op === "GeluGradient" && lastExtent(source) === lastExtent(dy))
-    return source.node.outputs[1]!;
-  return g.one("ColumnSum", [dy], g.narrow);
+  const source = unshaped(dy);
+  const sums = source.node?.op === "GeluGradient" || source.node?.op === "LinearInputGeluGradient";
+  return sums && lastExtent(source) === lastExtent(dy)
+    ? source.node.outputs[1]!
+    : g.one("ColumnSum", [dy], g.narrow);
+}
+
+/** Type of x · weightᵀ. */
+export function linearType(x: Value, weight: Value): ValueType {
+  if (weight.shape.length !== 2 || lastExtent(x) !== weight.shape[1] || x.dtype !== weight.dtype)
+    throw new GraphError(`Linear: ${x.dtype}[${x.shape}] does not fit ${weight.dtype}[${weight.shape}]`);
+  return { dtype: x.dtype, shape: [...x.shape.slice(0, -1), weight.shape[0]!] };
 }
 
 type LinearOp = Extract<CompositeOp, "Linear" | "LinearInputGradient" | "WeightGradient" | "ColumnSum">;
@@ -27,11 +43,7 @@ type LinearOp = Extract<CompositeOp, "Linear" | "LinearInputGradient" | "WeightG
 export const LINEAR_OPS: Readonly<Record<LinearOp, OpDefinition>> = {
   Linear: {
     infer: (inputs) => {
-      const [x, weight] = [required(inputs, 0), required(inputs, 1)];
-      if (weight.shape.length !== 2 || lastExtent(x) !== weight.shape[1] || x.dtype !== weight.dtype) {
-        throw new GraphError(`Linear: ${x.dtype}[${x.shape}] does not fit ${weight.dtype}[${weight.shape}]`);
-      }
-      const type = { dtype: x.dtype, shape: [...x.shape.slice(0, -1), weight.shape[0]!] };
+      const type = linearType(required(inputs, 0), required(inputs, 1));
       const addend = inputs[3];
       if (addend && (addend.dtype !== type.dtype || !sameShape(addend.shape, type.shape))) {
         throw new GraphError(

@@ -51,7 +51,7 @@ const fixed = (value, digits) => Number(value.toFixed(digits));
 const percent = (predicted, measured) => (100 * (predicted / measured - 1)).toFixed(1);
 
 /** A device at its power limit swings about its speed: so long is run, and the mean counts. */
-const EXECUTED_MS = 1500;
+const EXECUTED_MS = 2500;
 const meanAfter = (values, skip) => mean(values.slice(skip));
 
 /** Trains some steps under one frozen plan, in workers of its own: what others have loaded is not its memory. */

@@ -131,6 +131,7 @@ const well = results.filter((r) => r.ok).length;
 record(`verified-plans-${gpus}gpu`, {
   ours: well,
   peer: results.length,
+  drawn: results.filter(({ name }) => name.includes(" drawn ")).length,
   ratio: well / Math.max(1, results.length),
   unit: `plans (loss within ${limits.loss}, gradient norm within ${limits.norm} of one GPU)`,
 });
