@@ -60,8 +60,8 @@ export interface HardwareProfile {
 
 /** Bytes of device memory beside the arena and the graphs' workspace; see `program/communicators.ts`. */
 interface HeldBytes {
-  /** A session of the graph runtime. */
-  readonly graph: number;
+  /** Communication itself, once: what the first group and ring take beside what every one takes. */
+  readonly first: number;
   /** A group on a stream; more once collectives go round a ring in it. */
   readonly group: number;
   readonly ring: number;

@@ -31,13 +31,13 @@ export interface LayerSample {
   readonly workspaceBytes: number;
 }
 
-/** Bytes of device memory that a worker holds beside arena and workspace. */
+/** Bytes of device memory that a worker holds beside arena and workspace: libraries, kernels, sessions. */
 export interface HeldByWorker {
-  readonly bytes: number;
-  /** Before any layer with cut weights ran, whose kernels have memory of their own. */
   readonly wholeWeightsBytes: number;
-  /** Graphs that it had. */
-  readonly graphs: number;
+  /** Where weights are cut, whose kernels have memory of their own. */
+  readonly cutWeightsBytes: number;
+  /** `cutWeightsBytes` hold what the first communicator takes, too. */
+  readonly cutWeightsConnected: boolean;
 }
 
 /** What the profiler learnt of one model on one machine. */
@@ -46,10 +46,7 @@ export interface ModelProfile {
   readonly precision: Precision;
   readonly device: string;
   readonly source: "measured" | "analytic";
-  /**
-   * Measured devices: bytes that a worker holds beside arena and workspace with so many graphs, all libraries loaded
-   * (that of communication too, where there are several ranks) and no communicator open.
-   */
+  /** Measured devices. */
   readonly held?: HeldByWorker;
   readonly layers: readonly LayerSample[];
 }

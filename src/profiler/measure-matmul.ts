@@ -69,8 +69,6 @@ export async function measureMatmuls(
 /** Rings of a usual plan of several ranks, counted in the reserve that searches go by: gathers and reductions. */
 const RESERVED_RINGS = 2;
 const RESERVE_ELEMENTS = 2 ** 20;
-/** Graphs whose difference to one is the price of a graph. */
-const MORE_GRAPHS = 5;
 
 /** What a worker's heap grows by in training: young objects, code, and pages of kernels that small products never call. */
 const GROWTH_BYTES = 3.4 * BYTES_PER_MB;
@@ -83,17 +81,15 @@ export async function measureReserve(
   pool: WorkerPool,
   graphOf: MatmulGraphOf,
 ): Promise<Pick<HardwareProfile, "reservedBytes" | "held">> {
-  const graphs = Array.from({ length: MORE_GRAPHS }, (_, index) => graphOf(16, 16, 16 * (index + 1)));
-  const held = (talk: (rank: number) => readonly Instruction[], count = 1): Promise<number> =>
-    heldBytes(pool, graphs.slice(0, count), talk);
+  const graph = graphOf(16, 16, 16);
+  const held = (talk: (rank: number) => readonly Instruction[]): Promise<number> =>
+    heldBytes(pool, graph, talk);
   const quiet = await held(() => []);
   if (pool.options.device !== "cuda") return { reservedBytes: quiet + GROWTH_BYTES };
-  // First many, which load what kernels need; then one again: the difference is what sessions hold.
-  const many = await held(() => [], MORE_GRAPHS);
-  const graph = Math.max(0, (many - (await held(() => []))) / (MORE_GRAPHS - 1));
   if (pool.options.ranks < 2)
-    return { reservedBytes: quiet, held: { graph, group: 0, ring: 0, peer: 0, transfer: 0 } };
+    return { reservedBytes: quiet, held: { first: 0, group: 0, ring: 0, peer: 0, transfer: 0 } };
   const ring = (stream: DeviceStream): Instruction => collective("allReduce", stream);
+  const before = await held(() => []);
   const one = await held(() => [ring("compute")]);
   const three = await held(() => [ring("compute"), ring("gather"), ring("reduce")]);
   const shared = await held(() => [ring("compute"), collective("allToAll", "compute")]);
@@ -104,7 +100,7 @@ export async function measureReserve(
   return {
     reservedBytes: one + (RESERVED_RINGS - 1) * groupAndRing,
     held: {
-      graph,
+      first: Math.max(0, one - before - groupAndRing),
       group,
       ring: groupAndRing - group,
       peer: Math.max(0, shared - one) / (pool.options.ranks - 1),
@@ -116,13 +112,13 @@ export async function measureReserve(
 type DeviceStream = "compute" | "gather" | "reduce";
 
 /**
- * Bytes of a worker after small graphs and some talk: on the host the mean over processes when they have loaded once
+ * Bytes of a worker after a small graph and some talk: on the host the mean over processes when they have loaded once
  * more, for then all garbage is collected, which otherwise makes them differ by up to 3 MB; on a device those of the
  * fullest, the arena not counted.
  */
 async function heldBytes(
   pool: WorkerPool,
-  graphs: readonly MatmulGraph[],
+  graph: MatmulGraph,
   talk: (rank: number) => readonly Instruction[],
 ): Promise<number> {
   const { ranks, device } = pool.options;
@@ -134,20 +130,18 @@ async function heldBytes(
       tensors: [
         named("sent", [RESERVE_ELEMENTS]),
         named("received", [RESERVE_ELEMENTS]),
-        ...graphs.flatMap(({ ref }) =>
-          [...ref.inputs, ...ref.outputs].map(({ name, shape }) => named(name, shape)),
-        ),
+        ...[...graph.ref.inputs, ...graph.ref.outputs].map(({ name, shape }) => named(name, shape)),
       ],
-      instructions: [...graphs.map((_, index) => runMatmul(index, 2 + 3 * index)), ...talk(rank)],
+      instructions: [runMatmul(0, 2), ...talk(rank)],
       groups: [Array.from({ length: ranks }, (_, other) => other)],
-      graphs: graphs.map(({ ref }) => ref),
+      graphs: [graph.ref],
     }),
   );
   // The third step of a device replays what the second captured: by then all is allocated.
-  const steps = await measureSteps(pool, programs, storeOf(graphs), { warmup: 2, repeats: 1 });
+  const steps = await measureSteps(pool, programs, storeOf([graph]), { warmup: 2, repeats: 1 });
   if (device === "cuda")
     return Math.max(...steps.flat().map((step) => step.memory.residentBytes - step.arenaBytes));
-  const job = { programs, graphs: storeOf(graphs), seed: null, feed: null, firstStep: 0 };
+  const job = { programs, graphs: storeOf([graph]), seed: null, feed: null, firstStep: 0 };
   const held = await pool.load(job);
   return held.reduce((sum, { residentBytes }) => sum + residentBytes, 0) / held.length;
 }

@@ -26,7 +26,7 @@ const hardware = z.strictObject({
   reservedBytes: z.number(),
   held: z
     .strictObject({
-      graph: z.number(),
+      first: z.number(),
       group: z.number(),
       ring: z.number(),
       peer: z.number(),
@@ -41,7 +41,11 @@ const model = z.strictObject({
   device: z.string(),
   source: z.enum(["measured", "analytic"]),
   held: z
-    .strictObject({ bytes: z.number(), wholeWeightsBytes: z.number(), graphs: z.int().nonnegative() })
+    .strictObject({
+      wholeWeightsBytes: z.number(),
+      cutWeightsBytes: z.number(),
+      cutWeightsConnected: z.boolean(),
+    })
     .exactOptional(),
 }) satisfies z.ZodType<ModelSummary>;
 

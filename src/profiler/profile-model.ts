@@ -60,11 +60,16 @@ const MORE_LAYERS = 3;
 const SHORT_MS = 100;
 const MORE_REPEATS = 10;
 
-type Held = Omit<HeldByWorker, "wholeWeightsBytes">;
-
 interface Split {
   readonly tensorDegree: number;
   readonly tensorSplit: TensorSplit;
+}
+
+/** What a device's worker held beside arena and workspace; null where it was not asked. */
+interface Held {
+  readonly heldBytes: number | null;
+  /** Communicators were opened. */
+  readonly connects: boolean;
 }
 
 /** One Program's sums of times by place, in ms, and what its graphs took inside ONNX Runtime. */
@@ -92,22 +97,41 @@ export async function profileModel(
   };
   const kinds = [...new Set(model.layers)];
   // What the search compares is measured one right after the other, so that a disturbance meets all of it.
-  const jobs = options.samples.flatMap((samples) =>
-    kinds.flatMap((kind) => splitsFor(pool.options.ranks).map((split) => ({ split, samples, kind }))),
+  const jobs = options.samples.flatMap((each, index) =>
+    kinds.flatMap((kind) =>
+      splitsFor(pool.options.ranks).map((split) => {
+        // A device's tensor group has the samples of all its ranks: the most of them as well as the fewest.
+        const last = pool.options.device === "cuda" && index === options.samples.length - 1;
+        return { split, samples: last ? each * split.tensorDegree : each, kind };
+      }),
+    ),
   );
   const layers: LayerSample[] = [];
-  let held: ModelProfile["held"];
+  const held: { whole?: number; cut?: Omit<HeldByWorker, "wholeWeightsBytes"> } = {};
+  let connected = false;
   for (const [done, { split, samples, kind }] of jobs.entries()) {
     onProgress({ label: labelOf(kind, split, samples), done, total: jobs.length });
-    const first = kind === kinds[0];
-    const measured = await measureKind(pool, model, kind, split, samples, options, first);
+    const measured = await measureKind(pool, model, kind, split, samples, options, kind === kinds[0]);
     layers.push(...measured.layers);
-    // The last one of fewest graphs: by then all libraries have loaded what they need. The first has whole weights.
-    if (pool.options.device === "cuda" && measured.held && measured.held.graphs <= (held?.graphs ?? Infinity))
-      held = { ...measured.held, wholeWeightsBytes: held?.wholeWeightsBytes ?? measured.held.bytes };
+    if (measured.heldBytes === null) continue;
+    connected ||= measured.connects;
+    // The first of each: what others load stays in the process.
+    if (split.tensorDegree === 1) held.whole ??= measured.heldBytes;
+    else if (split.tensorSplit === "weights")
+      held.cut ??= { cutWeightsBytes: measured.heldBytes, cutWeightsConnected: connected };
   }
   onProgress({ label: model.name, done: jobs.length, total: jobs.length });
-  return { model, precision: options.precision, device, source: "measured", ...(held && { held }), layers };
+  const { whole, cut } = held;
+  return {
+    model,
+    precision: options.precision,
+    device,
+    source: "measured",
+    ...(whole !== undefined && {
+      held: { wholeWeightsBytes: whole, ...(cut ?? { cutWeightsBytes: whole, cutWeightsConnected: false }) },
+    }),
+    layers,
+  };
 }
 
 /** Tensor degrees by powers of two, both ways of splitting. */
@@ -135,7 +159,7 @@ async function measureKind(
   samples: number,
   options: ModelMeasureOptions,
   withEnds: boolean,
-): Promise<{ readonly layers: readonly LayerSample[]; readonly held?: Held }> {
+): Promise<{ readonly layers: readonly LayerSample[] } & Held> {
   // Every kind once, in order, so that each layer finds before and after it what it expects; this one `count` times.
   const kinds = [...new Set(model.layers)];
   const first = kinds.indexOf(kind);
@@ -151,7 +175,8 @@ async function measureKind(
       ...split,
     });
   // A split that the model does not allow (heads that do not divide) has no cost: no plan may use it.
-  if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0) return { layers: [] };
+  if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0)
+    return { layers: [], heldBytes: null, connects: false };
   // A kind that never follows itself (a merge between stages) cannot be repeated: its own instructions are its time.
   const repeats = model.layers.some((name, layer) => name === kind && model.layers[layer + 1] === kind);
   const measure = (count: number, last: boolean): ReturnType<typeof measureSlice> =>
@@ -186,7 +211,8 @@ async function measureKind(
     ...body,
     ...sizesOf(request(kind)),
   };
-  if (!withEnds) return { layers: [layer], held: more.held };
+  const { heldBytes, connects } = more;
+  if (!withEnds) return { layers: [layer], heldBytes, connects };
   const end = (name: string, times: PlaceWork): LayerSample => ({
     kind: name,
     ...shape,
@@ -196,7 +222,8 @@ async function measureKind(
   });
   return {
     layers: [layer, end(EMBEDDING_KIND, more.embedding), end(HEAD_KIND, more.head)],
-    held: more.held,
+    heldBytes,
+    connects,
   };
 }
 
@@ -206,12 +233,7 @@ async function measureSlice(
   plan: Plan,
   options: MeasureOptions,
   run: { readonly first: number; readonly count: number; readonly last: boolean },
-): Promise<{
-  readonly body: PlaceWork;
-  readonly embedding: PlaceWork;
-  readonly head: PlaceWork;
-  readonly held: Held;
-}> {
+): Promise<{ readonly body: PlaceWork; readonly embedding: PlaceWork; readonly head: PlaceWork } & Held> {
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
   const original = programs[0]!;
   const onDevice = pool.options.device === "cuda";
@@ -228,6 +250,7 @@ async function measureSlice(
     programs: local.map(({ program }) => program),
     graphs,
     seed: 1,
+    repeated: true,
     feed,
     firstStep: 0,
   });
@@ -242,10 +265,10 @@ async function measureSlice(
     steps = [...steps, ...(await pool.run(MORE_REPEATS))];
   const { places } = local[0]!;
   const count = model.layers.length;
-  const held = Math.max(
-    ...steps.flat().map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes),
-  );
-  const beforeHead = onDevice && run.last ? await bytesBefore(pool, local, graphs, count) : null;
+  const before = onDevice && run.last ? await stepsBefore(pool, local, graphs, count) : null;
+  const beforeHead = before && Math.max(...before.map((step) => step.onnxRuntimeBytes));
+  // Without communicators, each of which has its own price.
+  const alone = together ? before : steps.flat();
   const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
     workspaceBytes:
       beforeHead === null || inPlace(count) ? workspaceBytes(original, steps, inPlace) : beforeHead,
@@ -256,20 +279,24 @@ async function measureSlice(
     body: place((layer) => layer >= run.first && layer < run.first + run.count),
     embedding: place((layer) => layer === -1),
     head: place((layer) => layer === count),
-    held: { graphs: original.graphs.length, bytes: held },
+    heldBytes:
+      before &&
+      alone &&
+      Math.max(...alone.map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes)),
+    connects: together,
   };
 }
 
 /**
- * Bytes that ONNX Runtime takes for the graphs of all layers before `layer` alone: on devices it is counted for a whole
- * step, in which the head takes most.
+ * A step of the graphs of all layers before `layer` alone: on devices ONNX Runtime's memory is counted for a whole step,
+ * in which the head takes most.
  */
-async function bytesBefore(
+async function stepsBefore(
   pool: WorkerPool,
   local: readonly { readonly program: Program }[],
   graphs: LoweredPlan["graphs"],
   layer: number,
-): Promise<number> {
+): Promise<readonly RankStep[]> {
   const programs = local.map(({ program }) => ({
     ...program,
     instructions: program.instructions.flatMap((it) =>
@@ -277,8 +304,7 @@ async function bytesBefore(
     ),
   }));
   await pool.load({ programs, graphs, seed: null, feed: null, firstStep: 0 });
-  const steps = await pool.run(1);
-  return Math.max(...steps.flat().map((step) => step.onnxRuntimeBytes));
+  return (await pool.run(1)).flat();
 }
 
 /** More steps than are ever run here, so that the next one's tokens are always read while this one computes. */

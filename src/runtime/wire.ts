@@ -51,6 +51,8 @@ export type ToWorker =
       readonly graphs: Readonly<Record<string, Uint8Array>>;
       /** Seed of the parameters; null leaves every tensor zero. */
       readonly seed: number | null;
+      /** Parameters may repeat values after a while: nothing is learnt. */
+      readonly repeated: boolean;
       /** Where the states come from instead of the seed. */
       readonly restore: Restore | null;
       /** Where the parameters come from instead of the seed, with fresh moments. */
@@ -163,6 +165,7 @@ const toWorker = z.discriminatedUnion("kind", [
     program: z.custom<Program>(isObject),
     graphs: z.record(z.string(), bytes),
     seed: z.int().nullable(),
+    repeated: z.boolean(),
     restore: z.strictObject({ checkpoint: z.string(), verify: z.array(z.string()) }).nullable(),
     weights: z.array(z.custom<PlacedView>(isObject)).nullable(),
     feed: z.custom<Feed>(isObject).nullable(),

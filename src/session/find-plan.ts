@@ -3,6 +3,7 @@ import { BYTES_PER_MB } from "../base/units.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import { layerLookup } from "../cost/layer-lookup.js";
 import { predict } from "../cost/predict.js";
+import { stageParts } from "../cost/stage-cost.js";
 import { stageWorkspaceBytes } from "../cost/stage-workspace.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
@@ -268,21 +269,26 @@ function checked(found: FoundPlan): FoundPlan {
 /** What a rank holds on a device beside arena and workspace. */
 function heldBytes(
   program: Program,
+  stage: number,
   reservedBytes: number,
   { machine, modelProfile }: Pick<FoundPlan, "machine" | "modelProfile">,
 ): number {
   const bytes = machine.hardware.held;
   const base = modelProfile.held;
-  const graphs = program.graphs.length;
   if (!bytes || !base)
-    return reservedBytes + graphs * BYTES_PER_GRAPH + program.instructions.length * BYTES_PER_INSTRUCTION;
+    return (
+      reservedBytes +
+      program.graphs.length * BYTES_PER_GRAPH +
+      program.instructions.length * BYTES_PER_INSTRUCTION
+    );
   const count = communicators(program);
-  const cutsWeights = [program.plan.vocabulary, ...program.plan.layers].some(
-    ({ tensorDegree, tensorSplit }) => tensorDegree > 1 && tensorSplit === "weights",
+  const cutsWeights = stageParts(program.plan, modelProfile.model.layers)[stage]!.some(
+    ({ strategy: { tensorDegree, tensorSplit } }) => tensorDegree > 1 && tensorSplit === "weights",
   );
+  const connects = count.groups + count.transfers > 0 && !(cutsWeights && base.cutWeightsConnected);
   return (
-    (cutsWeights ? base.bytes : base.wholeWeightsBytes) +
-    (graphs - base.graphs) * bytes.graph +
+    (cutsWeights ? base.cutWeightsBytes : base.wholeWeightsBytes) +
+    (connects ? bytes.first : 0) +
     count.groups * bytes.group +
     count.rings * bytes.ring +
     count.peers * bytes.peer +
@@ -308,14 +314,14 @@ function compiled(known: Known, report: SearchReport): FoundPlan {
   const messageBytes = messageBytesByRank(lowered.programs, SHARED_BYTES_PER_RANK);
   const memoryBytesByRank = lowered.programs.map((program, rank) => {
     const stage = stageOfRank(report.plan, rank);
-    const { workspaceBytes, reservedBytes } = report.prediction.stages[stage]!.memory;
+    const { reservedBytes } = report.prediction.stages[stage]!.memory;
+    const runBytes = stageWorkspaceBytes(lookup, known.model, report.plan, stage);
     if (known.machine.machine.cluster.device === "host") {
-      const runBytes = stageWorkspaceBytes(lookup, known.model, report.plan, stage);
       const workspace = { runBytes, constantBytes: 0, sessionBytes: sessionBytes(program, lowered.graphs) };
       const parts = processMemory(program, workspace, reservedBytes, messageBytes[rank]!);
       return parts.totalBytes + FEED_BYTES;
     }
-    return program.arenaBytes + workspaceBytes + heldBytes(program, reservedBytes, known);
+    return program.arenaBytes + runBytes + heldBytes(program, stage, reservedBytes, known);
   });
   return {
     model: known.model,

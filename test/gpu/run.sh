@@ -82,7 +82,7 @@ predict-llama() { bench 330 predict llama --layers 4 --plans "${PREDICT_PLANS:-2
 budgets-gpt() { bench 330 budgets gpt --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-gpt.json"; }
 budgets-llama() { bench 330 budgets llama --layers "${BUDGET_LLAMA_LAYERS:-16}" --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-llama.json"; }
 curve() { bench 300 curve ${CURVE_OPTIONS:-} --json "$out/curve.json"; }
-one() { bench "${ONE_LIMIT:-470}" one --json "$out/one.json"; }
+one() { bench "${ONE_LIMIT:-470}" one ${ONE_OPTIONS:-} --json "$out/one.json"; }
 smoke() { timeout 60 python3 test/gpu/blocks.py "$bundle/graphs" "$runtime" --json "$out/smoke.json" --cases small-gpt,small-llama; }
 peers() { (cd test/bench/peers && timeout 120 python3 gpt2_step.py --batch 32) | tee "$out/gpt2-peer.json"; }
 declare -A shown=([communicators]=14 [smoke]=6 [budgets-gpt]=40 [budgets-llama]=40 [curve]=8 [verify]=36 [collectives]=24 [gpt]=40 [llama]=40 [predict-gpt]=75 [predict-llama]=60 [beside]=60 [gpt-blocks]=60 [one]=60 [machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)

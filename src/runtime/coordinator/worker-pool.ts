@@ -47,6 +47,8 @@ export interface PoolJob {
   readonly programs: readonly Program[];
   readonly graphs: ReadonlyMap<string, Uint8Array>;
   readonly seed: number | null;
+  /** Parameters may repeat values after a while, which is quicker: for timing. */
+  readonly repeated?: boolean;
   /** A checkpoint to load instead; its files are checked on the way. */
   readonly restore?: StoredCheckpoint;
   /** Parameters to load instead, with fresh moments. */
@@ -193,6 +195,7 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
               program,
               graphs,
               seed: job.seed,
+              repeated: job.repeated ?? false,
               restore: restore ? { checkpoint: restore.path, verify: files.map((file) => file.name) } : null,
               weights: weights?.views.filter(({ view }) => held.has(view.parameter)) ?? null,
               feed: job.feed,

@@ -83,7 +83,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
             ? weightStates(message.weights)
             : message.seed === null
               ? null
-              : drawnStates(message.program, message.seed, fill);
+              : drawnStates(message.program, message.seed, fill && message.repeated ? repeating(fill) : fill);
         const options = message.restore ? { ...initial, cleared: false } : initial;
         const writes =
           message.keptBytes > 0
@@ -311,11 +311,29 @@ function deviceMemory(bytes: number): ProcessMemory {
   return { residentBytes: bytes, peakBytes: bytes, sharedBytes: 0 };
 }
 
+/** More than any row of a matrix holds. */
+const REPEATED_ELEMENTS = 2 ** 20;
+
 /** Models for devices have billions of elements: drawn over all cores. */
 function nativeFill(addon: NativeAddon): FillNormal {
   return (target, seed, name, start, standardDeviation) => {
     const [key0, key1] = streamKey(seed, name);
     addon.fillNormal(target, { key0, key1, start, standardDeviation });
+  };
+}
+
+/** One stretch of numbers again and again. */
+function repeating(fill: FillNormal): FillNormal {
+  const stretches = new Map<number, Float32Array>();
+  return (target, seed, _name, _start, standardDeviation) => {
+    let stretch = stretches.get(standardDeviation);
+    if (!stretch) {
+      stretch = new Float32Array(REPEATED_ELEMENTS);
+      fill(stretch, seed, "", 0, standardDeviation);
+      stretches.set(standardDeviation, stretch);
+    }
+    for (let at = 0; at < target.length; at += REPEATED_ELEMENTS)
+      target.set(stretch.subarray(0, Math.min(REPEATED_ELEMENTS, target.length - at)), at);
   };
 }
 

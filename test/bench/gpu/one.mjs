@@ -1,5 +1,5 @@
 // One GPU: attention, GPT and LLaMA blocks, GPT-2 124M, each beside PyTorch.
-//   node test/bench/gpu/one.mjs [--graphs .gpu/graphs] [--json FILE]      needs graphs of test/gpu/dump-graphs.mjs
+//   node test/bench/gpu/one.mjs [--only gpt2,attention,blocks] [--graphs .gpu/graphs] [--json FILE]      needs graphs of test/gpu/dump-graphs.mjs
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -17,7 +17,9 @@ const python = (args, folder = root) => {
 };
 const parsed = (file) => JSON.parse(readFileSync(file, "utf8"));
 const everything = {};
+const only = option("only")?.split(",");
 const guarded = async (name, run) => {
+  if (only && !only.includes(name)) return;
   try {
     everything[name] = await run();
   } catch (error) {
