@@ -46,7 +46,7 @@ export interface ModelProfile {
   readonly precision: Precision;
   readonly device: string;
   readonly source: "measured" | "analytic";
-  /** Measured devices. */
+  /** Only of measured devices. */
   readonly held?: HeldByWorker;
   readonly layers: readonly LayerSample[];
 }

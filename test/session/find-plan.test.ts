@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { isGalvatronError } from "../../src/base/errors.js";
 import { BYTES_PER_MB } from "../../src/base/units.js";
+import { layerLookup } from "../../src/cost/layer-lookup.js";
+import { stageWorkspaceBytes } from "../../src/cost/stage-workspace.js";
 import { modelSpec } from "../../src/families/registry.js";
 import { analyticProfile } from "../../src/model/analytic-profile.js";
-import { uniformPlan } from "../../src/plan/uniform.js";
+import { stageOfRank } from "../../src/plan/stages.js";
+import { type UniformPlanOptions, uniformPlan } from "../../src/plan/uniform.js";
 import { hostMachine } from "../../src/runtime/machine.js";
 import { leastMemories } from "../../src/search/least-memory.js";
 import { search } from "../../src/search/search.js";
@@ -79,6 +82,44 @@ describe("searchPlan", () => {
       }
     }
   }, 60_000);
+});
+
+describe("memory on a device", () => {
+  const held = { first: 10_000, group: 1_000, ring: 500, peer: 50, transfer: 5 };
+  const base = { wholeWeightsBytes: 1e6, cutWeightsBytes: 2e6, cutWeightsConnected: false };
+  const host = hostMachine(4);
+  const device = { ...host, cluster: { ...host.cluster, device: "cuda" as const } };
+  /** What each rank needs beside its arena and its graphs' workspace. */
+  const besides = (options: Partial<UniformPlanOptions>, own = base): readonly number[] => {
+    const plan = uniformPlan(model, { ranks: 4, globalBatch: 8, ...options });
+    const found = planByHand({
+      model,
+      modelProfile: { ...modelProfile, held: own },
+      machine: { machine: device, hardware: { ...hardware, held }, elsewhere: false },
+      plan,
+    });
+    return found.lowered.programs.map((program, rank) => {
+      const stage = stageOfRank(plan, rank);
+      const workspace = stageWorkspaceBytes(layerLookup(modelProfile), model, plan, stage);
+      return found.memoryBytesByRank[rank]! - program.arenaBytes - workspace;
+    });
+  };
+
+  it("counts communication once, and every group, ring and transfer", () => {
+    // Reductions alone; gathers and reductions.
+    expect(besides({})).toEqual(new Array(4).fill(1e6 + 10_000 + 1_500));
+    expect(besides({ dataParallel: "zero3" })).toEqual(new Array(4).fill(1e6 + 10_000 + 2 * 1_500));
+    const transfers = besides({ pipelineDegree: 2, microBatches: 2 }).map((bytes) => (bytes - 1e6) % 500);
+    expect(transfers).toEqual(new Array(4).fill(2 * 5));
+  });
+
+  it("has another base where weights are cut, which may hold communication already", () => {
+    const [apart] = besides({ tensorDegree: 4 });
+    const [within] = besides({ tensorDegree: 4 }, { ...base, cutWeightsConnected: true });
+    expect(apart! - within!).toBe(held.first);
+    expect(Math.floor(apart! / 1e6)).toBe(2);
+    expect(Math.floor(besides({ tensorDegree: 4, tensorSplit: "sequence" })[0]! / 1e6)).toBe(1);
+  });
 });
 
 describe("planByHand", () => {
