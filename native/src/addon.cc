@@ -98,8 +98,10 @@ Napi::Value fillNormalAtTheDoor(const Napi::CallbackInfo& info) {
       throw Failure("ARGUMENT_INVALID", "fillNormal expected a Float32Array.");
     Napi::Float32Array target = info[0].As<Napi::Float32Array>();
     const JsField options(info[1], "fillNormal options", "ARGUMENT_INVALID");
+    const StreamRuns runs{options.at("start").size(), options.at("run").size(), options.at("stride").size()};
+    if (runs.run == 0) throw Failure("ARGUMENT_INVALID", "fillNormal: run is expected to be 1 or more, and is 0.");
     fillNormal(target.Data(), target.ElementLength(), static_cast<uint32_t>(options.at("key0").integer(0, 4294967295)),
-               static_cast<uint32_t>(options.at("key1").integer(0, 4294967295)), options.at("start").size(),
+               static_cast<uint32_t>(options.at("key1").integer(0, 4294967295)), runs,
                options.at("standardDeviation").number());
     return info.Env().Undefined();
   });

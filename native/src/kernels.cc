@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "normal-numbers.h"
+
 namespace galvatron {
 namespace {
 
@@ -357,6 +359,6 @@ void reduce(Dtype dtype, Reduction reduction, const void* const* sources, int so
 
 extern const Kernels GALVATRON_KERNELS;
 const Kernels GALVATRON_KERNELS = {GALVATRON_NAME(GALVATRON_KERNELS), convert, accumulate, fill, sumSquares, runSquares,
-                                   adamw, reduce};
+                                   adamw, reduce, normals};
 
 }  // namespace galvatron

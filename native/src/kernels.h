@@ -47,6 +47,8 @@ struct Kernels {
   // be one of the sources.
   void (*reduce)(Dtype dtype, Reduction reduction, const void* const* sources, int sourceCount, void* output,
                  size_t count);
+  // Elements [start, start + count) of the stream of normal numbers under a key, times the deviation.
+  void (*normals)(float* target, size_t count, uint32_t key0, uint32_t key1, uint64_t start, double deviation);
 };
 
 const Kernels& kernels();

@@ -23,13 +23,18 @@ export interface NativeAddon {
   unlinkShared(name: string): void;
   /** Gives what the process has freed back to the system. */
   trimHeap(): void;
-  /** Elements of a stream of normal numbers, as `base/random.ts` draws them, over all cores. */
+  /**
+   * Elements of a stream of normal numbers, as `base/random.ts` draws them, over all cores: runs of `run` elements, the
+   * first at `start`, each `stride` after the one before.
+   */
   fillNormal(
     target: Float32Array,
     options: {
       readonly key0: number;
       readonly key1: number;
       readonly start: number;
+      readonly run: number;
+      readonly stride: number;
       readonly standardDeviation: number;
     },
   ): void;

@@ -271,7 +271,7 @@ function heldBytes(
   program: Program,
   stage: number,
   reservedBytes: number,
-  { machine, modelProfile }: Pick<FoundPlan, "machine" | "modelProfile">,
+  { machine, model, modelProfile }: Pick<FoundPlan, "machine" | "model" | "modelProfile">,
 ): number {
   const bytes = machine.hardware.held;
   const base = modelProfile.held;
@@ -282,7 +282,7 @@ function heldBytes(
       program.instructions.length * BYTES_PER_INSTRUCTION
     );
   const count = communicators(program);
-  const cutsWeights = stageParts(program.plan, modelProfile.model.layers)[stage]!.some(
+  const cutsWeights = stageParts(program.plan, model.layers)[stage]!.some(
     ({ strategy: { tensorDegree, tensorSplit } }) => tensorDegree > 1 && tensorSplit === "weights",
   );
   const connects = count.groups + count.transfers > 0 && !(cutsWeights && base.cutWeightsConnected);

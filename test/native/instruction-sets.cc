@@ -60,6 +60,9 @@ std::vector<unsigned char> outputsOf(const Kernels& with) {
   double runs[count / kSquaresRun + 1];
   with.runSquares(a.data(), count, runs);
   keep(runs, sizeof runs);
+  std::vector<float> drawn(count);
+  with.normals(drawn.data(), count, 0x1234567u, 0x89abcdefu, 3, 0.02);
+  keep(drawn.data(), count * sizeof(float));
   for (const Dtype dtype : {Dtype::float32, Dtype::float64, Dtype::bfloat16}) {
     std::vector<unsigned char> inputs[3];
     const std::vector<float>* values[] = {&a, &b, &c};

@@ -3,21 +3,39 @@ import { fillNormal } from "../../base/random.js";
 import type { Dtype } from "../../base/units.js";
 import { product } from "../../program/flat-layout.js";
 import type { Program } from "../../program/program.js";
-import { blockRuns, heldBlocks, STATE_KINDS, wholeBlock, wholeShape } from "../../program/state-blocks.js";
+import {
+  type BlockRun,
+  blockRuns,
+  heldBlocks,
+  STATE_KINDS,
+  wholeBlock,
+  wholeShape,
+} from "../../program/state-blocks.js";
 import type { StateSource } from "../checkpoint/stored-states.js";
 import { roundBfloat16 } from "../weights/float-formats.js";
 
-/** Draws elements of a parameter, from `start` on, into `target`. */
+/** Where elements lie in their parameter: runs of `run`, the first at `start`, each `stride` after the one before. */
+export interface StreamRuns {
+  readonly start: number;
+  readonly run: number;
+  readonly stride: number;
+}
+
+/** Draws elements of a parameter into `target`. */
 export type FillNormal = (
   target: Float32Array,
   seed: number,
   name: string,
-  start: number,
+  runs: StreamRuns,
   standardDeviation: number,
 ) => void;
 
-const drawNormal: FillNormal = (target, seed, name, start, standardDeviation) =>
-  target.set(fillNormal(seed, name, start, target.length, standardDeviation));
+const drawNormal: FillNormal = (target, seed, name, { start, run, stride }, standardDeviation) => {
+  for (let at = 0; at < target.length; at += run) {
+    const count = Math.min(run, target.length - at);
+    target.set(fillNormal(seed, name, start + (at / run) * stride, count, standardDeviation), at);
+  }
+};
 
 /** How values are rounded and which need no writing; left out, in JavaScript and none. */
 export interface InitialValueOptions {
@@ -32,6 +50,34 @@ export interface TensorWrite {
   readonly bytes: Uint8Array;
 }
 
+/** Runs that follow each other in the target and keep their distance in the source, taken together. */
+function* evenRuns(
+  runs: Iterable<BlockRun>,
+): Generator<StreamRuns & { readonly to: number; readonly elements: number }> {
+  let even: {
+    start: number;
+    run: number;
+    stride: number;
+    to: number;
+    elements: number;
+    last: number;
+  } | null = null;
+  for (const { from, to, elements } of runs) {
+    if (even && elements === even.run && to === even.to + even.elements) {
+      const stride = from - even.last;
+      if (even.elements === even.run || stride === even.stride) {
+        even.stride = stride;
+        even.elements += elements;
+        even.last = from;
+        continue;
+      }
+    }
+    if (even) yield even;
+    even = { start: from, run: elements, stride: elements, to, elements, last: from };
+  }
+  if (even) yield even;
+}
+
 /** Fresh parameters, drawn by seed, full name and element, so that the plan does not matter; zero moments. */
 export function drawnStates(program: Program, seed: number, fill: FillNormal = drawNormal): StateSource {
   const slices = new Map(program.parameters.map((slice) => [slice.name, slice]));
@@ -41,14 +87,10 @@ export function drawnStates(program: Program, seed: number, fill: FillNormal = d
       if (state !== "parameter" || init.kind === "zeros") target.fill(0);
       else if (init.kind === "ones") target.fill(1);
       else
-        for (const run of blockRuns(block, wholeBlock(block.name, wholeShape(slice)), block))
-          fill(
-            target.subarray(run.to, run.to + run.elements),
-            seed,
-            block.name,
-            run.from,
-            init.standardDeviation,
-          );
+        for (const { to, elements, ...runs } of evenRuns(
+          blockRuns(block, wholeBlock(block.name, wholeShape(slice)), block),
+        ))
+          fill(target.subarray(to, to + elements), seed, block.name, runs, init.standardDeviation);
     },
   };
 }
@@ -70,11 +112,22 @@ export async function* initialWrites(
   const tensors = program.flats.flatMap((flat) => kinds.map((kind) => flat[kind]));
   const longest = Math.max(0, ...tensors.map((tensor) => (tensor < 0 ? 0 : elementsOf(program, tensor))));
   const scratch = new Float32Array(longest);
+  const rounded = (tensor: number, values: Float32Array): TensorWrite => {
+    const bits = new Uint16Array(values.length);
+    round(values, bits);
+    return { tensor, bytes: bytesOf(bits) };
+  };
   for (const kind of kinds) {
     const blocks = heldBlocks(program, kind);
     for (const flat of program.flats) {
       const tensor = flat[kind];
       if (tensor < 0 || (cleared && (kind === "moment1" || kind === "moment2"))) continue;
+      // The first forward reads the copy, before any update has written it.
+      const copies =
+        flat.computeCopy >= 0 &&
+        flat.computeCopyStart === flat.parameterStart &&
+        elementsOf(program, flat.computeCopy) === elementsOf(program, flat.parameter);
+      if (kind === "computeCopy" && copies) continue;
       const values = scratch.subarray(0, elementsOf(program, tensor)).fill(0);
       if (source)
         for (const block of blocks)
@@ -84,12 +137,9 @@ export async function* initialWrites(
               block,
               values.subarray(block.offset, block.offset + product(block.extent)),
             );
-      // The first forward reads the copy, before any update has written it.
-      if (kind === "computeCopy") {
-        const rounded = new Uint16Array(values.length);
-        round(values, rounded);
-        yield { tensor, bytes: bytesOf(rounded) };
-      } else yield { tensor, bytes: bytesOf(values) };
+      if (kind === "computeCopy") yield rounded(tensor, values);
+      else yield { tensor, bytes: bytesOf(values) };
+      if (kind === "parameter" && copies) yield rounded(flat.computeCopy, values);
     }
   }
   yield* constantWrites(program);

@@ -316,20 +316,20 @@ const REPEATED_ELEMENTS = 2 ** 20;
 
 /** Models for devices have billions of elements: drawn over all cores. */
 function nativeFill(addon: NativeAddon): FillNormal {
-  return (target, seed, name, start, standardDeviation) => {
+  return (target, seed, name, runs, standardDeviation) => {
     const [key0, key1] = streamKey(seed, name);
-    addon.fillNormal(target, { key0, key1, start, standardDeviation });
+    addon.fillNormal(target, { key0, key1, ...runs, standardDeviation });
   };
 }
 
 /** One stretch of numbers again and again. */
 function repeating(fill: FillNormal): FillNormal {
   const stretches = new Map<number, Float32Array>();
-  return (target, seed, _name, _start, standardDeviation) => {
+  return (target, seed, _name, _runs, standardDeviation) => {
     let stretch = stretches.get(standardDeviation);
     if (!stretch) {
       stretch = new Float32Array(REPEATED_ELEMENTS);
-      fill(stretch, seed, "", 0, standardDeviation);
+      fill(stretch, seed, "", { start: 0, run: REPEATED_ELEMENTS, stride: 0 }, standardDeviation);
       stretches.set(standardDeviation, stretch);
     }
     for (let at = 0; at < target.length; at += REPEATED_ELEMENTS)
