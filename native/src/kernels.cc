@@ -22,17 +22,8 @@ struct Bool {
   uint8_t bits;
 };
 
-inline uint32_t bitsOf(float value) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-inline float floatOf(uint32_t bits) {
-  float value;
-  __builtin_memcpy(&value, &bits, sizeof value);
-  return value;
-}
+inline uint32_t bitsOf(float value) { return __builtin_bit_cast(uint32_t, value); }
+inline float floatOf(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 
 // --- One element to and from the type it is computed in ---
 

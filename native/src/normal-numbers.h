@@ -10,16 +10,8 @@
 namespace galvatron {
 namespace {
 
-inline uint64_t bitsOf(double value) {
-  uint64_t bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-inline double doubleOf(uint64_t bits) {
-  double value;
-  __builtin_memcpy(&value, &bits, sizeof value);
-  return value;
-}
+inline uint64_t bitsOf(double value) { return __builtin_bit_cast(uint64_t, value); }
+inline double doubleOf(uint64_t bits) { return __builtin_bit_cast(double, bits); }
 
 // A whole number below 2^52 as a double, by the bits: older instruction sets have no conversion.
 inline double wholeDouble(uint64_t value) { return doubleOf(value | 0x4330000000000000u) - 4503599627370496.0; }

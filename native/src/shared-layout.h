@@ -28,7 +28,6 @@ inline int transferChannel(Stream sender) { return kTransferChannels + static_ca
 
 namespace shared_layout {
 
-
 constexpr uint64_t kMagic = 0x314e5254564c4147;  // "GALVTRN1"
 constexpr size_t kReasonBytes = 2048;
 constexpr size_t kPage = 4096;

@@ -8,7 +8,7 @@ import {
   unshaped,
   type Value,
 } from "../ir.js";
-import { asMatrix, lastExtent, linearType, productFlops } from "./linear-ops.js";
+import { asMatrix, LINEAR_OPS, lastExtent } from "./linear-ops.js";
 import {
   flagAttribute,
   GraphError,
@@ -109,9 +109,7 @@ function gelu(g: GraphBuilder, x: Value, attributes: Attributes): Value {
   return g.mul(g.mul(x, g.scalar(0.5, x.dtype)), g.add(erf, g.scalar(1, x.dtype)));
 }
 
-/**
- * Gradient of GELU at x, and the sums of its columns. Where dy comes from a product, one op makes both.
- */
+/** Gradient of GELU at x, and the sums of its columns; where dy comes from a product, together with that. */
 function inputGradient(
   g: GraphBuilder,
   dy: Value,
@@ -145,8 +143,8 @@ export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
   },
   LinearGelu: {
     infer: (inputs) => {
-      const type = linearType(required(inputs, 0), required(inputs, 1));
-      return [type, type];
+      const [type] = LINEAR_OPS.Linear.infer(inputs, {});
+      return [type!, type!];
     },
     gradient: (g, node, [dy, dproduct]) => {
       if (dproduct) throw new GraphError("LinearGelu: its product has a gradient of its own");
@@ -160,12 +158,10 @@ export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
       ];
     },
     decompose: (g, inputs, attributes) => {
-      const [x, weight, bias] = [required(inputs, 0), required(inputs, 1), required(inputs, 2)];
-      const rows = g.gemm(asMatrix(g, x), weight, bias, { transB: true });
-      const product = g.reshape(rows, linearType(x, weight).shape);
-      return [gelu(g, product, attributes), product];
+      const [product] = LINEAR_OPS.Linear.decompose!(g, inputs, {});
+      return [gelu(g, product!, attributes), product!];
     },
-    flops: (node) => productFlops(node) + 8 * elementCount(node.outputs[0]!.shape),
+    flops: (node) => LINEAR_OPS.Linear.flops!(node) + 8 * elementCount(node.outputs[0]!.shape),
   },
   GeluGradient: {
     infer: (inputs, attributes) => {
@@ -188,11 +184,10 @@ export const ACTIVATION_OPS: Readonly<Record<ActivationOp, OpDefinition>> = {
       return [{ dtype: x.dtype, shape: x.shape }, columns];
     },
     decompose: (g, inputs, attributes) => {
-      const x = required(inputs, 2);
-      const product = g.gemm(asMatrix(g, required(inputs, 0)), required(inputs, 1), null, {});
-      return geluGradientAndSums(g, g.reshape(product, x.shape), x, attributes);
+      const [product] = LINEAR_OPS.LinearInputGradient.decompose!(g, inputs.slice(0, 2), {});
+      return geluGradientAndSums(g, product!, required(inputs, 2), attributes);
     },
-    flops: (node) => productFlops(node) + 13 * elementCount(node.outputs[0]!.shape),
+    flops: (node) => LINEAR_OPS.LinearInputGradient.flops!(node) + 13 * elementCount(node.outputs[0]!.shape),
   },
   /** Shazeer 2020. */
   SwiGlu: {

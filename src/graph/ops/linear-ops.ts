@@ -1,13 +1,5 @@
 import type { GraphBuilder } from "../graph-builder.js";
-import {
-  type CompositeOp,
-  elementCount,
-  type GraphNode,
-  sameShape,
-  unshaped,
-  type Value,
-  type ValueType,
-} from "../ir.js";
+import { type CompositeOp, elementCount, type GraphNode, sameShape, unshaped, type Value } from "../ir.js";
 import { GraphError, type OpDefinition, parameterGradientDtype, required } from "./op-definition.js";
 
 /** `[.., K]` as the matrix `[rows, K]`. */
@@ -18,7 +10,7 @@ export function asMatrix(g: GraphBuilder, x: Value): Value {
 
 export const lastExtent = (x: Value): number => x.shape[x.shape.length - 1]!;
 
-export const productFlops = (node: GraphNode): number =>
+const productFlops = (node: GraphNode): number =>
   2 * elementCount(node.inputs[0]!.shape) * lastExtent(node.outputs[0]!);
 
 /** Column sums of a gradient, for a bias; the gradient of GELU has made them on its way. */
@@ -30,20 +22,17 @@ function columnSum(g: GraphBuilder, dy: Value): Value {
     : g.one("ColumnSum", [dy], g.narrow);
 }
 
-/** Type of x · weightᵀ. */
-export function linearType(x: Value, weight: Value): ValueType {
-  if (weight.shape.length !== 2 || lastExtent(x) !== weight.shape[1] || x.dtype !== weight.dtype)
-    throw new GraphError(`Linear: ${x.dtype}[${x.shape}] does not fit ${weight.dtype}[${weight.shape}]`);
-  return { dtype: x.dtype, shape: [...x.shape.slice(0, -1), weight.shape[0]!] };
-}
-
 type LinearOp = Extract<CompositeOp, "Linear" | "LinearInputGradient" | "WeightGradient" | "ColumnSum">;
 
 /** Matrix products with weights as `[out, in]`, and the two gradients that go with them. */
 export const LINEAR_OPS: Readonly<Record<LinearOp, OpDefinition>> = {
   Linear: {
     infer: (inputs) => {
-      const type = linearType(required(inputs, 0), required(inputs, 1));
+      const [x, weight] = [required(inputs, 0), required(inputs, 1)];
+      if (weight.shape.length !== 2 || lastExtent(x) !== weight.shape[1] || x.dtype !== weight.dtype) {
+        throw new GraphError(`Linear: ${x.dtype}[${x.shape}] does not fit ${weight.dtype}[${weight.shape}]`);
+      }
+      const type = { dtype: x.dtype, shape: [...x.shape.slice(0, -1), weight.shape[0]!] };
       const addend = inputs[3];
       if (addend && (addend.dtype !== type.dtype || !sameShape(addend.shape, type.shape))) {
         throw new GraphError(
