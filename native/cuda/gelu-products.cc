@@ -2,18 +2,17 @@
 // that is faster than a kernel of their own: it depends on the shape. CPU twins: LinearGelu, LinearInputGeluGradient
 // (src/graph/ops/activation-ops.ts).
 #include <cuda_runtime.h>
-#include <stdlib.h>
 
 #include <map>
 #include <mutex>
 #include <tuple>
 
 #include "kernels/kernels.h"
+#include "timed-choice.h"
 
 namespace {
 
-// Whether `together` beats `apart`: timed the first time a shape is met, outside graph capture, on results that both
-// overwrite. It must be clearly faster: a cool GPU tells little of one at its power limit.
+// Runs what is faster for a shape: `apart`, or `together` where that was clearly so the first time the shape was met.
 template <typename Together, typename Apart>
 int faster_of(gv_stream stream, std::tuple<int, int64_t, int64_t, int64_t> shape, Together together, Apart apart) {
   static std::mutex mutex;
@@ -22,33 +21,13 @@ int faster_of(gv_stream stream, std::tuple<int, int64_t, int64_t, int64_t> shape
   int device = 0;
   cudaGetDevice(&device);
   const auto key = std::make_pair(device, shape);
-  const auto known = choices.find(key);
-  if (known != choices.end()) return known->second ? together() : apart();
-  const char* tune = getenv("GALVATRON_MATMUL_TUNE");
-  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  cudaStreamIsCapturing(stream, &capture);
-  if ((tune && *tune == '0') || capture != cudaStreamCaptureStatusNone) return apart();
-  cudaEvent_t begin, end;
-  cudaEventCreate(&begin);
-  cudaEventCreate(&end);
-  const auto timed = [&](const auto& run) {
-    constexpr int kRounds = 3;
-    float ms = 1e30f;
-    if (run() != 0) return ms;  // the first one chooses its product, too
-    cudaEventRecord(begin, stream);
-    for (int round = 0; round < kRounds; round++) (void)run();
-    cudaEventRecord(end, stream);
-    cudaEventSynchronize(end);
-    cudaEventElapsedTime(&ms, begin, end);
-    return ms;
-  };
-  constexpr float kClearly = 0.98f;
-  const float together_ms = timed(together), apart_ms = timed(apart);
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  const bool chosen = together_ms < apart_ms * kClearly;
-  choices.emplace(key, chosen);
-  return chosen ? together() : apart();
+  auto chosen = choices.find(key);
+  if (chosen == choices.end()) {
+    if (!gv::may_time(stream)) return apart();
+    const int best = gv::fastest_of(stream, 2, 0.98f, [&](int way) { return way == 0 ? apart() : together(); });
+    chosen = choices.emplace(key, best == 1).first;
+  }
+  return chosen->second ? together() : apart();
 }
 
 gv_matmul_shape product_shape(int type, int64_t m, int64_t n, int64_t k) {

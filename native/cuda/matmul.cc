@@ -1,9 +1,7 @@
 // Matrix products through cuBLASLt, opened at run time. CPU twin: Gemm (src/graph/ops/linear-ops.ts).
 #include <cublasLt.h>
 #include <cuda_runtime.h>
-#include <stdlib.h>
 
-#include <algorithm>
 #include <map>
 #include <mutex>
 #include <string>
@@ -11,6 +9,7 @@
 
 #include "kernels/kernels.h"
 #include "cuda-libraries.h"
+#include "timed-choice.h"
 
 namespace gv {
 int fail(cudaError_t error, const char* where);
@@ -48,43 +47,6 @@ std::map<std::string, Plan> plans;
 std::map<int, cublasLtHandle_t> handles;
 
 cudaDataType_t type_of(int type) { return type == GV_BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F; }
-
-// Times the candidates on the result, which the product overwrites, and keeps the fastest: only outside graph capture.
-// The library's first is left only for what is clearly faster: a cool GPU tells little of one at its power limit.
-int fastest(const Lt& lt, cublasLtHandle_t handle, gv_stream stream, Plan& plan,
-            const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, const void* first, const void* second,
-            void* result, void* workspace) {
-  if (candidates.size() < 2) return 0;
-  cudaEvent_t begin, end;
-  cudaEventCreate(&begin);
-  cudaEventCreate(&end);
-  constexpr float kClearly = 0.97f;
-  const float one = 1, zero = 0;
-  int best = 0;
-  float best_ms = 1e30f;
-  for (size_t i = 0; i < candidates.size(); i++) {
-    const auto once = [&] {
-      return lt.cublasLtMatmul(handle, plan.description, &one, first, plan.a, second, plan.b, &zero, result, plan.c,
-                               result, plan.c, &candidates[i].algo, workspace, kWorkspaceBytes,
-                               reinterpret_cast<cudaStream_t>(stream));
-    };
-    if (once() != CUBLAS_STATUS_SUCCESS) continue;
-    constexpr int kRounds = 3;
-    cudaEventRecord(begin, stream);
-    for (int round = 0; round < kRounds; round++) (void)once();
-    cudaEventRecord(end, stream);
-    cudaEventSynchronize(end);
-    float ms = 1e30f;
-    cudaEventElapsedTime(&ms, begin, end);
-    if (ms < best_ms * kClearly) {
-      best_ms = ms;
-      best = static_cast<int>(i);
-    }
-  }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  return best;
-}
 
 }  // namespace
 
@@ -156,14 +118,15 @@ extern "C" int gv_matmul(gv_stream stream, const gv_matmul_shape* shape, const v
                               (long long)s.m, (long long)s.n, (long long)s.k, s.epilogue, static_cast<int>(status));
     }
     candidates.resize(static_cast<size_t>(found));
-    int best = 0;
-    const char* tune = getenv("GALVATRON_MATMUL_TUNE");
-    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-    cudaStreamIsCapturing(stream, &capture);
+    const auto trial = [&](int candidate) {
+      const float one = 1, zero = 0;
+      return lt.cublasLtMatmul(handle, plan.description, &one, first, plan.a, second, plan.b, &zero, c, plan.c, c,
+                               plan.c, &candidates[static_cast<size_t>(candidate)].algo, workspace, kWorkspaceBytes,
+                               stream);
+    };
     // A result that is added to must not be written by trials.
     const bool overwritten = s.beta == 0 || (addend && addend != c);
-    if (!(tune && *tune == '0') && overwritten && capture == cudaStreamCaptureStatusNone)
-      best = fastest(lt, handle, stream, plan, candidates, first, second, c, workspace);
+    const int best = found > 1 && overwritten && gv::may_time(stream) ? gv::fastest_of(stream, found, 0.97f, trial) : 0;
     plan.algorithm = candidates[static_cast<size_t>(best)].algo;
     plan.ready = true;
   }
