@@ -57,7 +57,7 @@ export function layerMemory(work: LayerWork, strategy: Strategy, how: StateHandl
   if (sharded) transientBytes += 2 * read.gatheredBytes;
   // Whole gradients on their way: to a reduction, those of the layer before still lingering, or to be added.
   transientBytes += how.scattered
-    ? 2 * read.wholeGradientBytes * (how.widens ? 2 : 1) + (how.addsToShards ? read.gradientBytes : 0)
+    ? 2 * read.wholeGradientBytes * (how.widens ? 2 : 1) + (how.addsToShards ? 2 * read.gradientBytes : 0)
     : added.wholeGradientBytes + (how.converts && how.shares ? 2 * states.wholeGradientBytes : 0);
   if (how.widens) transientBytes += read.wholeGradientBytes;
   if (strategy.recompute) transientBytes += Math.max(0, work.activationBytes - work.inputBytes);

@@ -68,6 +68,8 @@ function scatter(state: RankState, contribution: Contribution): void {
   if (!direct) {
     const op = first ? "copy" : "accumulate";
     builder.emit({ op, stream: "reduce", label, input: output, output: flat.gradient });
+    // Else the next visit's backward would wait for this reduction, to write where its shard lay.
+    state.lingering.push(output);
   }
   if (input !== flat.gradient) state.lingering.push(input);
 }

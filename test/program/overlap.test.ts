@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { modelSpec } from "../../src/families/registry.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
 import type { DurationOf } from "../../src/program/simulate.js";
 import { simulateTimes } from "../../src/program/simulate.js";
@@ -33,6 +34,33 @@ describe("communication hides behind computing", () => {
     const { stepMs } = simulateTimes(programs, duration);
     expect(stepMs - graphs * 10).toBeLessThanOrEqual(exposed);
   });
+
+  test.each(["zero2", "zero3"] as const)(
+    "%s: backward never waits for the reduction behind it",
+    (dataParallel) => {
+      const precision = "bfloat16-gradients";
+      // Gradients that are larger than activations: as on GPUs, what comes next would take over their place.
+      const wide = modelSpec("gpt", { layers: 6, hidden: 64, heads: 8, sequence: 4, vocabulary: 64 });
+      const plan = uniformPlan(wide, { ranks: 2, globalBatch: 6, microBatches: 3, dataParallel, precision });
+      const { programs } = lower(wide, plan);
+      for (const { instructions } of programs) {
+        for (const { op, label, waits } of instructions) {
+          if (op !== "run" || label.phase !== "backward") continue;
+          for (const wait of waits) {
+            const other = instructions[wait]!;
+            if (other.stream !== "reduce") continue;
+            const [own, behind] = [label, other.label].map(
+              ({ microBatch, layer }) => microBatch! * 100 - layer!,
+            );
+            expect(
+              own! - behind!,
+              `layer ${label.layer} waits for layer ${other.label.layer}`,
+            ).toBeGreaterThan(1);
+          }
+        }
+      }
+    },
+  );
 
   test("transfers: a pipeline of 1F1B loses no more than one transfer a slot", () => {
     const plan = uniformPlan(model, { ranks: 3, pipelineDegree: 3, globalBatch: 12, microBatches: 12 });
