@@ -16,6 +16,7 @@
 #include "device.h"
 #include "load-trace.h"
 #include "nccl-groups.h"
+#include "peer-memory.h"
 #include "step-events.h"
 
 namespace galvatron::cuda {
@@ -89,7 +90,7 @@ bool flag(const char* name, bool otherwise) {
 class CudaDevice final : public Device {
  public:
   CudaDevice(const DeviceOptions& options, Meeting& meeting)
-      : options_(options), meeting_(meeting), groups_(options.rank, meeting), trace_(options.rank) {
+      : options_(options), meeting_(meeting), groups_(options.rank, meeting), peers_(options.rank, meeting), trace_(options.rank) {
     int devices = 0;
     const cudaError_t found = cudaGetDeviceCount(&devices);
     if (found != cudaSuccess || options.deviceIndex >= devices) {
@@ -115,6 +116,7 @@ class CudaDevice final : public Device {
   ~CudaDevice() override {
     use();
     unload();
+    freeArena();
     graphs_.reset();
     for (cudaStream_t stream : streams_) cudaStreamDestroy(stream);
     cudaEventDestroy(fork_);
@@ -125,7 +127,9 @@ class CudaDevice final : public Device {
 
   Address open(const Program& program, size_t keptBytes) override {
     use();
-    unload(keptBytes > 0);
+    unload();
+    peers_.close();
+    if (keptBytes == 0) freeArena();
     trace_.begin();
     program_ = &program;
     keptBytes_ = keptBytes;
@@ -181,6 +185,8 @@ class CudaDevice final : public Device {
     use();
     trace_.mark(std::to_string(sessions_.size()) + " graphs");
     groups_.openAll([this](const std::string& opened) { trace_.mark(opened); });
+    peers_.open(*program_, arena_);
+    trace_.mark("arenas of other ranks");
     // Every graph once, on zeros: libraries load, plans are chosen and memory grows now, not in a step.
     for (const auto& [graph, binding] : warmups_) graphs_->run(binding);
     check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
@@ -260,6 +266,7 @@ class CudaDevice final : public Device {
 
   void begin(Stream stream, int instruction) override {
     throwIfCancelled();
+    instruction_ = instruction;
     events_.recordStart(static_cast<size_t>(instruction), on(stream), capturing_);
   }
   void end(Stream stream, int instruction) override {
@@ -282,6 +289,7 @@ class CudaDevice final : public Device {
   }
   void allGather(Stream stream, int group, const Tensor& input, const Tensor& output) override {
     if (alone(stream, group, input, output)) return;
+    if (peers_.pulls(instruction_)) return peers_.pull(instruction_, input, output, on(stream));
     nccl().check(nccl().ncclAllGather(pointer(input), pointer(output), input.elements(), ncclType(input.dtype()),
                                       groups_.at(group), on(stream)),
                  "all-gather");
@@ -552,7 +560,7 @@ class CudaDevice final : public Device {
           "clearing the arena");
   }
 
-  void unload(bool keepsArena = false) {
+  void unload() {
     if (executable_) cudaGraphExecDestroy(executable_);
     executable_ = nullptr;
     if (graphs_) {
@@ -565,7 +573,9 @@ class CudaDevice final : public Device {
     gv_release_scratch();
     groups_.close();
     events_.clear();
-    if (keepsArena) return;
+  }
+
+  void freeArena() {
     if (arena_) cudaFree(arena_);
     arena_ = nullptr;
     arenaBytes_ = 0;
@@ -574,6 +584,7 @@ class CudaDevice final : public Device {
   const DeviceOptions options_;
   Meeting& meeting_;
   NcclGroups groups_;
+  PeerMemory peers_;
   LoadTrace trace_;
   std::unique_ptr<CudaGraphs> graphs_;
   cudaStream_t streams_[kStreams] = {};
@@ -591,6 +602,8 @@ class CudaDevice final : public Device {
   std::map<int, int> warmups_;
   std::vector<bool> used_;
 
+  // What is being enqueued.
+  int instruction_ = -1;
   bool captures_ = true;
   bool capturing_ = false;
   static constexpr int kStepsThatAllocate = 3;

@@ -38,16 +38,23 @@ export interface CollectiveSample {
   readonly timeMs: number;
 }
 
+/** How much computing and what runs beside it slow each other down while both run: factors ≥ 1. */
+export interface Slowdowns {
+  readonly computeSlowdown: number;
+  readonly communicationSlowdown: number;
+}
+
 /** What a machine can do, measured by the profiler or taken from published figures. */
-export interface HardwareProfile {
+export interface HardwareProfile extends Slowdowns {
   readonly cluster: Cluster;
   readonly source: "measured" | "estimated";
   readonly matmuls: readonly MatmulSample[];
   readonly collectives: readonly CollectiveSample[];
-  /** Factor by which computing slows down while a collective runs beside it (≥ 1). */
-  readonly computeSlowdown: number;
-  /** Factor by which a collective slows down while computing runs beside it (≥ 1). */
-  readonly communicationSlowdown: number;
+  /**
+   * The same beside ZeRO-3's gathers, where the device copies parameters out of the other ranks' memory and computes
+   * nothing for it. Left out: they are as any collective.
+   */
+  readonly gathers?: Slowdowns;
   /** Measured bytes per second of the optimizer's update over its own traffic, in 10^9 bytes per second. */
   readonly optimizerGBps: number;
   /** Cost of starting one instruction, in ms. */

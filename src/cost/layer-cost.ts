@@ -1,4 +1,5 @@
 import { DTYPE_BYTES } from "../base/units.js";
+import type { Slowdowns } from "../cluster/hardware-profile.js";
 import { EMBEDDING_KIND, HEAD_KIND } from "../model/model-profile.js";
 import { gradientDtype } from "../plan/precision.js";
 import { stateRanks } from "../plan/stages.js";
@@ -127,9 +128,8 @@ export function layerCost(
   const own = held === elements ? read : stateMemory(held, strategy, precision, sums);
   const states = canonical ? { ...own, gradientBytes: read.gradientBytes } : own;
   const added = stateMemory(accumulates ? elements : table.added, strategy, precision, sums);
-  const hide = (computeMs: number, communicationMs: number): number =>
-    overlappedMs(computeMs, communicationMs, hardware.computeSlowdown, hardware.communicationSlowdown) -
-    computeMs;
+  const hide = (computeMs: number, communicationMs: number, slow: Slowdowns = hardware): number =>
+    overlappedMs(computeMs, communicationMs, slow.computeSlowdown, slow.communicationSlowdown) - computeMs;
   const recomputeMs = strategy.recompute ? work.forwardMs : 0;
   const recomputeTensorMs = strategy.recompute ? tensor.forwardMs : 0;
   const { nodes, ranksPerNode } = cost.cluster;
@@ -145,19 +145,22 @@ export function layerCost(
   const widenMs = widens ? streamMs((madeBytes + 4) * elements, hardware.optimizerGBps) : 0;
   const accumulateMs = widenMs + (scattered ? 0 : addMs);
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
-  const besideMs = time.gatherMs + time.scatterMs + (scattered ? addMs : 0);
+  // Gathers that slow nothing down as collectives do are hidden first, and reductions behind what then is left.
+  const { gathers } = hardware;
+  const gatheredMs = gathers ? hide(backwardComputeMs, time.gatherMs, gathers) : 0;
+  const besideMs = (gathers ? 0 : time.gatherMs) + time.scatterMs + (scattered ? addMs : 0);
+  const behindMs = (communicationMs: number): number => hide(backwardComputeMs + gatheredMs, communicationMs);
   const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, reduced, sums.addsUp);
   return {
     forwardComputeMs: work.forwardMs,
     forwardTensorMs: tensor.forwardMs,
-    forwardDataMs: hide(work.forwardMs, time.gatherMs),
+    forwardDataMs: hide(work.forwardMs, time.gatherMs, gathers),
     backwardComputeMs: work.backwardMs + accumulateMs,
     recomputeMs,
     backwardTensorMs: tensor.backwardMs + recomputeTensorMs,
     leadMs: recomputeMs + recomputeTensorMs,
-    backwardDataMs: hide(backwardComputeMs, besideMs),
-    reduceMs:
-      hide(backwardComputeMs, besideMs + reduceMs) - hide(backwardComputeMs, besideMs) + table.reduceMs,
+    backwardDataMs: gatheredMs + behindMs(besideMs),
+    reduceMs: behindMs(besideMs + reduceMs) - behindMs(besideMs) + table.reduceMs,
     reduceAloneMs: reduceMs + table.reduceMs,
     optimizerMs: time.optimizerMs,
     afterUpdateMs: time.afterUpdateMs,

@@ -1,5 +1,5 @@
 import { BYTES_PER_MB } from "../base/units.js";
-import type { HardwareProfile, MatmulSample } from "../cluster/hardware-profile.js";
+import type { HardwareProfile, MatmulSample, Slowdowns } from "../cluster/hardware-profile.js";
 import type { GraphRef } from "../graph/graph-ref.js";
 import type { CollectiveInstruction, Instruction, Program, RunInstruction } from "../program/program.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
@@ -146,7 +146,12 @@ async function heldBytes(
   return held.reduce((sum, { residentBytes }) => sum + residentBytes, 0) / held.length;
 }
 
-function collective(op: "allReduce" | "allToAll", stream: DeviceStream): Instruction {
+function collective(
+  op: CollectiveInstruction["op"],
+  stream: DeviceStream,
+  input = 0,
+  output = 1,
+): CollectiveInstruction {
   return {
     op,
     stream,
@@ -154,8 +159,8 @@ function collective(op: "allReduce" | "allToAll", stream: DeviceStream): Instruc
     label: { phase: "reduce" },
     group: 0,
     reduction: "sum",
-    input: 0,
-    output: 1,
+    input,
+    output,
   };
 }
 
@@ -171,66 +176,73 @@ function transfersOf(rank: number): readonly Instruction[] {
   }));
 }
 
-/** How much computing and communication slow each other down: each alone, then both at once. */
-export interface Overlap {
-  readonly computeSlowdown: number;
-  readonly communicationSlowdown: number;
-}
-
 const OVERLAP_MATMULS = 8;
 const OVERLAP_EDGE = 512;
-const OVERLAP_REDUCE_ELEMENTS = 2 ** 20;
+const OVERLAP_ELEMENTS = 2 ** 20;
 const DEVICE_OVERLAP_EDGE = 4096;
-const DEVICE_OVERLAP_REDUCE_ELEMENTS = 2 ** 24;
+const DEVICE_OVERLAP_ELEMENTS = 2 ** 24;
 
+/** How much computing and communication slow each other down: each alone, then both at once. */
 export async function measureOverlap(
   pool: WorkerPool,
   graphOf: MatmulGraphOf,
   options: MeasureOptions,
-): Promise<Overlap> {
+): Promise<Pick<HardwareProfile, keyof Slowdowns | "gathers">> {
   if (pool.options.ranks < 2) return { computeSlowdown: 1, communicationSlowdown: 1 };
   const onDevice = pool.options.device === "cuda";
   const edge = onDevice ? DEVICE_OVERLAP_EDGE : OVERLAP_EDGE;
   const graph = graphOf(edge, edge, edge, onDevice ? "bfloat16" : "float32");
-  const alone = await overlapTimes(pool, graph, OVERLAP_MATMULS, 0, options);
-  const single = await overlapTimes(pool, graph, 0, 1, options);
-  // As many reductions as fit beside the computing, so that both are busy all the time.
-  const reductions = Math.max(1, Math.round(alone.computeMs / single.communicationMs));
-  const quiet = await overlapTimes(pool, graph, 0, reductions, options);
-  const both = await overlapTimes(pool, graph, OVERLAP_MATMULS, reductions, options);
-  return {
-    computeSlowdown: Math.max(1, both.computeMs / alone.computeMs),
-    communicationSlowdown: Math.max(1, both.communicationMs / quiet.communicationMs),
+  const slowdowns = async (beside: Beside): Promise<Slowdowns> => {
+    const times = (matmuls: number, collectives: number): Promise<OverlapTimes> =>
+      overlapTimes(pool, graph, { matmuls, collectives, beside }, options);
+    const alone = await times(OVERLAP_MATMULS, 0);
+    const single = await times(0, 1);
+    // As many collectives as fit beside the computing, so that both are busy all the time.
+    const count = Math.max(1, Math.round(alone.computeMs / single.communicationMs));
+    const quiet = await times(0, count);
+    const both = await times(OVERLAP_MATMULS, count);
+    return {
+      computeSlowdown: Math.max(1, both.computeMs / alone.computeMs),
+      communicationSlowdown: Math.max(1, both.communicationMs / quiet.communicationMs),
+    };
   };
+  const reductions = await slowdowns("reduce");
+  return onDevice ? { ...reductions, gathers: await slowdowns("gather") } : reductions;
+}
+
+/** What runs beside computing, by its stream: all-reduces of gradients, or gathers of parameters. */
+type Beside = "reduce" | "gather";
+
+interface OverlapTimes {
+  readonly computeMs: number;
+  readonly communicationMs: number;
 }
 
 async function overlapTimes(
   pool: WorkerPool,
   graph: MatmulGraph,
-  matmuls: number,
-  reductions: number,
+  {
+    matmuls,
+    collectives,
+    beside,
+  }: { readonly matmuls: number; readonly collectives: number; readonly beside: Beside },
   options: MeasureOptions,
-): Promise<{ readonly computeMs: number; readonly communicationMs: number }> {
+): Promise<OverlapTimes> {
   const { ranks } = pool.options;
-  const reduced = pool.options.device === "cuda" ? DEVICE_OVERLAP_REDUCE_ELEMENTS : OVERLAP_REDUCE_ELEMENTS;
+  const elements = pool.options.device === "cuda" ? DEVICE_OVERLAP_ELEMENTS : OVERLAP_ELEMENTS;
+  const piece = Math.ceil(elements / ranks);
   const tensors: MicroTensor[] = [
     ...[...graph.ref.inputs, ...graph.ref.outputs].map(({ name, dtype, shape }) => ({ name, dtype, shape })),
-    { name: "gradient", dtype: "float32", shape: [reduced] },
+    { name: "whole", dtype: "float32", shape: [piece * ranks] },
+    { name: "piece", dtype: "float32", shape: [piece] },
     { name: "barrier", dtype: "float32", shape: [1] },
   ];
-  const reduce = (tensor: number, waits: readonly number[]): CollectiveInstruction => ({
-    op: "allReduce",
-    stream: "reduce",
-    waits,
-    label: { phase: "reduce" },
-    group: 0,
-    reduction: "sum",
-    input: tensor,
-    output: tensor,
-  });
-  const instructions: Instruction[] = [reduce(4, [])];
+  const instructions: Instruction[] = [collective("allReduce", beside, 5, 5)];
   for (let i = 0; i < matmuls; i++) instructions.push({ ...runMatmul(0, 0), waits: [0] });
-  for (let i = 0; i < reductions; i++) instructions.push(reduce(3, []));
+  for (let i = 0; i < collectives; i++)
+    instructions.push(
+      beside === "reduce" ? collective("allReduce", beside, 3, 3) : collective("allGather", beside, 4, 3),
+    );
   const everyone = Array.from({ length: ranks }, (_, other) => other);
   const programs: Program[] = everyone.map((rank) =>
     microProgram({ rank, ranks, tensors, instructions, groups: [everyone], graphs: [graph.ref] }),
@@ -239,8 +251,8 @@ async function overlapTimes(
   return {
     computeMs: matmuls > 0 ? typicalOfSlowest(steps, (step) => endOf(step, matmuls) - startOf(step, 1)) : 0,
     communicationMs:
-      reductions > 0
-        ? typicalOfSlowest(steps, (step) => endOf(step, matmuls + reductions) - endOf(step, 0))
+      collectives > 0
+        ? typicalOfSlowest(steps, (step) => endOf(step, matmuls + collectives) - endOf(step, 0))
         : 0,
   };
 }

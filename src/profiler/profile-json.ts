@@ -24,6 +24,7 @@ const hardware = z.strictObject({
   optimizerGBps: z.number(),
   launchMs: z.number(),
   reservedBytes: z.number(),
+  gathers: z.strictObject({ computeSlowdown: z.number(), communicationSlowdown: z.number() }).exactOptional(),
   held: z
     .strictObject({
       first: z.number(),

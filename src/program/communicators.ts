@@ -1,4 +1,5 @@
 import type { CollectiveInstruction, ExchangeInstruction, Program, Stream } from "./program.js";
+import { gathersParameters } from "./span-kind.js";
 
 /** What a rank opens on a device to talk to others: each holds buffers there. */
 export interface Communicators {
@@ -10,6 +11,8 @@ export interface Communicators {
   readonly peers: number;
   /** Pairs of ranks in one direction on one stream. */
   readonly transfers: number;
+  /** Ranks whose memory is opened to copy parameters from. */
+  readonly opened: number;
 }
 
 /** The other end of a transfer is on the stream of the same direction. */
@@ -33,6 +36,8 @@ export function communicators(program: Program): Communicators {
   const rings = new Set<string>();
   const exchanges = new Map<string, Set<number>>();
   const transfers = new Set<string>();
+  const gathered = new Set<number>();
+  const opened = new Set<number>();
   for (const instruction of program.instructions) {
     const { op, stream } = instruction;
     switch (op) {
@@ -44,6 +49,11 @@ export function communicators(program: Program): Communicators {
       case "exchange": {
         const ranks = program.groups[instruction.group]!;
         if (ranks.length < 2) break;
+        if (gathersParameters(instruction)) {
+          // The first of a group stays a collective: it tells that all have begun the step.
+          if (gathered.has(instruction.group)) for (const rank of ranks) opened.add(rank);
+          gathered.add(instruction.group);
+        }
         const key = `${ranks.join()} ${stream}`;
         const peers = directPeers(instruction, ranks);
         if (peers === null) {
@@ -67,5 +77,6 @@ export function communicators(program: Program): Communicators {
   }
   const groups = new Set([...rings, ...exchanges.keys()]).size;
   const peers = [...exchanges.values()].reduce((sum, known) => sum + known.size, 0);
-  return { groups, rings: rings.size, peers, transfers: transfers.size };
+  opened.delete(program.rank);
+  return { groups, rings: rings.size, peers, transfers: transfers.size, opened: opened.size };
 }

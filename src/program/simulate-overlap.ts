@@ -1,13 +1,17 @@
 import { GalvatronError } from "../base/errors.js";
-import type { Program } from "./program.js";
+import type { Slowdowns } from "../cluster/hardware-profile.js";
+import type { Instruction, Program } from "./program.js";
 import { isTransfer, type Rendezvous } from "./rendezvous.js";
-import type { DurationOf, SimulatedTimes } from "./simulate.js";
-import { isCollective } from "./span-kind.js";
+import type { DurationOf, Overlap, SimulatedTimes } from "./simulate.js";
+import { gathersParameters, isCollective } from "./span-kind.js";
 import { STREAMS, streamIndex } from "./streams.js";
+
+/** What slows what down; gathers of parameters are a kind where they have factors of their own. */
+type Kind = "compute" | "communicate" | "gather";
 
 /** Something that runs now, on one rank or on all members of a meeting. */
 interface Task {
-  readonly communicates: boolean;
+  readonly kind: Kind;
   /** `[rank0, instruction0, …]` */
   readonly members: readonly number[];
   readonly startMs: number;
@@ -34,7 +38,7 @@ export function simulateOverlap(
   programs: readonly Program[],
   rendezvous: Rendezvous,
   duration: DurationOf,
-  slowdown: { readonly computeSlowdown: number; readonly communicationSlowdown: number },
+  slowdown: Overlap,
 ): SimulatedTimes {
   const times = programs.map(({ instructions }) => new Float64Array(2 * instructions.length));
   const missing = programs.map(({ instructions }) =>
@@ -55,18 +59,32 @@ export function simulateOverlap(
   const begun = programs.map(({ instructions }) => new Uint8Array(instructions.length));
   const arrived = new Int32Array(rendezvous.expected.length);
   const running: Set<Task>[] = programs.map(() => new Set());
-  const computing = new Int32Array(programs.length);
-  const communicating = new Int32Array(programs.length);
+  const busy: Record<Kind, Int32Array> = {
+    compute: new Int32Array(programs.length),
+    communicate: new Int32Array(programs.length),
+    gather: new Int32Array(programs.length),
+  };
+  const slowdowns: Record<Exclude<Kind, "compute">, Slowdowns> = {
+    communicate: slowdown,
+    gather: slowdown.gathers ?? slowdown,
+  };
+  const kindOf = (instruction: Instruction): Kind => {
+    if (slowdown.gathers !== undefined && gathersParameters(instruction)) return "gather";
+    return isCollective(instruction) || isTransfer(instruction) ? "communicate" : "compute";
+  };
   const agenda = new Agenda();
   let now = 0;
 
   const rateOf = (task: Task): number => {
+    let factor = 1;
     for (let at = 0; at < task.members.length; at += 2) {
       const rank = task.members[at]!;
-      if (task.communicates && computing[rank]! > 0) return 1 / slowdown.communicationSlowdown;
-      if (!task.communicates && communicating[rank]! > 0) return 1 / slowdown.computeSlowdown;
+      if (task.kind === "compute") {
+        if (busy.communicate[rank]! > 0) factor *= slowdowns.communicate.computeSlowdown;
+        if (busy.gather[rank]! > 0) factor *= slowdowns.gather.computeSlowdown;
+      } else if (busy.compute[rank]! > 0) return 1 / slowdowns[task.kind].communicationSlowdown;
     }
-    return 1;
+    return 1 / factor;
   };
   const schedule = (task: Task): void => {
     agenda.push({ atMs: now + task.left / task.rate, task, version: task.version });
@@ -86,20 +104,21 @@ export function simulateOverlap(
     }
   };
   const count = (task: Task, by: number): void => {
-    const busy = task.communicates ? communicating : computing;
+    const counts = busy[task.kind];
     for (let at = 0; at < task.members.length; at += 2) {
       const rank = task.members[at]!;
-      busy[rank] = busy[rank]! + by;
+      counts[rank] = counts[rank]! + by;
       if (by > 0) running[rank]!.add(task);
       else running[rank]!.delete(task);
     }
   };
-  const begin = (members: readonly number[], communicates: boolean): void => {
+  const begin = (members: readonly number[]): void => {
     let left = 0;
     for (let at = 0; at < members.length; at += 2) {
       left = Math.max(left, duration(programs[members[at]!]!, members[at + 1]!));
     }
-    const task: Task = { communicates, members, startMs: now, left, sinceMs: now, rate: 1, version: 0 };
+    const kind = kindOf(programs[members[0]!]!.instructions[members[1]!]!);
+    const task: Task = { kind, members, startMs: now, left, sinceMs: now, rate: 1, version: 0 };
     count(task, 1);
     task.rate = rateOf(task);
     schedule(task);
@@ -111,12 +130,11 @@ export function simulateOverlap(
     begun[rank]![index] = 1;
     const meeting = rendezvous.meetingOf[rank]![index]!;
     if (meeting < 0) {
-      const instruction = programs[rank]!.instructions[index]!;
-      begin([rank, index], isCollective(instruction) || isTransfer(instruction));
+      begin([rank, index]);
       return;
     }
     arrived[meeting] = arrived[meeting]! + 1;
-    if (arrived[meeting] === rendezvous.expected[meeting]) begin(rendezvous.members[meeting]!, true);
+    if (arrived[meeting] === rendezvous.expected[meeting]) begin(rendezvous.members[meeting]!);
   };
   const end = (task: Task): void => {
     count(task, -1);

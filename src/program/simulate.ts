@@ -1,4 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
+import type { Slowdowns } from "../cluster/hardware-profile.js";
 import { type ExecutionOrder, executionOrder } from "./execution-order.js";
 import type { Program } from "./program.js";
 import { findRendezvous, type Rendezvous } from "./rendezvous.js";
@@ -10,12 +11,17 @@ import type { Timeline, TimelineSpan } from "./timeline.js";
 /** Time of one instruction that has the rank to itself, in ms. */
 export type DurationOf = (program: Program, instruction: number) => number;
 
+/** The same factors for ZeRO-3's gathers by themselves, where they differ; see HardwareProfile. */
+export interface Overlap extends Slowdowns {
+  readonly gathers?: Slowdowns;
+}
+
 export interface SimulateOptions {
   /**
    * Factors (≥ 1) by which computing and communication slow each other down while both run on a rank. Left out: they
    * do not.
    */
-  readonly overlap?: { readonly computeSlowdown: number; readonly communicationSlowdown: number };
+  readonly overlap?: Overlap;
 }
 
 /** When every instruction starts and ends: `[start0, end0, start1, end1, …]` in ms, by rank. */
@@ -37,12 +43,16 @@ export function simulateTimes(
 ): SimulatedTimes {
   const rendezvous = findRendezvous(programs);
   const { overlap } = options;
-  if (overlap !== undefined && (overlap.computeSlowdown > 1 || overlap.communicationSlowdown > 1)) {
+  if (overlap !== undefined && [overlap, overlap.gathers ?? overlap].some(slowsDown)) {
     return simulateOverlap(programs, rendezvous, duration, overlap);
   }
   const execution = executionOrder(programs, rendezvous);
   requireComplete(programs, execution);
   return replay(programs, rendezvous, execution, duration);
+}
+
+function slowsDown({ computeSlowdown, communicationSlowdown }: Slowdowns): boolean {
+  return computeSlowdown > 1 || communicationSlowdown > 1;
 }
 
 /** {@link simulateTimes} as spans, for figures and tables. */

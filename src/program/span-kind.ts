@@ -33,3 +33,8 @@ export function isCollective(instruction: Instruction): boolean {
       return false;
   }
 }
+
+/** ZeRO-3's gathers, of parameters as the last step left them; those behind an update belong to no micro-batch. */
+export function gathersParameters({ op, label }: Instruction): boolean {
+  return op === "allGather" && label.phase === "gather" && label.microBatch !== undefined;
+}

@@ -33,7 +33,7 @@ export function overlappedAndClosed(
   const model = smallModel(layers, { tied: random() < 0.5 });
   const usual = exampleHardware(ranks);
   const faster = 30 ** (2 * random() - 1);
-  const hardware: HardwareProfile = {
+  const shared: HardwareProfile = {
     ...usual,
     collectives: usual.collectives.map((sample) => ({ ...sample, timeMs: sample.timeMs / faster })),
     computeSlowdown: 1 + random() * 0.4,
@@ -62,6 +62,9 @@ export function overlappedAndClosed(
     layers: model.layers.map((): Strategy => (uniform ? first : pick(all))),
     vocabulary: pick(strategiesOf(model, EMBEDDING_KIND, stageRanks, {})),
   };
+  // Every other machine copies what ZeRO-3 gathers.
+  const copies = { computeSlowdown: 1 + random() * 0.1, communicationSlowdown: 1 + random() * 0.4 };
+  const hardware = seed % 2 === 0 ? shared : { ...shared, gathers: copies };
   const profile = analyticProfile(model, hardware, { precision });
   const cost = costModel(model, profile, hardware, plan.gradientOrder);
   const { programs } = lower(model, plan);

@@ -157,6 +157,30 @@ test("computing and communicating at once take their slowdowns, and no longer th
   expect(times[0]![2 * beside + 1]! - times[0]![2 * beside]!).toBeCloseTo(12.5, 6);
 });
 
+test("gathers with factors of their own take these, and reductions theirs", () => {
+  const plan = uniformPlan(model, { ranks: 2, globalBatch: 8, dataParallel: "zero3" });
+  const { programs } = lower(model, plan);
+  const { instructions } = programs[0]!;
+  // One that is issued a visit ahead.
+  const at = instructions.findIndex(
+    ({ op, label }) => op === "allGather" && label.phase === "gather" && label.layer === 1,
+  );
+  const long: DurationOf = (program, index) => {
+    if (program.instructions[index]!.op === "run") return 10;
+    return index === at ? 8 : 0;
+  };
+  const stepMs = (gathers: { computeSlowdown: number; communicationSlowdown: number }): number => {
+    const overlap = { computeSlowdown: 3, communicationSlowdown: 3, gathers };
+    const { times } = simulateTimes(programs, long, { overlap });
+    expect(times[0]![2 * at + 1]! - times[0]![2 * at]!).toBeCloseTo(8 * gathers.communicationSlowdown, 6);
+    return times[0]!.reduce((most, ms) => Math.max(most, ms), 0);
+  };
+  const alone = instructions.filter(({ op }) => op === "run").length * 10;
+  expect(stepMs({ computeSlowdown: 1, communicationSlowdown: 1 })).toBeCloseTo(alone, 6);
+  // 8 ms at 1 / 1.25, beside computing at 1 / 1.5: a third of those 10 ms is lost.
+  expect(stepMs({ computeSlowdown: 1.5, communicationSlowdown: 1.25 })).toBeCloseTo(alone + 10 / 3, 6);
+});
+
 test("programs that wait for each other for ever are refused", () => {
   const { programs } = lower(model, PLANS["1F1B"]);
   const only = programs.map((program) => ({

@@ -113,6 +113,30 @@ describe("memory on a device", () => {
     expect(transfers).toEqual(new Array(4).fill(2 * 5));
   });
 
+  it("counts the page tables of arenas that parameters are copied from, where a device copies", () => {
+    const copying = { ...hardware, held, gathers: { computeSlowdown: 1, communicationSlowdown: 1 } };
+    for (const [dataParallel, opened] of [
+      ["zero3", 3],
+      ["zero2", 0],
+    ] as const) {
+      const plan = uniformPlan(model, { ranks: 4, globalBatch: 8, dataParallel });
+      const memory = (measured: typeof copying | typeof hardware) =>
+        planByHand({
+          model,
+          modelProfile: { ...modelProfile, held: base },
+          machine: { machine: device, hardware: measured, elsewhere: false },
+          plan,
+        });
+      const copies = memory(copying);
+      const without = memory({ ...hardware, held });
+      const arena = copies.lowered.programs[0]!.arenaBytes;
+      expect(copies.memoryBytesByRank[0]! - without.memoryBytesByRank[0]!).toBeCloseTo(
+        (opened * arena) / 512,
+        3,
+      );
+    }
+  });
+
   it("has another base where weights are cut, which may hold communication already", () => {
     const [apart] = besides({ tensorDegree: 4 });
     const [within] = besides({ tensorDegree: 4 }, { ...base, cutWeightsConnected: true });
