@@ -90,7 +90,11 @@ bool flag(const char* name, bool otherwise) {
 class CudaDevice final : public Device {
  public:
   CudaDevice(const DeviceOptions& options, Meeting& meeting)
-      : options_(options), meeting_(meeting), groups_(options.rank, meeting), peers_(options.rank, meeting), trace_(options.rank) {
+      : options_(options),
+        meeting_(meeting),
+        groups_(options.rank, meeting),
+        peers_(options.rank, meeting),
+        trace_(options.rank) {
     int devices = 0;
     const cudaError_t found = cudaGetDeviceCount(&devices);
     if (found != cudaSuccess || options.deviceIndex >= devices) {
