@@ -38,9 +38,11 @@ export interface CollectiveSample {
   readonly timeMs: number;
 }
 
-/** How much computing and what runs beside it slow each other down while both run: factors ≥ 1. */
+/** How much computing and communication slow each other down while both run. */
 export interface Slowdowns {
+  /** Factor by which computing slows down while a collective runs beside it (≥ 1). */
   readonly computeSlowdown: number;
+  /** Factor by which a collective slows down while computing runs beside it (≥ 1). */
   readonly communicationSlowdown: number;
 }
 
