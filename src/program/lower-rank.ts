@@ -175,11 +175,14 @@ class StageWriter {
     return border;
   }
 
-  /** Gathers what this visit needs, and ahead of time what the next one needs. */
+  /** Gathers what this visit needs, and ahead of time what the next one needs: behind a short one, the next two. */
   #enterVisit(site: SiteState, microBatch: number): void {
     this.#views.gather(site, this.#visits[this.#visit]!.pass, microBatch);
-    const next = this.#visits[this.#visit + 1];
-    if (next !== undefined) this.#views.gather(next.site, next.pass, microBatch);
+    for (let ahead = this.#visit + 1; ahead < this.#visits.length; ahead++) {
+      const next = this.#visits[ahead]!;
+      this.#views.gather(next.site, next.pass, microBatch);
+      if (!isShort(next)) break;
+    }
   }
 
   #leaveVisit(site: SiteState): void {
@@ -187,8 +190,14 @@ class StageWriter {
     this.#visit++;
     this.#views.release(site, this.#visits[this.#visit]);
     for (const tensor of this.#lingerVisit) builder.keepUntilNow(tensor);
-    this.#lingerVisit = lingering.splice(0);
+    const lingers = isShort(this.#visits[this.#visit - 1]!) ? this.#lingerVisit : [];
+    this.#lingerVisit = [...lingers, ...lingering.splice(0)];
   }
+}
+
+/** An embedding's forward hides nothing: neither the gather of what follows nor what is still to be reduced. */
+function isShort({ site, pass }: Visit): boolean {
+  return site.site.layer < 0 && pass === "forward";
 }
 
 function directionOf(operation: StageOperation): Direction {
