@@ -121,6 +121,10 @@ export function randomInstance(seed: number): SearchInputs {
     optimizerGBps: between(0.5, 20),
     launchMs: 0,
     reservedBytes: 1000,
+    // Every other machine copies what ZeRO-3 gathers.
+    ...(between(0, 1) < 0.5 && {
+      gathers: { computeSlowdown: between(1, 1.2), communicationSlowdown: between(1, 1.6) },
+    }),
   };
   const perKind = layerCount === 5 ? 3 : layerCount === 4 ? 4 : 6;
   const strategies: Record<string, readonly Strategy[]> = {};
