@@ -17,7 +17,8 @@ namespace galvatron::cuda {
 // Why a rank may read: its first collective of the step over the same ranks and stream stays NCCL's and only ends when
 // all others have begun the step, so what they wrote in the step before is done. Why nobody overwrites too early: what a
 // rank gathered it uses in backward before it gives its part of the same parameters' gradients to the reduction that
-// the owner's update waits for. Nothing else writes states but loading them, when all ranks have ended their steps.
+// the owner's update waits for. Both hold of the Programs as they are lowered
+// (test/program/copied-gathers.test.ts). Nothing else writes states but loading them, when all ranks have ended their steps.
 class PeerMemory {
  public:
   PeerMemory(int rank, Meeting& meeting) : rank_(rank), meeting_(meeting) {}

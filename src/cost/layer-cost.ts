@@ -145,7 +145,7 @@ export function layerCost(
   const widenMs = widens ? streamMs((madeBytes + 4) * elements, hardware.optimizerGBps) : 0;
   const accumulateMs = widenMs + (scattered ? 0 : addMs);
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
-  // Gathers that slow nothing down as collectives do are hidden first, and reductions behind what then is left.
+  // Gathers that are copies run beside reductions: they are hidden first, and reductions behind what that takes.
   const { gathers } = hardware;
   const gatheredMs = gathers ? hide(backwardComputeMs, time.gatherMs, gathers) : 0;
   const besideMs = (gathers ? 0 : time.gatherMs) + time.scatterMs + (scattered ? addMs : 0);

@@ -52,7 +52,7 @@ class StageWriter {
   readonly #kept = new Map<number, Environment[]>();
   /** Sends of the operation before, held back until the receives that must come first. */
   #pendingSends: (() => void)[] = [];
-  /** What keeps its address until the end of the visit that follows. */
+  /** What keeps its address until the end of the visit that follows, the first that is not short. */
   #lingerVisit: readonly number[] = [];
   /** What was sent, and keeps its address until the second operation behind it has ended: a slow link stops nobody. */
   #sent: readonly number[] = [];

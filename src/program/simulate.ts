@@ -11,16 +11,14 @@ import type { Timeline, TimelineSpan } from "./timeline.js";
 /** Time of one instruction that has the rank to itself, in ms. */
 export type DurationOf = (program: Program, instruction: number) => number;
 
-/** The same factors for ZeRO-3's gathers by themselves, where they differ; see HardwareProfile. */
+/** As a HardwareProfile has them. */
 export interface Overlap extends Slowdowns {
+  /** Of ZeRO-3's gathers, where they differ. */
   readonly gathers?: Slowdowns;
 }
 
 export interface SimulateOptions {
-  /**
-   * Factors (≥ 1) by which computing and communication slow each other down while both run on a rank. Left out: they
-   * do not.
-   */
+  /** How much computing and communication slow each other down while both run on a rank. Left out: they do not. */
   readonly overlap?: Overlap;
 }
 
