@@ -192,8 +192,11 @@ class CudaDevice final : public Device {
     peers_.open(*program_, arena_);
     trace_.mark("arenas of other ranks");
     // Every graph once, on zeros: libraries load, plans are chosen and memory grows now, not in a step.
-    for (const auto& [graph, binding] : warmups_) graphs_->run(binding);
-    check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
+    for (const auto& [graph, binding] : warmups_) {
+      graphs_->run(binding);
+      check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
+      (void)graphs_->pool().measure();
+    }
     if (graphs_->pool().consolidate()) {
       for (const auto& [graph, binding] : warmups_) graphs_->run(binding);
       check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
@@ -293,7 +296,7 @@ class CudaDevice final : public Device {
   }
   void allGather(Stream stream, int group, const Tensor& input, const Tensor& output) override {
     if (alone(stream, group, input, output)) return;
-    if (peers_.pulls(instruction_)) return peers_.pull(instruction_, input, output, on(stream));
+    if (peers_.copies(instruction_)) return peers_.gather(instruction_, input, output, on(stream));
     nccl().check(nccl().ncclAllGather(pointer(input), pointer(output), input.elements(), ncclType(input.dtype()),
                                       groups_.at(group), on(stream)),
                  "all-gather");
@@ -305,6 +308,8 @@ class CudaDevice final : public Device {
                            "the deferred order of gradients.");
     }
     if (alone(stream, group, input, output)) return;
+    if (peers_.copies(instruction_))
+      return peers_.reduceScatter(instruction_, kernelType(input.dtype()), input, output, on(stream));
     nccl().check(nccl().ncclReduceScatter(pointer(input), pointer(output), output.elements(), ncclType(input.dtype()),
                                           operation(reduction), groups_.at(group), on(stream)),
                  "reduce-scatter");
@@ -500,7 +505,7 @@ class CudaDevice final : public Device {
       const cudaError_t state = cudaEventQuery(events_.lastOfStep());
       if (state == cudaSuccess) return;
       if (state != cudaErrorNotReady) {
-        groups_.abortAll();
+        giveUp();
         throw failureAt("CUDA: " + std::string(cudaGetErrorName(state)) + " (" + cudaGetErrorString(state) + ")",
                         "DEVICE_FAILED");
       }
@@ -508,12 +513,12 @@ class CudaDevice final : public Device {
         try {
           throwIfCancelled();
         } catch (...) {
-          groups_.abortAll();
+          giveUp();
           throw;
         }
         if (const std::string error = groups_.asyncError(); !error.empty()) {
           const Failure failure = failureAt("NCCL: " + error, "WORKER_LOST");
-          groups_.abortAll();
+          giveUp();
           throw failure;
         }
         const double waitedMs = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
@@ -521,12 +526,29 @@ class CudaDevice final : public Device {
           const Failure failure = failureAt("the step did not end within " +
                                                 std::to_string(static_cast<int64_t>(options_.deadlineMs)) + " ms",
                                             "WORKER_LOST");
-          groups_.abortAll();
+          giveUp();
           throw failure;
         }
       }
       std::this_thread::sleep_for(std::chrono::microseconds(15));
     }
+  }
+
+  // Ends what waits for ranks that will not come: NCCL's kernels, and streams that wait for a flag, which could keep NCCL
+  // from ending its own.
+  void giveUp() {
+    std::atomic<bool> aborted{false};
+    std::thread releasing([&] {
+      (void)cudaSetDevice(options_.deviceIndex);
+      for (int turn = 0; turn < kReleaseTurns; turn++) {
+        if (aborted && cudaEventQuery(events_.lastOfStep()) != cudaErrorNotReady) break;
+        peers_.release();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+    groups_.abortAll();
+    aborted = true;
+    releasing.join();
   }
 
   // Names the first instruction that has not ended, with the ranks it waits for.
@@ -611,6 +633,8 @@ class CudaDevice final : public Device {
   bool captures_ = true;
   bool capturing_ = false;
   static constexpr int kStepsThatAllocate = 3;
+  // Some seconds.
+  static constexpr int kReleaseTurns = 5000;
   int steps_ = 0;
   mutable size_t deviceBytes_ = 0;
   cudaGraphExec_t executable_ = nullptr;

@@ -102,27 +102,34 @@ void DevicePool::free(void* pointer) {
   }
 }
 
-bool DevicePool::consolidate() {
+bool DevicePool::measure() {
   const std::lock_guard lock(mutex_);
   if (inUse_ > 0) return false;
-  if (regions_.size() < 2) return true;
   size_t total = 0;
-  for (const Region& region : regions_) {
-    total += region.bytes;
-    cudaFree(region.start);
-  }
-  regions_.clear();
-  bySize_.clear();
-  byAddress_.clear();
+  for (const Region& region : regions_) total += region.bytes;
   // Best fit in one region needs at most what the regions had together; the peak plus an eighth serves in practice,
   // and a request that does not fit grows it again.
-  return grow(std::min(total, rounded(peak_ + peak_ / 8)));
+  needed_ = std::max(needed_, std::min(total, rounded(peak_ + peak_ / 8)));
+  clear();
+  peak_ = 0;
+  return true;
+}
+
+bool DevicePool::consolidate() {
+  const std::lock_guard lock(mutex_);
+  if (inUse_ > 0 || needed_ == 0) return false;
+  clear();
+  return grow(needed_);
 }
 
 void DevicePool::release() {
   const std::lock_guard lock(mutex_);
   peak_ = inUse_;
-  if (inUse_ > 0) return;
+  needed_ = 0;
+  if (inUse_ == 0) clear();
+}
+
+void DevicePool::clear() {
   for (const Region& region : regions_) cudaFree(region.start);
   regions_.clear();
   bySize_.clear();

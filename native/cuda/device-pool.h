@@ -27,8 +27,10 @@ class DevicePool {
   void* reserve(size_t bytes);
   void free(void* pointer);
 
-  // After a warm-up, when nothing is in use: one region of the peak's size in place of all, so that fragments of the
-  // warm-up do not stay. False when something is in use.
+  // After one session's warm-up, when nothing is in use: notes what it needed and starts anew, so that what all need
+  // together does not depend on their order. False when something is in use.
+  bool measure();
+  // After the warm-ups: one region of what the session needed that needed most.
   bool consolidate();
 
   // Gives everything back where nothing is in use: the next program starts as the first one did.
@@ -40,6 +42,7 @@ class DevicePool {
  private:
   void insertFree(char* start, size_t bytes);
   bool grow(size_t bytes);
+  void clear();
 
   const int device_;
   mutable std::mutex mutex_;
@@ -55,6 +58,7 @@ class DevicePool {
   size_t inUse_ = 0;
   size_t reservedBytes_ = 0;
   size_t peak_ = 0;
+  size_t needed_ = 0;
 };
 
 }  // namespace galvatron::cuda

@@ -68,7 +68,8 @@ GV_EXPORT int64_t gv_graphs_peak_bytes(void* graphs) {
 }
 
 GV_EXPORT int gv_graphs_consolidate(void* graphs) {
-  return static_cast<CudaGraphs*>(graphs)->pool().consolidate() ? 0 : -1;
+  auto& pool = static_cast<CudaGraphs*>(graphs)->pool();
+  return pool.measure() && pool.consolidate() ? 0 : -1;
 }
 
 GV_EXPORT void gv_graphs_close(void* graphs) { delete static_cast<CudaGraphs*>(graphs); }

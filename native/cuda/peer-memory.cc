@@ -22,10 +22,14 @@ void eachWritten(const Instruction& it, const std::function<void(int)>& visit) {
   }
 }
 
-bool wanted() {
-  const char* value = getenv("GALVATRON_GATHER_COPIES");
+bool wanted(const char* name) {
+  const char* value = getenv(name);
   return !(value && *value == '0');
 }
+
+// Smaller pieces are not worth the flags; larger ones are copied and added in parts. As in src/program/copied-collectives.ts.
+constexpr size_t kLeastPieceBytes = 64 << 10;
+constexpr size_t kMostPieceBytes = 32 << 20;
 
 }  // namespace
 
@@ -34,18 +38,28 @@ size_t PeerMemory::placeIn(const std::vector<int>& ranks) const {
 }
 
 void PeerMemory::find(const Program& program) {
+  const bool gathers = wanted("GALVATRON_GATHER_COPIES"), reductions = wanted("GALVATRON_REDUCE_COPIES");
   std::vector<bool> written(program.buffers.size(), false);
+  std::map<std::vector<int>, int> lastReduction;
   std::set<std::pair<int, Stream>> began;
   for (size_t i = 0; i < program.instructions.size(); i++) {
     const Instruction& it = program.instructions[i];
     if (it.group >= 0) {
       const std::vector<int>& ranks = program.groups[static_cast<size_t>(it.group)];
       const bool met = began.count({it.group, it.stream}) > 0;
-      if (it.op == Op::allGather && it.stream == Stream::gather && met && ranks.size() > 1) {
+      if (gathers && it.op == Op::allGather && it.stream == Stream::gather && met && ranks.size() > 1) {
         const int buffer = program.tensors[static_cast<size_t>(it.input)].buffer;
         if (program.buffers[static_cast<size_t>(buffer)].persistent && !written[static_cast<size_t>(buffer)]) {
-          groups_[ranks].instructions.push_back(static_cast<int>(i));
+          groups_[ranks].gathers.push_back(static_cast<int>(i));
         }
+      }
+      if (reductions && it.op == Op::reduceScatter && it.stream == Stream::reduce && ranks.size() > 1) {
+        const TensorView& piece = program.tensors[static_cast<size_t>(it.output)];
+        if (piece.sizeBytes >= kLeastPieceBytes && it.reduction == Reduction::sum && !it.accumulates &&
+            ranks.size() <= GV_MOST_PIECES) {
+          groups_[ranks].reductions.push_back(static_cast<int>(i));
+        }
+        lastReduction[ranks] = static_cast<int>(i);
       }
       // Ends for nobody before all have come.
       if (it.op == Op::allReduce || it.op == Op::allGather || it.op == Op::reduceScatter) {
@@ -55,6 +69,13 @@ void PeerMemory::find(const Program& program) {
     eachWritten(it, [&](int tensor) {
       written[static_cast<size_t>(program.tensors[static_cast<size_t>(tensor)].buffer)] = true;
     });
+  }
+  for (const auto& [ranks, last] : lastReduction) {
+    const auto found = groups_.find(ranks);
+    if (found == groups_.end()) continue;
+    std::vector<int>& copied = found->second.reductions;
+    if (!copied.empty() && copied.back() == last) copied.pop_back();
+    if (copied.empty() && found->second.gathers.empty()) groups_.erase(found);
   }
 }
 
@@ -76,64 +97,115 @@ bool PeerMemory::agree(const std::vector<int>& ranks, bool mine) {
 
 void PeerMemory::open(const Program& program, void* arena) {
   find(program);
+  size_t words = 0;
+  for (const auto& [ranks, group] : groups_) words += group.reductions.empty() ? 0 : 2 * ranks.size();
+  if (words > 0) (void)flags_.open(words);
+  size_t word = 0;
   for (auto& [ranks, group] : groups_) {
-    const bool mapped = agree(ranks, map(ranks, group, arena));
-    if (mapped) locate(ranks, group, program);
+    const size_t own = group.reductions.empty() ? 0 : 2 * ranks.size();
+    if (agree(ranks, map(ranks, group, arena, word))) {
+      locate(ranks, group, group.gathers, program);
+      if (!group.reductions.empty() && flagsArrive(ranks, group)) locate(ranks, group, group.reductions, program);
+    }
+    word += own;
   }
+  stage(program);
 }
 
-bool PeerMemory::map(const std::vector<int>& ranks, Group& group, void* arena) {
+bool PeerMemory::map(const std::vector<int>& ranks, Group& group, void* arena, size_t firstWord) {
   struct Offer {
-    cudaIpcMemHandle_t handle;
-    size_t gathers;
-    bool usable;
+    cudaIpcMemHandle_t arena, flags;
+    size_t firstWord, gathers, reductions;
+    bool usable, flagged;
   };
   Offer mine{};
-  mine.gathers = group.instructions.size();
-  mine.usable = wanted() && cudaIpcGetMemHandle(&mine.handle, arena) == cudaSuccess;
+  mine.firstWord = firstWord;
+  mine.gathers = group.gathers.size();
+  mine.reductions = group.reductions.size();
+  mine.usable = cudaIpcGetMemHandle(&mine.arena, arena) == cudaSuccess;
+  mine.flagged = group.reductions.empty() ||
+                 (flags_.isOpen() && cudaIpcGetMemHandle(&mine.flags, flags_.words()) == cudaSuccess);
   const std::vector<Offer> offers = tell(ranks, mine);
   (void)cudaGetLastError();
   group.arenas.assign(ranks.size(), nullptr);
+  group.opened.assign(ranks.size(), nullptr);
+  group.flags.assign(ranks.size(), nullptr);
+  bool flagged = true;
   for (const Offer& offer : offers) {
     if (!offer.usable || offer.gathers != mine.gathers) return false;
+    flagged = flagged && offer.flagged && offer.reductions == mine.reductions;
   }
+  if (!flagged) group.reductions.clear();
+  const auto opened = [](cudaIpcMemHandle_t handle) {
+    void* found = nullptr;
+    if (cudaIpcOpenMemHandle(&found, handle, cudaIpcMemLazyEnablePeerAccess) == cudaSuccess)
+      return static_cast<char*>(found);
+    (void)cudaGetLastError();
+    return static_cast<char*>(nullptr);
+  };
   for (size_t place = 0; place < ranks.size(); place++) {
-    if (ranks[place] == rank_) continue;
-    void* opened = nullptr;
-    if (cudaIpcOpenMemHandle(&opened, offers[place].handle, cudaIpcMemLazyEnablePeerAccess) != cudaSuccess) {
-      (void)cudaGetLastError();
-      return false;
-    }
-    group.arenas[place] = static_cast<char*>(opened);
+    const Offer& offer = offers[place];
+    const bool own = ranks[place] == rank_;
+    if (!own && !(group.arenas[place] = opened(offer.arena))) return false;
+    if (group.reductions.empty()) continue;
+    if (!own && !(group.opened[place] = opened(offer.flags))) return false;
+    uint32_t* words = own ? flags_.words() : reinterpret_cast<uint32_t*>(group.opened[place]);
+    group.flags[place] = words + offer.firstWord;
   }
   return true;
 }
 
-void PeerMemory::locate(const std::vector<int>& ranks, const Group& group, const Program& program) {
+// Whether every rank's flags reach every other, tried once.
+bool PeerMemory::flagsArrive(const std::vector<int>& ranks, const Group& group) {
+  const size_t own = placeIn(ranks);
+  bool works = true;
+  for (size_t place = 0; place < ranks.size(); place++) {
+    if (place != own) works = works && flags_.tryRaise(group.flags[place] + own);
+  }
+  works = agree(ranks, works);
+  for (size_t place = 0; place < ranks.size(); place++) {
+    if (place != own) works = works && flags_.isRaised(group.flags[own] + place);
+  }
+  works = agree(ranks, works && flags_.lower(group.flags[own], ranks.size()));
+  (void)cudaGetLastError();
+  return works;
+}
+
+void PeerMemory::stage(const Program& program) {
+  for (const auto& [instruction, pull] : pulls_) {
+    const Instruction& it = program.instructions[static_cast<size_t>(instruction)];
+    if (it.op != Op::reduceScatter) continue;
+    const size_t piece = program.tensors[static_cast<size_t>(it.output)].sizeBytes;
+    stagingBytes_ = std::max(stagingBytes_, (pull.sources.size() - 1) * std::min(piece, kMostPieceBytes));
+  }
+  if (stagingBytes_ > 0) check(cudaMalloc(&staging_, stagingBytes_), "memory for the pieces of reductions");
+}
+
+void PeerMemory::locate(const std::vector<int>& ranks, const Group& group, const std::vector<int>& instructions,
+                        const Program& program) {
   // Arenas of ranks may be laid out differently, so each says where its pieces lie: as many at once as a broadcast carries.
   constexpr size_t kAtOnce = 256;
   using Offsets = std::array<size_t, kAtOnce>;
   const size_t place = placeIn(ranks);
-  for (size_t from = 0; from < group.instructions.size(); from += kAtOnce) {
-    const size_t count = std::min(kAtOnce, group.instructions.size() - from);
-    const auto input = [&](size_t i) {
-      const Instruction& it = program.instructions[static_cast<size_t>(group.instructions[from + i])];
-      return program.tensors[static_cast<size_t>(it.input)].arenaOffset;
-    };
+  for (size_t from = 0; from < instructions.size(); from += kAtOnce) {
+    const size_t count = std::min(kAtOnce, instructions.size() - from);
     Offsets mine{};
-    for (size_t i = 0; i < count; i++) mine[i] = input(i);
+    for (size_t i = 0; i < count; i++) {
+      const Instruction& it = program.instructions[static_cast<size_t>(instructions[from + i])];
+      mine[i] = program.tensors[static_cast<size_t>(it.input)].arenaOffset;
+    }
     const std::vector<Offsets> all = tell(ranks, mine);
     for (size_t i = 0; i < count; i++) {
-      Pull pull{place, {}};
+      Pull pull{&group, place, {}};
       for (size_t other = 0; other < ranks.size(); other++) {
         pull.sources.push_back(other == place ? nullptr : group.arenas[other] + all[other][i]);
       }
-      pulls_.emplace(group.instructions[from + i], std::move(pull));
+      pulls_.emplace(instructions[from + i], std::move(pull));
     }
   }
 }
 
-void PeerMemory::pull(int instruction, const Tensor& input, const Tensor& output, cudaStream_t stream) const {
+void PeerMemory::gather(int instruction, const Tensor& input, const Tensor& output, cudaStream_t stream) const {
   const Pull& it = pulls_.at(instruction);
   const size_t bytes = input.sizeBytes(), ranks = it.sources.size();
   char* to = reinterpret_cast<char*>(output.address);
@@ -145,20 +217,54 @@ void PeerMemory::pull(int instruction, const Tensor& input, const Tensor& output
   }
 }
 
+void PeerMemory::reduceScatter(int instruction, int type, const Tensor& input, const Tensor& output,
+                               cudaStream_t stream) const {
+  const Pull& it = pulls_.at(instruction);
+  const size_t bytes = output.sizeBytes(), ranks = it.sources.size(), width = bytes / output.elements();
+  const std::vector<uint32_t*>& flags = it.group->flags;
+  const auto each = [&](auto visit) {
+    for (size_t step = 1; step < ranks; step++) visit((it.place + step) % ranks, step - 1);
+  };
+  each([&](size_t place, size_t) { flags_.raise(stream, flags[place] + it.place); });
+  for (size_t from = 0; from < bytes; from += kMostPieceBytes) {
+    const size_t part = std::min(kMostPieceBytes, bytes - from), at = it.place * bytes + from;
+    std::vector<const void*> pieces(ranks);
+    pieces[it.place] = reinterpret_cast<const char*>(input.address) + at;
+    each([&](size_t place, size_t slot) {
+      if (from == 0) flags_.await(stream, flags[it.place] + place);
+      char* to = staging_ + slot * part;
+      pieces[place] = to;
+      check(cudaMemcpyAsync(to, it.sources[place] + at, part, cudaMemcpyDefault, stream), "copying a piece to reduce");
+      if (from + part == bytes) flags_.raise(stream, flags[place] + ranks + it.place);
+    });
+    checkKernel(gv_sum_pieces(stream, type, pieces.data(), static_cast<int>(ranks),
+                              reinterpret_cast<char*>(output.address) + from, static_cast<int64_t>(part / width)),
+                "sum of pieces");
+  }
+  // The caller may write where others still read until they have said so.
+  each([&](size_t place, size_t) { flags_.await(stream, flags[it.place] + ranks + place); });
+}
+
 void PeerMemory::unmap() {
   for (auto& [ranks, group] : groups_) {
-    for (char*& arena : group.arenas) {
-      if (arena) (void)cudaIpcCloseMemHandle(arena);
-      arena = nullptr;
+    for (std::vector<char*>* opened : {&group.arenas, &group.opened}) {
+      for (char*& memory : *opened) {
+        if (memory) (void)cudaIpcCloseMemHandle(memory);
+        memory = nullptr;
+      }
     }
   }
   pulls_.clear();
+  if (staging_) cudaFree(staging_);
+  staging_ = nullptr;
+  stagingBytes_ = 0;
 }
 
 void PeerMemory::close() {
   unmap();
   for (const auto& [ranks, group] : groups_) (void)agree(ranks, true);
   groups_.clear();
+  flags_.close();
 }
 
 }  // namespace galvatron::cuda

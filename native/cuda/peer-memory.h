@@ -6,19 +6,24 @@
 #include <vector>
 
 #include "device.h"
+#include "stream-flags.h"
 
 namespace galvatron::cuda {
 
-// Gathers of what no instruction of the step has written yet (ZeRO-3's parameters) without kernels: every rank copies the
-// pieces from the arenas of the others, opened through CUDA IPC. Copy engines do that, so no multiprocessor is taken from
-// the computing beside it, and no rank waits for another. Beside NCCL's kernels, which do both, GPT's forward takes 76.2 ms
-// instead of 72.5 (1.42 B, four H100).
+// Collectives of ZeRO's states without kernels that wait: every rank copies pieces out of the arenas of the others, opened
+// through CUDA IPC. Copy engines do that, so no multiprocessor is taken from the computing beside it, as NCCL's kernels take
+// one for every block of theirs, the longer the more they wait for another rank.
 //
-// Why a rank may read: its first collective of the step over the same ranks and stream stays NCCL's and only ends when
+// Gathers of what no instruction of the step has written yet (ZeRO-3's parameters) need no word between the ranks. Why a
+// rank may read: its first collective of the step over the same ranks and stream stays NCCL's and only ends when
 // all others have begun the step, so what they wrote in the step before is done. Why nobody overwrites too early: what a
 // rank gathered it uses in backward before it gives its part of the same parameters' gradients to the reduction that
 // the owner's update waits for. Both hold of the Programs as they are lowered
-// (test/program/copied-gathers.test.ts). Nothing else writes states but loading them, when all ranks have ended their steps.
+// (test/program/copied-collectives.test.ts). Nothing else writes states but loading them, when all ranks have ended their steps.
+//
+// Reductions tell by flags when a rank's gradients are there to be read, and when they have been; a kernel adds the copied
+// pieces up, in the order of the ranks, in float32. The last one over the same ranks stays NCCL's: nothing
+// computes beside it, and alone NCCL is faster than one copy engine.
 class PeerMemory {
  public:
   PeerMemory(int rank, Meeting& meeting) : rank_(rank), meeting_(meeting) {}
@@ -26,33 +31,48 @@ class PeerMemory {
   PeerMemory(const PeerMemory&) = delete;
   PeerMemory& operator=(const PeerMemory&) = delete;
 
-  // Together with all ranks: opens the arenas of those that the program gathers from. Where one of them cannot, NCCL
-  // gathers among them as before.
+  // Together with all ranks: opens the arenas of those that the program shares states with. Where one of them cannot, NCCL
+  // does it all.
   void open(const Program& program, void* arena);
   // Together with the same ranks, before any of them frees its arena: freed memory that another still has open would not
   // come back.
   void close();
 
-  bool pulls(int instruction) const { return pulls_.count(instruction) > 0; }
-  void pull(int instruction, const Tensor& input, const Tensor& output, cudaStream_t stream) const;
+  bool copies(int instruction) const { return pulls_.count(instruction) > 0; }
+  void gather(int instruction, const Tensor& input, const Tensor& output, cudaStream_t stream) const;
+  // `type` as kernels name it.
+  void reduceScatter(int instruction, int type, const Tensor& input, const Tensor& output, cudaStream_t stream) const;
+  // Lets waits end that no rank will answer any more; from the host, again and again until the streams have drained.
+  void release() const { flags_.raiseAll(); }
+
+  // Bytes of this rank that its reductions copy to before they add.
+  size_t stagingBytes() const { return stagingBytes_; }
 
  private:
   struct Group {
-    // Gathers, in the order of the program.
-    std::vector<int> instructions;
-    // Arenas by place in the group; null for this rank's own.
+    // In the order of the program.
+    std::vector<int> gathers;
+    std::vector<int> reductions;
+    // By place in the group: what was opened of the others, null for this rank's own.
     std::vector<char*> arenas;
+    std::vector<char*> opened;
+    // Every rank's words for this group: one by place for gradients that are there, one for those that were read.
+    std::vector<uint32_t*> flags;
   };
   struct Pull {
+    const Group* group;
     size_t place;
     // Where the others' pieces lie, by place in the group.
     std::vector<const char*> sources;
   };
 
   void find(const Program& program);
-  bool map(const std::vector<int>& ranks, Group& group, void* arena);
+  bool map(const std::vector<int>& ranks, Group& group, void* arena, size_t firstWord);
   bool agree(const std::vector<int>& ranks, bool mine);
-  void locate(const std::vector<int>& ranks, const Group& group, const Program& program);
+  bool flagsArrive(const std::vector<int>& ranks, const Group& group);
+  void locate(const std::vector<int>& ranks, const Group& group, const std::vector<int>& instructions,
+              const Program& program);
+  void stage(const Program& program);
   // By place in the group, what each of its ranks says.
   template <typename T>
   std::vector<T> tell(const std::vector<int>& ranks, const T& mine);
@@ -64,6 +84,9 @@ class PeerMemory {
   // All ranks walk the groups that they share in the order of this map, so none waits for another in a circle.
   std::map<std::vector<int>, Group> groups_;
   std::map<int, Pull> pulls_;
+  StreamFlags flags_;
+  char* staging_ = nullptr;
+  size_t stagingBytes_ = 0;
 };
 
 }  // namespace galvatron::cuda

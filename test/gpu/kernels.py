@@ -251,6 +251,25 @@ def elementwise(elements):
     guarded(name, case)
 
 
+def sum_pieces(count, elements, offset=0):
+    name = f"sum of {count} pieces of {elements}{f' from element {offset}' if offset else ''}"
+
+    def case():
+        for dtype in (torch.float32, torch.bfloat16):
+            whole = [randn(elements + offset, dtype=dtype) for _ in range(count)]
+            pieces = [one[offset:] for one in whole]
+            expected = sum(one.double() for one in pieces)
+            addresses = (gv.ctypes.c_void_p * count)(*[one.data_ptr() for one in pieces])
+            out = gv.poisoned((elements,), dtype)
+            call = lambda to: gv.check(gv.lib.gv_sum_pieces(gv.stream(), gv.TYPES[dtype], addresses, count, gv.pointer(to), gv.i64(elements)))
+            call(out)
+            # A rank's own piece may be where the sum goes.
+            call(pieces[0])
+            record(f"{name} {NAMES[dtype]}", limit(dtype), sum=(out, expected), inplace=(pieces[0], expected))
+
+    guarded(name, case)
+
+
 def attention(sq, sk, b, h, g, d, causal, bias_batch=0):
     name = f"attention q{sq} k{sk} b{b} h{h}/{g} d{d}{' causal' if causal else ''}{f' bias {bias_batch}' if bias_batch else ''}"
 
@@ -354,6 +373,8 @@ def main():
         optimizer(elements, f32, True)
         optimizer(elements, b16, False)
         elementwise(elements)
+    for count, elements, offset in ((2, 1003, 0), (4, 300_000, 0), (4, 4097, 1), (16, 50_000, 8)):
+        sum_pieces(count, elements, offset)
     for m, n, k in [(48, 64, 32)] + ([] if SMALL else [(2048, 3072, 768), (1000, 520, 264)]):
         matmul(m, n, k, b16)
         matmul(m, n, k, f32)

@@ -38,6 +38,32 @@ __global__ void __launch_bounds__(256) add(const T* a, const T* b, T* out, int64
   for (int64_t i = packs * 8 + start; i < elements; i += step) out[i] = from_float<T>(as_float(a[i]) + as_float(b[i]));
 }
 
+struct Pieces {
+  const void* at[GV_MOST_PIECES];
+  int count;
+};
+
+template <typename T>
+__global__ void __launch_bounds__(256) sum_pieces(Pieces pieces, T* out, int64_t elements, bool wide) {
+  const int64_t start = int64_t{blockIdx.x} * 256 + threadIdx.x, step = int64_t{gridDim.x} * 256;
+  const int64_t packs = wide ? elements / 8 : 0;
+  for (int64_t p = start; p < packs; p += step) {
+    float sum[8] = {};
+    for (int piece = 0; piece < pieces.count; piece++) {
+      float v[8];
+      load8(static_cast<const T*>(pieces.at[piece]) + p * 8, v);
+#pragma unroll
+      for (int j = 0; j < 8; j++) sum[j] += v[j];
+    }
+    store8(out + p * 8, sum);
+  }
+  for (int64_t i = packs * 8 + start; i < elements; i += step) {
+    float sum = 0;
+    for (int piece = 0; piece < pieces.count; piece++) sum += as_float(static_cast<const T*>(pieces.at[piece])[i]);
+    out[i] = from_float<T>(sum);
+  }
+}
+
 // float64 scalars (sums of squares) and anything else that is no float32 or bfloat16.
 template <typename In, typename Out, bool ADD>
 __global__ void convert_any(const In* x, Out* out, int64_t elements) {
@@ -126,6 +152,26 @@ extern "C" int gv_add(gv_stream stream, int type, const void* a, const void* b, 
     add<<<grid_of(elements), 256, 0, stream>>>(static_cast<const float*>(a), static_cast<const float*>(b),
                                                static_cast<float*>(out), elements, wide);
   return launched("add");
+}
+extern "C" int gv_sum_pieces(gv_stream stream, int type, const void* const* pieces, int count, void* out,
+                             int64_t elements) {
+  using namespace gv;
+  if (elements == 0) return 0;
+  if (count < 1 || count > GV_MOST_PIECES) return fail_message("sum of %d pieces is not offered", count);
+  Pieces all{};
+  all.count = count;
+  bool wide = aligned16(out);
+  for (int i = 0; i < count; i++) {
+    all.at[i] = pieces[i];
+    wide = wide && aligned16(pieces[i]);
+  }
+  if (type == GV_BFLOAT16)
+    sum_pieces<<<grid_of(elements), 256, 0, stream>>>(all, static_cast<bf16*>(out), elements, wide);
+  else if (type == GV_FLOAT32)
+    sum_pieces<<<grid_of(elements), 256, 0, stream>>>(all, static_cast<float*>(out), elements, wide);
+  else
+    return fail_message("sum of pieces: type %d is not offered", type);
+  return launched("sum of pieces");
 }
 extern "C" int gv_fill(gv_stream stream, int type, void* out, double value, int64_t elements) {
   using namespace gv;

@@ -106,6 +106,9 @@ int gv_cast(gv_stream stream, int in_type, int out_type, const void* x, void* ou
 int gv_accumulate(gv_stream stream, int in_type, int out_type, const void* x, void* out, int64_t elements);
 // out = a + b.
 int gv_add(gv_stream stream, int type, const void* a, const void* b, void* out, int64_t elements);
+// out = the sum of `count` tensors in their order, in float32 arithmetic; out may be one of them. Decomposition: Sum.
+enum { GV_MOST_PIECES = 16 };
+int gv_sum_pieces(gv_stream stream, int type, const void* const* pieces, int count, void* out, int64_t elements);
 int gv_fill(gv_stream stream, int type, void* out, double value, int64_t elements);
 // Copies a block of four axes; strides in bytes, the last axis is `row_bytes` long and contiguous in both.
 typedef struct {

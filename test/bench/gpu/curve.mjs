@@ -96,7 +96,11 @@ function peer(...flags) {
   const run = spawnSync(
     process.env.PYTHON ?? "python3",
     [path.join(root, "test", "bench", "peers", "gpt2_curve.py"), folder, ...flags],
-    { encoding: "utf8", timeout: 200_000, env: { ...process.env, CUDA_VISIBLE_DEVICES: "0" } },
+    {
+      encoding: "utf8",
+      timeout: 200_000,
+      env: { ...process.env, CUDA_VISIBLE_DEVICES: process.env.CUDA_VISIBLE_DEVICES?.split(",")[0] ?? "0" },
+    },
   );
   const line = run.stdout?.split("\n").find((text) => text.startsWith("{"));
   if (!line) console.log("peer failed:", run.status, run.stderr?.slice(-1500));
