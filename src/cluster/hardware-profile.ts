@@ -46,17 +46,20 @@ export interface Slowdowns {
   readonly communicationSlowdown: number;
 }
 
+/** The same by what runs beside computing. */
+export interface Overlap extends Slowdowns {
+  /** Of ZeRO-3's gathers, where they differ: a device may copy parameters out of the other ranks' memory. */
+  readonly gathers?: Slowdowns;
+  /** Of reduce-scatters of gradients, where they differ: a device may copy their pieces and add them up. */
+  readonly reductions?: Slowdowns;
+}
+
 /** What a machine can do, measured by the profiler or taken from published figures. */
 export interface HardwareProfile extends Slowdowns {
   readonly cluster: Cluster;
   readonly source: "measured" | "estimated";
   readonly matmuls: readonly MatmulSample[];
   readonly collectives: readonly CollectiveSample[];
-  /**
-   * The same beside ZeRO-3's gathers, where the device copies parameters out of the other ranks' memory and computes
-   * nothing for it. Left out: they are as any collective.
-   */
-  readonly gathers?: Slowdowns;
   /** Measured bytes per second of the optimizer's update over its own traffic, in 10^9 bytes per second. */
   readonly optimizerGBps: number;
   /** Cost of starting one instruction, in ms. */

@@ -128,7 +128,10 @@ export function layerCost(
   const own = held === elements ? read : stateMemory(held, strategy, precision, sums);
   const states = canonical ? { ...own, gradientBytes: read.gradientBytes } : own;
   const added = stateMemory(accumulates ? elements : table.added, strategy, precision, sums);
-  const hide = (computeMs: number, communicationMs: number, slow: Slowdowns = hardware): number =>
+  const { overlap } = cost;
+  const { gathers } = overlap;
+  const reductions = strategy.dataParallel === "ddp" ? overlap : (overlap.reductions ?? overlap);
+  const hide = (computeMs: number, communicationMs: number, slow: Slowdowns = overlap): number =>
     overlappedMs(computeMs, communicationMs, slow.computeSlowdown, slow.communicationSlowdown) - computeMs;
   const recomputeMs = strategy.recompute ? work.forwardMs : 0;
   const recomputeTensorMs = strategy.recompute ? tensor.forwardMs : 0;
@@ -146,10 +149,10 @@ export function layerCost(
   const accumulateMs = widenMs + (scattered ? 0 : addMs);
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
   // Gathers that are copies run beside reductions: they are hidden first, and reductions behind what that takes.
-  const { gathers } = hardware;
   const gatheredMs = gathers ? hide(backwardComputeMs, time.gatherMs, gathers) : 0;
   const besideMs = (gathers ? 0 : time.gatherMs) + time.scatterMs + (scattered ? addMs : 0);
-  const behindMs = (communicationMs: number): number => hide(backwardComputeMs + gatheredMs, communicationMs);
+  const behindMs = (communicationMs: number): number =>
+    hide(backwardComputeMs + gatheredMs, communicationMs, reductions);
   const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, reduced, sums.addsUp);
   return {
     forwardComputeMs: work.forwardMs,

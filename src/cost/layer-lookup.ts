@@ -21,6 +21,8 @@ interface SampleRow {
 /** A model profile, sorted for lookup. */
 export interface LayerLookup {
   readonly rows: ReadonlyMap<string, readonly SampleRow[]>;
+  /** Of the profile's times. */
+  readonly timeFactor: number;
   /** Answers given before. */
   readonly known: Map<readonly SampleRow[], Map<number, LayerWork>>;
 }
@@ -54,7 +56,7 @@ export function layerLookup(profile: ModelProfile): LayerLookup {
       }),
     );
   }
-  return { rows, known: new Map() };
+  return { rows, timeFactor: 1, known: new Map() };
 }
 
 const FIELDS = [
@@ -89,7 +91,13 @@ export function layerWork(
   const place = samples * SEQUENCES + sequence;
   let work = known.get(place);
   if (!work) {
-    work = interpolatedWork(rows, samples, sequence);
+    const measured = interpolatedWork(rows, samples, sequence);
+    const { timeFactor } = lookup;
+    work = {
+      ...measured,
+      forwardMs: measured.forwardMs * timeFactor,
+      backwardMs: measured.backwardMs * timeFactor,
+    };
     known.set(place, work);
   }
   return work;

@@ -3,7 +3,7 @@ import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import type { ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
-import { type CostModel, costModel } from "./cost-model.js";
+import { type CostModel, costModel, inPipeline } from "./cost-model.js";
 import { layerCost } from "./layer-cost.js";
 import { type PipelineTime, pipelineTime } from "./pipeline-time.js";
 import type { Prediction, StageMemory, StageTime } from "./prediction.js";
@@ -31,7 +31,8 @@ export function predictWith(cost: CostModel, plan: Plan): Prediction {
 }
 
 /** Costs of every stage of a plan. */
-export function planStages(cost: CostModel, plan: Plan): StageCost[] {
+export function planStages(model: CostModel, plan: Plan): StageCost[] {
+  const cost = inPipeline(model, plan.stageLayers.length, plan.microBatches);
   const parts = stageParts(plan, cost.model.layers);
   const perMicroBatch = plan.globalBatch / plan.microBatches;
   return parts.map((own, stage) =>

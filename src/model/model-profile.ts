@@ -1,3 +1,4 @@
+import type { Overlap } from "../cluster/hardware-profile.js";
 import type { Precision } from "../plan/plan.js";
 import type { TensorSplit } from "../plan/strategy.js";
 import type { ModelSpec } from "./model-spec.js";
@@ -40,6 +41,14 @@ export interface HeldByWorker {
   readonly cutWeightsConnected: boolean;
 }
 
+/** How much faster layers run on a device that rests between them, for it is then below its power limit. */
+export interface RestSample {
+  /** Share of a pipeline's step in which a stage has work: `m / (m + p − 1)`. */
+  readonly workShare: number;
+  /** Of the time that a layer takes where the device never rests. */
+  readonly timeFactor: number;
+}
+
 /** What the profiler learnt of one model on one machine. */
 export interface ModelProfile {
   readonly model: ModelSpec;
@@ -48,5 +57,9 @@ export interface ModelProfile {
   readonly source: "measured" | "analytic";
   /** Only of measured devices. */
   readonly held?: HeldByWorker;
+  /** Only of measured devices: beside this model's layers, in place of the machine's. */
+  readonly overlap?: Overlap;
+  /** Only of measured devices, by their work share, ascending. */
+  readonly rest?: readonly RestSample[];
   readonly layers: readonly LayerSample[];
 }

@@ -187,31 +187,24 @@ export async function measureOverlap(
   pool: WorkerPool,
   graphOf: MatmulGraphOf,
   options: MeasureOptions,
-): Promise<Pick<HardwareProfile, keyof Slowdowns | "gathers">> {
+): Promise<Slowdowns> {
   if (pool.options.ranks < 2) return { computeSlowdown: 1, communicationSlowdown: 1 };
   const onDevice = pool.options.device === "cuda";
   const edge = onDevice ? DEVICE_OVERLAP_EDGE : OVERLAP_EDGE;
   const graph = graphOf(edge, edge, edge, onDevice ? "bfloat16" : "float32");
-  const slowdowns = async (beside: Beside): Promise<Slowdowns> => {
-    const times = (matmuls: number, collectives: number): Promise<OverlapTimes> =>
-      overlapTimes(pool, graph, { matmuls, collectives, beside }, options);
-    const alone = await times(OVERLAP_MATMULS, 0);
-    const single = await times(0, 1);
-    // As many collectives as fit beside the computing, so that both are busy all the time.
-    const count = Math.max(1, Math.round(alone.computeMs / single.communicationMs));
-    const quiet = await times(0, count);
-    const both = await times(OVERLAP_MATMULS, count);
-    return {
-      computeSlowdown: Math.max(1, both.computeMs / alone.computeMs),
-      communicationSlowdown: Math.max(1, both.communicationMs / quiet.communicationMs),
-    };
+  const times = (matmuls: number, collectives: number): Promise<OverlapTimes> =>
+    overlapTimes(pool, graph, { matmuls, collectives }, options);
+  const alone = await times(OVERLAP_MATMULS, 0);
+  const single = await times(0, 1);
+  // As many collectives as fit beside the computing, so that both are busy all the time.
+  const count = Math.max(1, Math.round(alone.computeMs / single.communicationMs));
+  const quiet = await times(0, count);
+  const both = await times(OVERLAP_MATMULS, count);
+  return {
+    computeSlowdown: Math.max(1, both.computeMs / alone.computeMs),
+    communicationSlowdown: Math.max(1, both.communicationMs / quiet.communicationMs),
   };
-  const reductions = await slowdowns("reduce");
-  return onDevice ? { ...reductions, gathers: await slowdowns("gather") } : reductions;
 }
-
-/** What runs beside computing, by its stream: all-reduces of gradients, or gathers of parameters. */
-type Beside = "reduce" | "gather";
 
 interface OverlapTimes {
   readonly computeMs: number;
@@ -221,28 +214,19 @@ interface OverlapTimes {
 async function overlapTimes(
   pool: WorkerPool,
   graph: MatmulGraph,
-  {
-    matmuls,
-    collectives,
-    beside,
-  }: { readonly matmuls: number; readonly collectives: number; readonly beside: Beside },
+  { matmuls, collectives }: { readonly matmuls: number; readonly collectives: number },
   options: MeasureOptions,
 ): Promise<OverlapTimes> {
   const { ranks } = pool.options;
   const elements = pool.options.device === "cuda" ? DEVICE_OVERLAP_ELEMENTS : OVERLAP_ELEMENTS;
-  const piece = Math.ceil(elements / ranks);
   const tensors: MicroTensor[] = [
     ...[...graph.ref.inputs, ...graph.ref.outputs].map(({ name, dtype, shape }) => ({ name, dtype, shape })),
-    { name: "whole", dtype: "float32", shape: [piece * ranks] },
-    { name: "piece", dtype: "float32", shape: [piece] },
+    { name: "gradient", dtype: "float32", shape: [elements] },
     { name: "barrier", dtype: "float32", shape: [1] },
   ];
-  const instructions: Instruction[] = [collective("allReduce", beside, 5, 5)];
+  const instructions: Instruction[] = [collective("allReduce", "reduce", 4, 4)];
   for (let i = 0; i < matmuls; i++) instructions.push({ ...runMatmul(0, 0), waits: [0] });
-  for (let i = 0; i < collectives; i++)
-    instructions.push(
-      beside === "reduce" ? collective("allReduce", beside, 3, 3) : collective("allGather", beside, 4, 3),
-    );
+  for (let i = 0; i < collectives; i++) instructions.push(collective("allReduce", "reduce", 3, 3));
   const everyone = Array.from({ length: ranks }, (_, other) => other);
   const programs: Program[] = everyone.map((rank) =>
     microProgram({ rank, ranks, tensors, instructions, groups: [everyone], graphs: [graph.ref] }),

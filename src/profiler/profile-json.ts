@@ -9,6 +9,8 @@ import { PRECISIONS } from "../plan/precision.js";
 export type HardwareSummary = Omit<HardwareProfile, "matmuls" | "collectives">;
 export type ModelSummary = Omit<ModelProfile, "layers">;
 
+const slowdowns = { computeSlowdown: z.number(), communicationSlowdown: z.number() };
+
 const hardware = z.strictObject({
   cluster: z.strictObject({
     name: z.string(),
@@ -19,12 +21,10 @@ const hardware = z.strictObject({
     memoryBytesPerRank: z.number().positive(),
   }),
   source: z.enum(["measured", "estimated"]),
-  computeSlowdown: z.number(),
-  communicationSlowdown: z.number(),
+  ...slowdowns,
   optimizerGBps: z.number(),
   launchMs: z.number(),
   reservedBytes: z.number(),
-  gathers: z.strictObject({ computeSlowdown: z.number(), communicationSlowdown: z.number() }).exactOptional(),
   held: z
     .strictObject({
       first: z.number(),
@@ -41,6 +41,14 @@ const model = z.strictObject({
   precision: z.enum(PRECISIONS),
   device: z.string(),
   source: z.enum(["measured", "analytic"]),
+  overlap: z
+    .strictObject({
+      ...slowdowns,
+      gathers: z.strictObject(slowdowns).exactOptional(),
+      reductions: z.strictObject(slowdowns).exactOptional(),
+    })
+    .exactOptional(),
+  rest: z.array(z.strictObject({ workShare: z.number(), timeFactor: z.number() })).exactOptional(),
   held: z
     .strictObject({
       wholeWeightsBytes: z.number(),

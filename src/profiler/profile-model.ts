@@ -17,14 +17,13 @@ import type { LoweredPlan } from "../program/lower-plan.js";
 import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
-import { syntheticDataset } from "../runtime/data/find-data.js";
-import { optimizerFrom } from "../runtime/optimizer.js";
-import type { Feed } from "../runtime/wire.js";
 import { sizesOf } from "./layer-sizes.js";
 import { localProgram } from "./local-program.js";
+import { measureInPlans } from "./measure-in-plans.js";
 import type { MeasureOptions } from "./measure-steps.js";
-import { endOf, startOf } from "./measure-steps.js";
+import { endOf, lastingSteps, startOf } from "./measure-steps.js";
 import { lowerQuartile } from "./median.js";
+import { syntheticFeed } from "./synthetic-feed.js";
 
 /** Samples per micro-batch and rank that are measured; the cost model interpolates between them. */
 export const DEFAULT_SAMPLES: readonly number[] = [1, 2, 4, 8];
@@ -43,13 +42,6 @@ const DEFAULT_MEASURE: ModelMeasureOptions = {
 /** A captured step needs one more: the second is the one that is captured. */
 const DEVICE_WARMUP = 3;
 
-/**
- * A device whose power is capped is at its fastest for tenths of a second, then swings about its lasting speed with a
- * period of about a second (H100: 262 to 280 ms a step). So much is run, the first third does not count, and the mean
- * of the rest does.
- */
-const SUSTAINED_MS = 1500;
-const MOST_STEPS = 200;
 const MOST_GAP_MS = 0.02;
 
 /** Layer counts whose difference is the time of one layer, without what surrounds it. */
@@ -120,6 +112,11 @@ export async function profileModel(
     else if (split.tensorSplit === "weights")
       held.cut ??= { cutWeightsBytes: measured.heldBytes, cutWeightsConnected: connected };
   }
+  onProgress({ label: `${model.name} in whole plans`, done: jobs.length, total: jobs.length });
+  const usual = usualKind(model);
+  const samples = Math.max(...options.samples);
+  const alone = layers.find((one) => one.kind === usual && one.tensorDegree === 1 && one.samples === samples);
+  const inPlans = alone ? await measureInPlans(pool, model, { kind: usual, samples, alone }, options) : {};
   onProgress({ label: model.name, done: jobs.length, total: jobs.length });
   const { whole, cut } = held;
   return {
@@ -130,8 +127,15 @@ export async function profileModel(
     ...(whole !== undefined && {
       held: { wholeWeightsBytes: whole, ...(cut ?? { cutWeightsBytes: whole, cutWeightsConnected: false }) },
     }),
+    ...inPlans,
     layers,
   };
+}
+
+/** The kind that most layers have. */
+function usualKind({ layers }: ModelSpec): string {
+  const count = (kind: string): number => layers.filter((one) => one === kind).length;
+  return layers.reduce((a, b) => (count(b) > count(a) ? b : a));
 }
 
 /** Tensor degrees by powers of two, both ways of splitting. */
@@ -237,7 +241,7 @@ async function measureSlice(
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
   const original = programs[0]!;
   const onDevice = pool.options.device === "cuda";
-  const feed = onDevice ? syntheticFeed(model, original) : null;
+  const feed = onDevice ? syntheticFeed(model, [original]) : null;
   // A device that waits for others now and then takes less power, and computes faster: a tensor group of all ranks
   // runs as it is.
   const together = onDevice && feed !== null && programs.length > 1 && programs.length === pool.options.ranks;
@@ -254,15 +258,7 @@ async function measureSlice(
     feed,
     firstStep: 0,
   });
-  let steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
-  const tookMs = steps.reduce((sum, ranks) => sum + Math.max(...ranks.map((step) => step.stepMs)), 0);
-  if (onDevice) {
-    const wanted = Math.ceil((SUSTAINED_MS * options.repeats) / tookMs);
-    const count = Math.min(MOST_STEPS, Math.max(options.repeats, wanted));
-    steps = (await pool.run(count)).slice(-Math.ceil((2 * count) / 3));
-  } else if (tookMs < SHORT_MS)
-    // Short steps are measured more often: their noise is larger, and they cost nothing.
-    steps = [...steps, ...(await pool.run(MORE_REPEATS))];
+  const steps = onDevice ? await lastingSteps(pool, options) : await hostSteps(pool, options);
   const { places } = local[0]!;
   const count = model.layers.length;
   const before = onDevice && run.last ? await stepsBefore(pool, local, graphs, count) : null;
@@ -287,6 +283,16 @@ async function measureSlice(
   };
 }
 
+async function hostSteps(
+  pool: WorkerPool,
+  options: MeasureOptions,
+): Promise<readonly (readonly RankStep[])[]> {
+  const steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
+  const tookMs = steps.reduce((sum, ranks) => sum + Math.max(...ranks.map((step) => step.stepMs)), 0);
+  // Short steps are measured more often: their noise is larger, and they cost nothing.
+  return tookMs < SHORT_MS ? [...steps, ...(await pool.run(MORE_REPEATS))] : steps;
+}
+
 /**
  * A step of the graphs of all layers before `layer` alone: on devices ONNX Runtime's memory is counted for a whole step,
  * in which the head takes most.
@@ -307,22 +313,8 @@ async function stepsBefore(
   return (await pool.run(1)).flat();
 }
 
-/** More steps than are ever run here, so that the next one's tokens are always read while this one computes. */
-const FEED_STEPS = 10_000;
-
 /** What a layer does beside its collectives. */
 const TIMED: ReadonlySet<string> = new Set(["run", "copy", "copyBlock", "accumulate"]);
-
-/** Tokens like those of training: products of equal rows would take less power, and so less time. */
-function syntheticFeed(model: ModelSpec, program: Program): Feed | null {
-  const values = Object.values(program.io.inputPlaces).map(({ value }) => value);
-  if (values.some((value) => value !== "tokens" && value !== "labels")) return null;
-  return {
-    dataset: syntheticDataset(model, 1),
-    optimizer: optimizerFrom({}, FEED_STEPS),
-    steps: FEED_STEPS,
-  };
-}
 
 /**
  * The most that one of a place's graphs takes while it runs, and the constants of all of them. On devices ONNX

@@ -1,5 +1,5 @@
+import { copiedCollectives } from "./copied-collectives.js";
 import type { CollectiveInstruction, ExchangeInstruction, Program, Stream } from "./program.js";
-import { gathersParameters } from "./span-kind.js";
 
 /** What a rank opens on a device to talk to others: each holds buffers there. */
 export interface Communicators {
@@ -11,8 +11,9 @@ export interface Communicators {
   readonly peers: number;
   /** Pairs of ranks in one direction on one stream. */
   readonly transfers: number;
-  /** Ranks whose memory is opened to copy parameters from. */
+  /** Ranks whose memory is opened to copy from, and bytes that are copied to before they are added. */
   readonly opened: number;
+  readonly stagingBytes: number;
 }
 
 /** The other end of a transfer is on the stream of the same direction. */
@@ -36,8 +37,6 @@ export function communicators(program: Program): Communicators {
   const rings = new Set<string>();
   const exchanges = new Map<string, Set<number>>();
   const transfers = new Set<string>();
-  const gathered = new Set<number>();
-  const opened = new Set<number>();
   for (const instruction of program.instructions) {
     const { op, stream } = instruction;
     switch (op) {
@@ -49,11 +48,6 @@ export function communicators(program: Program): Communicators {
       case "exchange": {
         const ranks = program.groups[instruction.group]!;
         if (ranks.length < 2) break;
-        if (gathersParameters(instruction)) {
-          // The first of a group stays a collective: it tells that all have begun the step.
-          if (gathered.has(instruction.group)) for (const rank of ranks) opened.add(rank);
-          gathered.add(instruction.group);
-        }
         const key = `${ranks.join()} ${stream}`;
         const peers = directPeers(instruction, ranks);
         if (peers === null) {
@@ -77,6 +71,19 @@ export function communicators(program: Program): Communicators {
   }
   const groups = new Set([...rings, ...exchanges.keys()]).size;
   const peers = [...exchanges.values()].reduce((sum, known) => sum + known.size, 0);
+  const { gathers, reductions, stagingBytes } = copiedCollectives(program);
+  const opened = new Set(
+    [...gathers, ...reductions].flatMap(
+      (index) => program.groups[(program.instructions[index] as CollectiveInstruction).group]!,
+    ),
+  );
   opened.delete(program.rank);
-  return { groups, rings: rings.size, peers, transfers: transfers.size, opened: opened.size };
+  return {
+    groups,
+    rings: rings.size,
+    peers,
+    transfers: transfers.size,
+    opened: opened.size,
+    stagingBytes,
+  };
 }

@@ -1,7 +1,7 @@
 import { GalvatronError } from "../base/errors.js";
 import { DTYPE_BYTES } from "../base/units.js";
 import { collectiveMs } from "../cost/collective-time.js";
-import type { CostModel } from "../cost/cost-model.js";
+import { type CostModel, inPipeline } from "../cost/cost-model.js";
 import { groupShape } from "../cost/group-shape.js";
 import { kindShape } from "../cost/layer-cost.js";
 import { layerWork } from "../cost/layer-lookup.js";
@@ -38,7 +38,8 @@ class ProgramTimes {
   readonly #collectives = new Map<string, number>();
 
   constructor(cost: CostModel, program: Program) {
-    this.#cost = cost;
+    const { stageLayers, microBatches } = program.plan;
+    this.#cost = inPipeline(cost, stageLayers.length, microBatches);
     this.#program = program;
     const counted = new Map<string, number>();
     for (const instruction of program.instructions) {

@@ -1,13 +1,13 @@
 import { GalvatronError } from "../base/errors.js";
-import type { Slowdowns } from "../cluster/hardware-profile.js";
+import type { Overlap, Slowdowns } from "../cluster/hardware-profile.js";
 import type { Instruction, Program } from "./program.js";
 import { isTransfer, type Rendezvous } from "./rendezvous.js";
-import type { DurationOf, Overlap, SimulatedTimes } from "./simulate.js";
-import { gathersParameters, isCollective } from "./span-kind.js";
+import type { DurationOf, SimulatedTimes } from "./simulate.js";
+import { gathersParameters, isCollective, scattersGradients } from "./span-kind.js";
 import { STREAMS, streamIndex } from "./streams.js";
 
-/** What slows what down; gathers of parameters are a kind where they have factors of their own. */
-type Kind = "compute" | "communicate" | "gather";
+/** What slows what down; gathers of parameters and reductions are kinds where they have factors of their own. */
+type Kind = "compute" | "communicate" | "gather" | "reduce";
 
 /** Something that runs now, on one rank or on all members of a meeting. */
 interface Task {
@@ -63,13 +63,16 @@ export function simulateOverlap(
     compute: new Int32Array(programs.length),
     communicate: new Int32Array(programs.length),
     gather: new Int32Array(programs.length),
+    reduce: new Int32Array(programs.length),
   };
   const slowdowns: Record<Exclude<Kind, "compute">, Slowdowns> = {
     communicate: slowdown,
     gather: slowdown.gathers ?? slowdown,
+    reduce: slowdown.reductions ?? slowdown,
   };
   const kindOf = (instruction: Instruction): Kind => {
     if (slowdown.gathers !== undefined && gathersParameters(instruction)) return "gather";
+    if (slowdown.reductions !== undefined && scattersGradients(instruction)) return "reduce";
     return isCollective(instruction) || isTransfer(instruction) ? "communicate" : "compute";
   };
   const agenda = new Agenda();
@@ -82,6 +85,7 @@ export function simulateOverlap(
       if (task.kind === "compute") {
         if (busy.communicate[rank]! > 0) factor *= slowdowns.communicate.computeSlowdown;
         if (busy.gather[rank]! > 0) factor *= slowdowns.gather.computeSlowdown;
+        if (busy.reduce[rank]! > 0) factor *= slowdowns.reduce.computeSlowdown;
       } else if (busy.compute[rank]! > 0) return 1 / slowdowns[task.kind].communicationSlowdown;
     }
     return 1 / factor;

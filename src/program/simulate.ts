@@ -1,5 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
-import type { Slowdowns } from "../cluster/hardware-profile.js";
+import type { Overlap, Slowdowns } from "../cluster/hardware-profile.js";
 import { type ExecutionOrder, executionOrder } from "./execution-order.js";
 import type { Program } from "./program.js";
 import { findRendezvous, type Rendezvous } from "./rendezvous.js";
@@ -10,12 +10,6 @@ import type { Timeline, TimelineSpan } from "./timeline.js";
 
 /** Time of one instruction that has the rank to itself, in ms. */
 export type DurationOf = (program: Program, instruction: number) => number;
-
-/** As a HardwareProfile has them. */
-export interface Overlap extends Slowdowns {
-  /** Of ZeRO-3's gathers, where they differ. */
-  readonly gathers?: Slowdowns;
-}
 
 export interface SimulateOptions {
   /** How much computing and communication slow each other down while both run on a rank. Left out: they do not. */
@@ -41,7 +35,10 @@ export function simulateTimes(
 ): SimulatedTimes {
   const rendezvous = findRendezvous(programs);
   const { overlap } = options;
-  if (overlap !== undefined && [overlap, overlap.gathers ?? overlap].some(slowsDown)) {
+  if (
+    overlap !== undefined &&
+    [overlap, overlap.gathers ?? overlap, overlap.reductions ?? overlap].some(slowsDown)
+  ) {
     return simulateOverlap(programs, rendezvous, duration, overlap);
   }
   const execution = executionOrder(programs, rendezvous);

@@ -34,6 +34,11 @@ export function isCollective(instruction: Instruction): boolean {
   }
 }
 
+/** Reductions that leave each rank its shard, behind backward. */
+export function scattersGradients({ op, stream }: Instruction): boolean {
+  return op === "reduceScatter" && stream === "reduce";
+}
+
 /** ZeRO-3's gathers, of parameters as the last step left them; those behind an update belong to no micro-batch. */
 export function gathersParameters({ op, label }: Instruction): boolean {
   return op === "allGather" && label.phase === "gather" && label.microBatch !== undefined;

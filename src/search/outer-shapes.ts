@@ -1,4 +1,4 @@
-import type { CostModel } from "../cost/cost-model.js";
+import { type CostModel, inPipeline, restFactor } from "../cost/cost-model.js";
 import type { Strategy } from "../plan/strategy.js";
 import { leastBudget } from "./memory-floor.js";
 import type { OuterChoice } from "./outer-choice.js";
@@ -13,10 +13,11 @@ export function outerShapes(cost: CostModel, space: SpaceOptions): (outer: Outer
     const stageRanks = ranks / outer.stages;
     const samples = outer.globalBatch / outer.microBatches;
     const accumulates = outer.microBatches > 1;
-    const key = `${stageRanks} ${samples} ${accumulates}`;
+    const key = `${stageRanks} ${samples} ${accumulates} ${restFactor(cost, outer.stages, outer.microBatches)}`;
     let shape = made.get(key);
     if (!shape) {
-      shape = shapeTable(cost, stageRanks, samples, accumulates, space);
+      const pipelined = inPipeline(cost, outer.stages, outer.microBatches);
+      shape = shapeTable(pipelined, stageRanks, samples, accumulates, space);
       made.set(key, shape);
     }
     return shape;

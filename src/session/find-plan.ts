@@ -297,7 +297,9 @@ function heldBytes(
     count.peers * bytes.peer +
     count.transfers * bytes.transfer +
     // Ranks that share states have arenas of one size.
-    (machine.hardware.gathers ? count.opened * program.arenaBytes * BYTES_PER_OPENED_BYTE : 0)
+    (modelProfile.overlap?.gathers
+      ? count.opened * program.arenaBytes * BYTES_PER_OPENED_BYTE + count.stagingBytes
+      : 0)
   );
 }
 

@@ -138,12 +138,10 @@ export class PlanHandle extends Shown {
 
   /** One step as the simulator sees it, as data. */
   predictedTimeline(): Timeline {
-    const { hardware } = this.found.machine;
-    this.simulated ??= simulate(
-      this.programs(),
-      programDurations(costModel(this.model, this.found.modelProfile, hardware)),
-      { overlap: hardware },
-    );
+    if (this.simulated === null) {
+      const cost = costModel(this.model, this.found.modelProfile, this.found.machine.hardware);
+      this.simulated = simulate(this.programs(), programDurations(cost), { overlap: cost.overlap });
+    }
     return this.simulated;
   }
 

@@ -1,4 +1,4 @@
-import type { HardwareProfile } from "../../src/cluster/hardware-profile.js";
+import type { HardwareProfile, Slowdowns } from "../../src/cluster/hardware-profile.js";
 import { costModel } from "../../src/cost/cost-model.js";
 import { predictWith } from "../../src/cost/predict.js";
 import { analyticProfile } from "../../src/model/analytic-profile.js";
@@ -33,7 +33,7 @@ export function overlappedAndClosed(
   const model = smallModel(layers, { tied: random() < 0.5 });
   const usual = exampleHardware(ranks);
   const faster = 30 ** (2 * random() - 1);
-  const shared: HardwareProfile = {
+  const hardware: HardwareProfile = {
     ...usual,
     collectives: usual.collectives.map((sample) => ({ ...sample, timeMs: sample.timeMs / faster })),
     computeSlowdown: 1 + random() * 0.4,
@@ -62,12 +62,22 @@ export function overlappedAndClosed(
     layers: model.layers.map((): Strategy => (uniform ? first : pick(all))),
     vocabulary: pick(strategiesOf(model, EMBEDDING_KIND, stageRanks, {})),
   };
-  // Every other machine copies what ZeRO-3 gathers.
-  const copies = { computeSlowdown: 1 + random() * 0.1, communicationSlowdown: 1 + random() * 0.4 };
-  const hardware = seed % 2 === 0 ? shared : { ...shared, gathers: copies };
-  const profile = analyticProfile(model, hardware, { precision });
+  // Every other model met gathers and reductions that are copies, and was seen to rest.
+  const copies = (): Slowdowns => ({
+    computeSlowdown: 1 + random() * 0.1,
+    communicationSlowdown: 1 + random() * 0.4,
+  });
+  const analytic = analyticProfile(model, hardware, { precision });
+  const profile =
+    seed % 2 === 0
+      ? analytic
+      : {
+          ...analytic,
+          overlap: { ...hardware, gathers: copies(), reductions: copies() },
+          rest: [{ workShare: 0.4, timeFactor: 0.8 + 0.2 * random() }],
+        };
   const cost = costModel(model, profile, hardware, plan.gradientOrder);
   const { programs } = lower(model, plan);
-  const { stepMs: simulatedMs } = simulateTimes(programs, programDurations(cost), { overlap: hardware });
+  const { stepMs: simulatedMs } = simulateTimes(programs, programDurations(cost), { overlap: cost.overlap });
   return { simulatedMs, closedMs: predictWith(cost, plan).stepMs, plan };
 }

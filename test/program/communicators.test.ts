@@ -10,12 +10,12 @@ const counted = (options: Omit<Parameters<typeof uniformPlan>[1], "globalBatch">
 describe("communicators of a rank", () => {
   it("counts a group once for each stream that it talks on", () => {
     for (const count of counted({ ranks: 1 }))
-      expect(count).toEqual({ groups: 0, rings: 0, peers: 0, transfers: 0, opened: 0 });
+      expect(count).toEqual({ groups: 0, rings: 0, peers: 0, transfers: 0, opened: 0, stagingBytes: 0 });
     for (const count of counted({ ranks: 2 }))
-      expect(count).toEqual({ groups: 1, rings: 1, peers: 0, transfers: 0, opened: 0 });
+      expect(count).toEqual({ groups: 1, rings: 1, peers: 0, transfers: 0, opened: 0, stagingBytes: 0 });
     // Gathers and reductions have streams of their own.
     for (const count of counted({ ranks: 2, dataParallel: "zero3" }))
-      expect(count).toEqual({ groups: 2, rings: 2, peers: 0, transfers: 0, opened: 1 });
+      expect(count).toEqual({ groups: 2, rings: 2, peers: 0, transfers: 0, opened: 1, stagingBytes: 0 });
   });
 
   it("opens the memory of every rank that it copies parameters from, once", () => {

@@ -181,6 +181,28 @@ test("gathers with factors of their own take these, and reductions theirs", () =
   expect(stepMs({ computeSlowdown: 1.5, communicationSlowdown: 1.25 })).toBeCloseTo(alone + 10 / 3, 6);
 });
 
+test("reduce-scatters with factors of their own take these, all-reduces the others", () => {
+  for (const [dataParallel, factor] of [
+    ["zero2", 1.5],
+    ["ddp", 3],
+  ] as const) {
+    const plan = uniformPlan(model, { ranks: 2, globalBatch: 8, dataParallel });
+    const { programs } = lower(model, plan);
+    const at = programs[0]!.instructions.findIndex(({ label }) => label.phase === "reduce");
+    const long: DurationOf = (program, index) => {
+      if (program.instructions[index]!.op === "run") return 10;
+      return index === at ? 2 : 0;
+    };
+    const overlap = {
+      computeSlowdown: 1,
+      communicationSlowdown: 3,
+      reductions: { computeSlowdown: 1, communicationSlowdown: 1.5 },
+    };
+    const { times } = simulateTimes(programs, long, { overlap });
+    expect(times[0]![2 * at + 1]! - times[0]![2 * at]!).toBeCloseTo(2 * factor, 6);
+  }
+});
+
 test("programs that wait for each other for ever are refused", () => {
   const { programs } = lower(model, PLANS["1F1B"]);
   const only = programs.map((program) => ({

@@ -104,6 +104,10 @@ export function randomInstance(seed: number): SearchInputs {
       }
     }
   }
+  const slowdowns = (most: number) => ({
+    computeSlowdown: between(1, most),
+    communicationSlowdown: between(1, 1.6),
+  });
   const hardware: HardwareProfile = {
     cluster: {
       name: "random",
@@ -121,10 +125,6 @@ export function randomInstance(seed: number): SearchInputs {
     optimizerGBps: between(0.5, 20),
     launchMs: 0,
     reservedBytes: 1000,
-    // Every other machine copies what ZeRO-3 gathers.
-    ...(between(0, 1) < 0.5 && {
-      gathers: { computeSlowdown: between(1, 1.2), communicationSlowdown: between(1, 1.6) },
-    }),
   };
   const perKind = layerCount === 5 ? 3 : layerCount === 4 ? 4 : 6;
   const strategies: Record<string, readonly Strategy[]> = {};
@@ -143,6 +143,18 @@ export function randomInstance(seed: number): SearchInputs {
     precision: pick(PRECISIONS),
     device: "random",
     source: "measured" as const,
+    // Every other model met gathers and reductions that are copies, and was seen to rest.
+    ...(between(0, 1) < 0.5 && {
+      overlap: {
+        ...slowdowns(1.6),
+        gathers: slowdowns(1.2),
+        reductions: slowdowns(1.3),
+      },
+      rest: [
+        { workShare: 0.25, timeFactor: between(0.5, 1) },
+        { workShare: 0.6, timeFactor: between(0.5, 1) },
+      ],
+    }),
     layers,
   };
   const globalBatch = ranks * pick([1, 2, 4]);

@@ -7,6 +7,7 @@ import { modelSpec } from "../../src/families/registry.js";
 import { analyticProfile } from "../../src/model/analytic-profile.js";
 import { stageOfRank } from "../../src/plan/stages.js";
 import { type UniformPlanOptions, uniformPlan } from "../../src/plan/uniform.js";
+import { copiedCollectives } from "../../src/program/copied-collectives.js";
 import { hostMachine } from "../../src/runtime/machine.js";
 import { leastMemories } from "../../src/search/least-memory.js";
 import { search } from "../../src/search/search.js";
@@ -113,27 +114,32 @@ describe("memory on a device", () => {
     expect(transfers).toEqual(new Array(4).fill(2 * 5));
   });
 
-  it("counts the page tables of arenas that parameters are copied from, where a device copies", () => {
-    const copying = { ...hardware, held, gathers: { computeSlowdown: 1, communicationSlowdown: 1 } };
+  it("counts the page tables of arenas that are copied from and where pieces are added, where a device copies", () => {
+    const none = { computeSlowdown: 1, communicationSlowdown: 1 };
+    const wide = modelSpec("gpt", { layers: 3, hidden: 256, heads: 4, sequence: 32, vocabulary: 61 });
+    const profile = { ...analyticProfile(wide, hardware), held: base };
     for (const [dataParallel, opened] of [
       ["zero3", 3],
-      ["zero2", 0],
+      ["zero2", 3],
+      ["ddp", 0],
     ] as const) {
-      const plan = uniformPlan(model, { ranks: 4, globalBatch: 8, dataParallel });
-      const memory = (measured: typeof copying | typeof hardware) =>
+      const plan = uniformPlan(wide, { ranks: 4, globalBatch: 8, dataParallel });
+      const memory = (copies: boolean) =>
         planByHand({
-          model,
-          modelProfile: { ...modelProfile, held: base },
-          machine: { machine: device, hardware: measured, elsewhere: false },
+          model: wide,
+          modelProfile: {
+            ...profile,
+            ...(copies && { overlap: { ...none, gathers: none, reductions: none } }),
+          },
+          machine: { machine: device, hardware: { ...hardware, held }, elsewhere: false },
           plan,
         });
-      const copies = memory(copying);
-      const without = memory({ ...hardware, held });
-      const arena = copies.lowered.programs[0]!.arenaBytes;
-      expect(copies.memoryBytesByRank[0]! - without.memoryBytesByRank[0]!).toBeCloseTo(
-        (opened * arena) / 512,
-        3,
-      );
+      const copying = memory(true);
+      const [program] = copying.lowered.programs;
+      const more = copying.memoryBytesByRank[0]! - memory(false).memoryBytesByRank[0]!;
+      const { stagingBytes } = copiedCollectives(program!);
+      if (opened > 0) expect(stagingBytes).toBeGreaterThan(0);
+      expect(more).toBeCloseTo((opened * program!.arenaBytes) / 512 + stagingBytes, 3);
     }
   });
 

@@ -18,11 +18,8 @@ export function freeze(model, plans, { hardware, hardwareHash, modelProfile, mod
   const frozen = plans.flatMap((plan) => {
     try {
       const found = planByHand({ model, modelProfile: profile, machine: { machine, hardware }, plan });
-      const simulated = simulate(
-        found.lowered.programs,
-        programDurations(costModel(model, profile, hardware)),
-        { overlap: hardware },
-      );
+      const cost = costModel(model, profile, hardware);
+      const simulated = simulate(found.lowered.programs, programDurations(cost), { overlap: cost.overlap });
       return [
         {
           lowered: found.lowered,
@@ -51,7 +48,7 @@ const fixed = (value, digits) => Number(value.toFixed(digits));
 const percent = (predicted, measured) => (100 * (predicted / measured - 1)).toFixed(1);
 
 /** A device at its power limit swings about its speed: so long is run, and the mean counts. */
-const EXECUTED_MS = 2500;
+const EXECUTED_MS = 2000;
 const meanAfter = (values, skip) => mean(values.slice(skip));
 
 /** Trains some steps under one frozen plan, in workers of its own: what others have loaded is not its memory. */

@@ -62,15 +62,16 @@ for (let i = 0; i < 20 * wanted; i++) {
   // Samples a rank below the smallest measured are the extrapolation's business, not this one's.
   if (plan.microBatches <= 4 && verifyPlan(model, plan).length === 0) drawn.push(plan);
 }
-// Half of the rest are those that the model likes best, half are as they were drawn.
-const priced = drawn
+// The ten that the model likes best of all these, however they came; the rest are as they were drawn.
+const priced = [...plans.values(), ...drawn]
   .map((plan) => ({
     plan,
     stepMs: predict(model, plan, { ...known.modelProfile, model }, known.hardware).stepMs,
   }))
   .sort((a, b) => a.stepMs - b.stepMs);
-const liked = plans.size + Math.max(0, Math.ceil((wanted - plans.size) / 2));
-for (const { plan } of priced) if (plans.size < liked) add(plan);
+const liked = new Map();
+for (const { plan } of priced) if (liked.size < 10) liked.set(planText(plan), plan);
+for (const plan of liked.values()) add(plan);
 for (const plan of drawn) add(plan);
 const { frozen, hash } = freeze(model, [...plans.values()], known);
 frozen.sort((a, b) => a.prediction.stepMs - b.prediction.stepMs);

@@ -66,6 +66,7 @@ export function describeProfiles({ hardware, modelProfile }) {
   const { collectives, matmuls, cluster: _, source: __, ...rest } = hardware;
   return [
     JSON.stringify(rest),
+    JSON.stringify({ overlap: modelProfile.overlap, rest: modelProfile.rest }),
     ...matmuls.map(
       (m) =>
         `  matmul ${m.m}x${m.k}x${m.n} ${m.dtype}: ${m.timeMs.toFixed(3)} ms, ${((2 * m.m * m.k * m.n) / m.timeMs / 1e9).toFixed(0)} TFLOP/s`,

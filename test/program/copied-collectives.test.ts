@@ -1,11 +1,17 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { modelSpec } from "../../src/families/registry.js";
+import type { ModelSpec } from "../../src/model/model-spec.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
 import { PRECISIONS } from "../../src/plan/precision.js";
+import type { DataParallel } from "../../src/plan/strategy.js";
+import { uniformPlan } from "../../src/plan/uniform.js";
+import { copiedCollectives } from "../../src/program/copied-collectives.js";
 import { forEachWrite } from "../../src/program/instruction-access.js";
 import type { CollectiveInstruction, Program } from "../../src/program/program.js";
 import { gathersParameters } from "../../src/program/span-kind.js";
+import { tensorBytes } from "../../src/program/tensor-bytes.js";
 import { lower, smallModel } from "./small-model.js";
 
 // What native/cuda/peer-memory.h rests on, where no GPU is needed to see it.
@@ -45,6 +51,17 @@ function atRest(program: Program): readonly number[] {
   });
 }
 
+/** Without the first of each group, which stays a collective. */
+function withoutFirst(program: Program, gathers: readonly number[]): readonly number[] {
+  const met = new Set<number>();
+  return gathers.filter((index) => {
+    const { group } = collectiveAt(program, index);
+    const again = met.has(group);
+    met.add(group);
+    return again;
+  });
+}
+
 /** Reductions over the same ranks, in the order in which all of them join. */
 const reductions = ({ instructions, groups }: Program, ranks: string): readonly number[] =>
   instructions.flatMap((one, index) =>
@@ -78,6 +95,7 @@ test("gathers that may be copied are those of ZeRO-3, and no owner updates befor
         const gathers = atRest(owner);
         const byLabel = owner.instructions.flatMap((one, index) => (gathersParameters(one) ? [index] : []));
         expect(gathers, told).toEqual(byLabel);
+        expect(copiedCollectives(owner).gathers, told).toEqual(withoutFirst(owner, gathers));
         for (const [update, instruction] of owner.instructions.entries()) {
           if (instruction.op !== "adamw") continue;
           const states = [instruction.parameter, instruction.computeCopy]
@@ -110,4 +128,32 @@ test("gathers that may be copied are those of ZeRO-3, and no owner updates befor
     { numRuns: 40 },
   );
   expect(copied).toBeGreaterThan(100);
+});
+
+const wide = modelSpec("gpt", { layers: 4, hidden: 128, heads: 8, sequence: 16, vocabulary: 61 });
+
+test("reductions are copied but for the last over the same ranks, the same ones on every rank", () => {
+  const reductions = (model: ModelSpec, dataParallel: DataParallel): readonly number[][] => {
+    const { programs } = lower(model, uniformPlan(model, { ranks: 4, globalBatch: 8, dataParallel }));
+    return programs.map((program) => [...copiedCollectives(program).reductions]);
+  };
+  // A layer has 12 × 32² weights: pieces of 12 kB, too little to copy.
+  expect(reductions(smallModel(4), "zero3")).toEqual([[], [], [], []]);
+  for (const dataParallel of ["zero1", "zero2", "zero3"] as const) {
+    const [first, ...others] = reductions(wide, dataParallel);
+    // Of four layers; the embedding's comes last.
+    expect(first).toHaveLength(4);
+    for (const other of others) expect(other).toEqual(first);
+  }
+  expect(reductions(wide, "ddp").flat()).toEqual([]);
+});
+
+test("pieces are copied to as much memory as the largest part of one takes", () => {
+  const { programs } = lower(wide, uniformPlan(wide, { ranks: 4, globalBatch: 8, dataParallel: "zero2" }));
+  const [program] = programs;
+  const { reductions, stagingBytes } = copiedCollectives(program!);
+  const pieces = reductions.map((index) =>
+    tensorBytes(program!.tensors[collectiveAt(program!, index).output]!),
+  );
+  expect(stagingBytes).toBe(3 * Math.max(...pieces));
 });

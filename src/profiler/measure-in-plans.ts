@@ -1,0 +1,129 @@
+import type { ModelProfile, RestSample } from "../model/model-profile.js";
+import type { ModelSpec } from "../model/model-spec.js";
+import type { Plan, Precision } from "../plan/plan.js";
+import { uniformPlan } from "../plan/uniform.js";
+import { verifyPlan } from "../plan/verify-plan.js";
+import type { LoweredPlan } from "../program/lower-plan.js";
+import type { Program } from "../program/program.js";
+import { isCollective } from "../program/span-kind.js";
+import { compilePlan } from "../runtime/compile-plan.js";
+import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
+import { endOf, lastingSteps, type MeasureOptions, measureSteps, startOf } from "./measure-steps.js";
+import { lowerQuartile } from "./median.js";
+import { type LayerTimes, layersMs, overlapOf, overlapSeen, type RanProgram } from "./overlap-seen.js";
+import { syntheticFeed } from "./synthetic-feed.js";
+
+/** Enough that most gathers and reductions run beside a layer. */
+const LAYERS = 5;
+/** Of pipelines with as many stages as ranks: from one that mostly waits to one that seldom does. */
+const REST_MICRO_BATCHES: readonly number[] = [1, 4, 12];
+
+interface InPlansOptions extends MeasureOptions {
+  readonly precision: Precision;
+}
+
+/**
+ * What layers do in whole plans on a device, which none of them does alone: how they and the collectives beside them slow
+ * each other down, under ZeRO-3 and ddp, and how much faster they are where the device rests in between.
+ *
+ * @param kind - of the layers that are run, `samples` of them a micro-batch and rank, each as long as `alone` by itself
+ */
+export async function measureInPlans(
+  pool: WorkerPool,
+  model: ModelSpec,
+  { kind, samples, alone }: { readonly kind: string; readonly samples: number; readonly alone: LayerTimes },
+  options: InPlansOptions,
+): Promise<Pick<ModelProfile, "overlap" | "rest">> {
+  const { ranks, device } = pool.options;
+  if (device !== "cuda" || ranks < 2) return {};
+  const kinds = [...new Set(model.layers)];
+  const first = kinds.indexOf(kind);
+  const sliced = (count: number): ModelSpec => ({
+    ...model,
+    layers: kinds.flatMap((name) => (name === kind ? new Array<string>(count).fill(name) : [name])),
+  });
+  const ran = async (count: number, plan: Partial<Plan> & Choice): Promise<Ran | null> => {
+    const spec = sliced(count);
+    const whole = uniformPlan(spec, { ranks, precision: options.precision, ...plan });
+    return verifyPlan(spec, whole).length > 0 ? null : runPlan(pool, spec, whole, options);
+  };
+  const seen = async (dataParallel: "ddp" | "zero3"): Promise<ReturnType<typeof overlapSeen> | null> => {
+    const inKind = (layer: number): boolean => layer >= first && layer < first + LAYERS;
+    const found = await ran(LAYERS, { dataParallel, globalBatch: samples * ranks });
+    if (!found) return null;
+    const aloneMs = await collectivesAlone(pool, found, options);
+    return overlapSeen(found, inKind, alone, (index) => aloneMs.get(index)!);
+  };
+  const zero3 = await seen("zero3");
+  const ddp = await seen("ddp");
+  const overlap = zero3 && ddp && overlapOf(zero3, ddp);
+  const rest: RestSample[] = [];
+  for (const microBatches of REST_MICRO_BATCHES) {
+    const inKind = (layer: number): boolean => layer >= first && layer < first + ranks;
+    const found = await ran(ranks, {
+      pipelineDegree: ranks,
+      microBatches,
+      globalBatch: samples * microBatches,
+    });
+    if (!found) continue;
+    const tookMs = layersMs(found, inKind, "forward") + layersMs(found, inKind, "backward");
+    const aloneMs = microBatches * (alone.forwardMs + alone.backwardMs);
+    rest.push({
+      workShare: microBatches / (microBatches + ranks - 1),
+      timeFactor: Math.min(1, tookMs / aloneMs),
+    });
+  }
+  return { ...(overlap && { overlap }), ...(rest.length > 0 && { rest }) };
+}
+
+type Choice = Pick<
+  Parameters<typeof uniformPlan>[1],
+  "globalBatch" | "dataParallel" | "pipelineDegree" | "microBatches"
+>;
+
+interface Ran extends RanProgram {
+  readonly graphs: LoweredPlan["graphs"];
+}
+
+async function runPlan(
+  pool: WorkerPool,
+  model: ModelSpec,
+  plan: Plan,
+  options: MeasureOptions,
+): Promise<Ran | null> {
+  const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
+  const feed = syntheticFeed(model, programs);
+  if (feed === null) return null;
+  await pool.load({ programs, graphs, seed: 1, repeated: true, feed, firstStep: 0 });
+  return { programs, graphs, steps: await lastingSteps(pool, options) };
+}
+
+/** Each collective of the steps with nothing beside it, by its instruction, in ms: one after another on one stream. */
+async function collectivesAlone(
+  pool: WorkerPool,
+  { programs, graphs }: Ran,
+  options: MeasureOptions,
+): Promise<ReadonlyMap<number, number>> {
+  const places = programs[0]!.instructions.flatMap((instruction, index) =>
+    isCollective(instruction) && instruction.stream !== "compute" ? [index] : [],
+  );
+  const alone = programs.map(
+    (program): Program => ({
+      ...program,
+      instructions: places.map((index) => ({
+        ...program.instructions[index]!,
+        stream: "compute",
+        waits: [],
+      })),
+    }),
+  );
+  const steps = await measureSteps(pool, alone, graphs, options);
+  return new Map(
+    places.map((index, at) => [
+      index,
+      lowerQuartile(
+        steps.map((ranksOf) => Math.min(...ranksOf.map((step) => endOf(step, at) - startOf(step, at)))),
+      ),
+    ]),
+  );
+}

@@ -1,0 +1,161 @@
+import type { Overlap, Slowdowns } from "../cluster/hardware-profile.js";
+import type { Program } from "../program/program.js";
+import { gathersParameters, scattersGradients } from "../program/span-kind.js";
+import { endOf, startOf, type Timed } from "./measure-steps.js";
+
+/** Of a layer, in ms. */
+export interface LayerTimes {
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+}
+
+/** Steps of one Program for each rank: `[step][rank]`. */
+export interface RanProgram {
+  readonly programs: readonly Program[];
+  readonly steps: readonly (readonly Timed[])[];
+}
+
+/** What of backward and of forward a collective ran beside, and how long it was there, in ms. */
+interface Beside {
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+  readonly durationMs: number;
+}
+
+/** Less of a collective beside layers than this, and it says nothing of how long one takes there. */
+const MOSTLY = 0.8;
+/** No layer loses more than this share of its speed. */
+const MOST_LOST = 0.9;
+
+/**
+ * How layers and collectives slowed each other down in a plan that was run: what layers took longer than alone is put
+ * down to what ran beside them, in forward to gathers, in backward to reductions, gathers' share taken off.
+ *
+ * A collective's time is that of the rank which waited least for the others.
+ *
+ * @param inKind - layers whose times are compared
+ * @param alone - one such layer on a device that does nothing else
+ * @param aloneMs - a collective of the Program with nothing beside it
+ */
+export function overlapSeen(
+  ran: RanProgram,
+  inKind: (layer: number) => boolean,
+  alone: LayerTimes,
+  aloneMs: (instruction: number) => number,
+): { readonly gathers: Slowdowns | null; readonly reductions: Slowdowns | null } {
+  const program = ran.programs[0]!;
+  const layers = new Set(
+    program.instructions.flatMap(({ op, label }) =>
+      op === "run" && label.layer !== undefined && inKind(label.layer) ? [label.layer] : [],
+    ),
+  ).size;
+  const beside = program.instructions.map((_, index) => besideOf(ran, index, inKind));
+  const gathers = indices(program, (instruction) => gathersParameters(instruction));
+  const reductions = indices(
+    program,
+    (instruction) =>
+      scattersGradients(instruction) ||
+      (instruction.op === "allReduce" && instruction.label.phase === "reduce"),
+  );
+  const sum = (list: readonly number[], of: (one: Beside) => number): number =>
+    list.reduce((total, index) => total + of(beside[index]!), 0);
+  const lost = (excessMs: number, besideMs: number): number =>
+    besideMs > 0 ? Math.min(MOST_LOST, Math.max(0, excessMs / besideMs)) : 0;
+  const slowdowns = (list: readonly number[], lostShare: number): Slowdowns | null => {
+    const hidden = list.filter((index) => {
+      const { forwardMs, backwardMs, durationMs } = beside[index]!;
+      return forwardMs + backwardMs >= MOSTLY * durationMs;
+    });
+    if (hidden.length === 0) return null;
+    const quietMs = hidden.reduce((total, index) => total + aloneMs(index), 0);
+    return {
+      computeSlowdown: 1 / (1 - lostShare),
+      communicationSlowdown: Math.max(1, sum(hidden, (one) => one.durationMs) / quietMs),
+    };
+  };
+  const gathersLose = lost(
+    layersMs(ran, inKind, "forward") - layers * alone.forwardMs,
+    sum(gathers, (one) => one.forwardMs),
+  );
+  const reductionsLose = lost(
+    layersMs(ran, inKind, "backward") -
+      layers * alone.backwardMs -
+      gathersLose * sum(gathers, (one) => one.backwardMs),
+    sum(reductions, (one) => one.backwardMs),
+  );
+  return { gathers: slowdowns(gathers, gathersLose), reductions: slowdowns(reductions, reductionsLose) };
+}
+
+/** What ran beside layers, in the place of the machine's slowdowns where a plan of each kind was seen. */
+export function overlapOf(
+  zero3: ReturnType<typeof overlapSeen>,
+  ddp: ReturnType<typeof overlapSeen>,
+): Overlap | null {
+  if (!ddp.reductions) return null;
+  return {
+    ...ddp.reductions,
+    ...(zero3.gathers && { gathers: zero3.gathers }),
+    ...(zero3.reductions && { reductions: zero3.reductions }),
+  };
+}
+
+/** What a rank's layers of one kind took in a pass, the mean over ranks and steps. */
+export function layersMs(
+  { programs, steps }: RanProgram,
+  inKind: (layer: number) => boolean,
+  pass: "forward" | "backward",
+): number {
+  const total = steps.reduce(
+    (sum, ranks) =>
+      sum +
+      ranks.reduce(
+        (ofRanks, step, rank) =>
+          ofRanks +
+          runsOf(programs[rank]!, inKind, pass).reduce(
+            (own, index) => own + endOf(step, index) - startOf(step, index),
+            0,
+          ),
+        0,
+      ),
+    0,
+  );
+  return total / steps.length / programs.length;
+}
+
+function runsOf(program: Program, inKind: (layer: number) => boolean, pass: string): readonly number[] {
+  return indices(
+    program,
+    ({ op, label }) =>
+      op === "run" && label.phase === pass && label.layer !== undefined && inKind(label.layer),
+  );
+}
+
+function indices(
+  program: Program,
+  wanted: (instruction: Program["instructions"][number]) => boolean,
+): readonly number[] {
+  return program.instructions.flatMap((instruction, index) => (wanted(instruction) ? [index] : []));
+}
+
+function besideOf(
+  { programs, steps }: RanProgram,
+  index: number,
+  inKind: (layer: number) => boolean,
+): Beside {
+  const least = (of: (step: Timed, program: Program) => number): number =>
+    steps.reduce((sum, ranks) => sum + Math.min(...ranks.map((step, rank) => of(step, programs[rank]!))), 0) /
+    steps.length;
+  const during = (pass: string): number =>
+    least((step, program) =>
+      runsOf(program, inKind, pass).reduce((total, run) => {
+        const from = Math.max(startOf(step, index), startOf(step, run));
+        const to = Math.min(endOf(step, index), endOf(step, run));
+        return total + Math.max(0, to - from);
+      }, 0),
+    );
+  return {
+    forwardMs: during("forward"),
+    backwardMs: during("backward"),
+    durationMs: least((step) => endOf(step, index) - startOf(step, index)),
+  };
+}

@@ -1,0 +1,49 @@
+import type { CollectiveInstruction, Program } from "./program.js";
+import { gathersParameters, scattersGradients } from "./span-kind.js";
+import { tensorBytes } from "./tensor-bytes.js";
+
+/** Smaller pieces of a reduction are not worth the copying; larger ones are copied in parts of so much. */
+const LEAST_PIECE_BYTES = 64 * 1024;
+const MOST_PIECE_BYTES = 32 * 1024 * 1024;
+
+/** Collectives that a CUDA device does by copying out of the other ranks' memory, as `native/cuda/peer-memory.h` says. */
+export interface CopiedCollectives {
+  /** Indices of instructions. */
+  readonly gathers: readonly number[];
+  readonly reductions: readonly number[];
+  /** Memory that the others' pieces of a reduction are copied to before they are added. */
+  readonly stagingBytes: number;
+}
+
+/**
+ * Which collectives of a Program are copied where the device can: ZeRO-3's gathers but the first over a group, which
+ * tells that all have begun the step, and reduce-scatters of gradients but the last, which nothing would hide.
+ */
+export function copiedCollectives(program: Program): CopiedCollectives {
+  const gathers: number[] = [];
+  const reductions = new Map<string, number[]>();
+  const met = new Set<number>();
+  for (const [index, instruction] of program.instructions.entries()) {
+    if (!("group" in instruction) || program.groups[instruction.group]!.length < 2) continue;
+    if (gathersParameters(instruction) && met.has(instruction.group)) gathers.push(index);
+    if (instruction.stream === "gather") met.add(instruction.group);
+    if (scattersGradients(instruction)) {
+      const group = program.groups[instruction.group]!.join();
+      reductions.set(group, [...(reductions.get(group) ?? []), index]);
+    }
+  }
+  const pieceBytes = (index: number): number =>
+    tensorBytes(program.tensors[(program.instructions[index] as CollectiveInstruction).output]!);
+  const copied = [...reductions.values()]
+    .flatMap((ofGroup) => ofGroup.slice(0, -1))
+    .filter((index) => {
+      const { accumulates } = program.instructions[index] as CollectiveInstruction;
+      return !accumulates && pieceBytes(index) >= LEAST_PIECE_BYTES;
+    })
+    .sort((a, b) => a - b);
+  const staging = copied.map((index) => {
+    const { length } = program.groups[(program.instructions[index] as CollectiveInstruction).group]!;
+    return (length - 1) * Math.min(MOST_PIECE_BYTES, pieceBytes(index));
+  });
+  return { gathers, reductions: copied, stagingBytes: Math.max(0, ...staging) };
+}
