@@ -1,6 +1,7 @@
 // Random searches on every preset at one node: all families, 2 to 8 GPUs, budgets from just above the smallest to loose,
 // fixed batches and ranges of 16. Prints CPU time and gap of each; seeds name cases for good.
-//   npm run build && node test/bench/search-sweep.mjs [--first 110] [--count 150]
+//   npm run build && node test/bench/search-sweep.mjs [--first 110] [--count 150] [--rest]
+// --rest: layers of pipelines are as much faster as they were seen to be on H100 (docs/benchmarks/gpu.md).
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,8 +15,17 @@ const { modelSpec } = require("./families/registry.js");
 const { search } = require("./search/search.js");
 
 const { values } = parseArgs({
-  options: { first: { type: "string", default: "110" }, count: { type: "string", default: "150" } },
+  options: {
+    first: { type: "string", default: "110" },
+    count: { type: "string", default: "150" },
+    rest: { type: "boolean", default: false },
+  },
 });
+const REST = [
+  { workShare: 0.5, timeFactor: 0.9 },
+  { workShare: 0.8, timeFactor: 0.97 },
+  { workShare: 0.92, timeFactor: 0.99 },
+];
 const MODELS = (
   "gpt2-small gpt2-medium gpt2-xl gpt-1.5b gpt-2.7b gpt-6.7b llama-7b llama-13b llama2-7b qwen2.5-1.5b qwen2.5-3b " +
   "bert-base bert-large bert-huge-32 bert-huge-48 t5-small t5-base t5-large t5-3b swin-tiny swin-large swin-huge " +
@@ -68,7 +78,8 @@ for (let seed = Number(values.first); seed < Number(values.first) + Number(value
     random() < 0.6 ? ranks * pick([1, 2, 4, 8, 12, 16]) : { from: ranks, to: ranks * 16, step: ranks };
   const model = modelSpec(name, options);
   const hardware = presetHardware(machine.name, 1, ranks);
-  const inputs = { model, modelProfile: analyticProfile(model, hardware), hardware, globalBatch };
+  const modelProfile = { ...analyticProfile(model, hardware), ...(values.rest && { rest: REST }) };
+  const inputs = { model, modelProfile, hardware, globalBatch };
   const leastGB = run({ ...inputs, budgetBytes: 1e6 }).least / 2 ** 30;
   const u = random();
   let gb = leastGB * (1.005 + (u < 0.4 ? u * 0.5 : u < 0.8 ? (u - 0.4) * 3 + 0.2 : (u - 0.8) * 20 + 1.4));
