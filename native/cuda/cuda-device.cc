@@ -540,7 +540,8 @@ class CudaDevice final : public Device {
     std::atomic<bool> aborted{false};
     std::thread releasing([&] {
       (void)cudaSetDevice(options_.deviceIndex);
-      for (int turn = 0; turn < kReleaseTurns; turn++) {
+      // Until NCCL has given up, and then while the step drains, but not for ever.
+      for (int turn = 0; turn < kReleaseTurns; turn += aborted ? 1 : 0) {
         if (aborted && cudaEventQuery(events_.lastOfStep()) != cudaErrorNotReady) break;
         peers_.release();
         std::this_thread::sleep_for(std::chrono::milliseconds(1));

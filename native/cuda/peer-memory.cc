@@ -38,7 +38,6 @@ size_t PeerMemory::placeIn(const std::vector<int>& ranks) const {
 }
 
 void PeerMemory::find(const Program& program) {
-  const bool gathers = wanted("GALVATRON_GATHER_COPIES"), reductions = wanted("GALVATRON_REDUCE_COPIES");
   std::vector<bool> written(program.buffers.size(), false);
   std::map<std::vector<int>, int> lastReduction;
   std::set<std::pair<int, Stream>> began;
@@ -47,15 +46,16 @@ void PeerMemory::find(const Program& program) {
     if (it.group >= 0) {
       const std::vector<int>& ranks = program.groups[static_cast<size_t>(it.group)];
       const bool met = began.count({it.group, it.stream}) > 0;
-      if (gathers && it.op == Op::allGather && it.stream == Stream::gather && met && ranks.size() > 1) {
+      if (it.op == Op::allGather && it.stream == Stream::gather && met && ranks.size() > 1) {
         const int buffer = program.tensors[static_cast<size_t>(it.input)].buffer;
         if (program.buffers[static_cast<size_t>(buffer)].persistent && !written[static_cast<size_t>(buffer)]) {
           groups_[ranks].gathers.push_back(static_cast<int>(i));
         }
       }
-      if (reductions && it.op == Op::reduceScatter && it.stream == Stream::reduce && ranks.size() > 1) {
+      if (it.op == Op::reduceScatter && it.stream == Stream::reduce && ranks.size() > 1) {
         const TensorView& piece = program.tensors[static_cast<size_t>(it.output)];
-        if (piece.sizeBytes >= kLeastPieceBytes && it.reduction == Reduction::sum && !it.accumulates &&
+        const bool adds = piece.dtype == Dtype::float32 || piece.dtype == Dtype::bfloat16;
+        if (adds && piece.sizeBytes >= kLeastPieceBytes && it.reduction == Reduction::sum && !it.accumulates &&
             ranks.size() <= GV_MOST_PIECES) {
           groups_[ranks].reductions.push_back(static_cast<int>(i));
         }
@@ -116,26 +116,30 @@ bool PeerMemory::map(const std::vector<int>& ranks, Group& group, void* arena, s
   struct Offer {
     cudaIpcMemHandle_t arena, flags;
     size_t firstWord, gathers, reductions;
-    bool usable, flagged;
+    bool usable, gathering, flagged;
   };
   Offer mine{};
   mine.firstWord = firstWord;
   mine.gathers = group.gathers.size();
   mine.reductions = group.reductions.size();
   mine.usable = cudaIpcGetMemHandle(&mine.arena, arena) == cudaSuccess;
+  mine.gathering = wanted("GALVATRON_GATHER_COPIES");
   mine.flagged = group.reductions.empty() ||
-                 (flags_.isOpen() && cudaIpcGetMemHandle(&mine.flags, flags_.words()) == cudaSuccess);
+                 (wanted("GALVATRON_REDUCE_COPIES") && flags_.isOpen() && cudaIpcGetMemHandle(&mine.flags, flags_.words()) == cudaSuccess);
   const std::vector<Offer> offers = tell(ranks, mine);
   (void)cudaGetLastError();
   group.arenas.assign(ranks.size(), nullptr);
   group.opened.assign(ranks.size(), nullptr);
   group.flags.assign(ranks.size(), nullptr);
-  bool flagged = true;
+  bool gathering = true, flagged = true;
   for (const Offer& offer : offers) {
-    if (!offer.usable || offer.gathers != mine.gathers) return false;
+    if (!offer.usable) return false;
+    gathering = gathering && offer.gathering && offer.gathers == mine.gathers;
     flagged = flagged && offer.flagged && offer.reductions == mine.reductions;
   }
+  if (!gathering) group.gathers.clear();
   if (!flagged) group.reductions.clear();
+  if (!gathering && !flagged) return true;
   const auto opened = [](cudaIpcMemHandle_t handle) {
     void* found = nullptr;
     if (cudaIpcOpenMemHandle(&found, handle, cudaIpcMemLazyEnablePeerAccess) == cudaSuccess)

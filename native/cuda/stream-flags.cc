@@ -37,7 +37,11 @@ bool StreamFlags::open(size_t words) {
   write_ = reinterpret_cast<Memory>(driverFunction("cuStreamWriteValue32"));
   wait_ = reinterpret_cast<Memory>(driverFunction("cuStreamWaitValue32"));
   const size_t bytes = std::max(words * sizeof(uint32_t), kLeastBytes);
-  if (!write_ || !wait_ || cudaStreamCreateWithFlags(&releasing_, cudaStreamNonBlocking) != cudaSuccess ||
+  int least = 0, greatest = 0;
+  (void)cudaDeviceGetStreamPriorityRange(&least, &greatest);
+  // A priority that no other stream has, so that it shares no queue of the hardware with one that waits.
+  const int apart = least - greatest > 1 ? greatest + 1 : greatest;
+  if (!write_ || !wait_ || cudaStreamCreateWithPriority(&releasing_, cudaStreamNonBlocking, apart) != cudaSuccess ||
       cudaMalloc(&words_, bytes) != cudaSuccess || cudaMemset(words_, 0, bytes) != cudaSuccess ||
       cudaDeviceSynchronize() != cudaSuccess || !captures()) {
     (void)cudaGetLastError();
@@ -90,10 +94,9 @@ bool StreamFlags::lower(uint32_t* words, size_t count) const {
 }
 
 void StreamFlags::raiseAll() const {
-  if (!words_) return;
   // Any value from 1 on is raised.
-  (void)cudaMemsetAsync(words_, 1, count_ * sizeof(uint32_t), releasing_);
-  (void)cudaStreamSynchronize(releasing_);
+  if (words_ && cudaStreamQuery(releasing_) == cudaSuccess)
+    (void)cudaMemsetAsync(words_, 1, count_ * sizeof(uint32_t), releasing_);
 }
 
 }  // namespace galvatron::cuda

@@ -31,7 +31,7 @@ class StreamFlags {
   bool tryRaise(uint32_t* word) const;
   bool isRaised(const uint32_t* word) const;
   bool lower(uint32_t* words, size_t count) const;
-  // Raises all of this rank's words once: where a rank that would raise them is gone.
+  // Raises all of this rank's words once, where a rank that would raise them is gone. Does not wait for it.
   void raiseAll() const;
 
  private:

@@ -10,9 +10,12 @@ import { compilePlan } from "../runtime/compile-plan.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
 import { endOf, lastingSteps, type MeasureOptions, measureSteps, startOf } from "./measure-steps.js";
 import { lowerQuartile } from "./median.js";
-import { type LayerTimes, layersMs, overlapOf, overlapSeen, type RanProgram } from "./overlap-seen.js";
+import { type LayerTimes, overlapOf, overlapSeen, type RanProgram } from "./overlap-seen.js";
+import { restCurve, restSeen } from "./rest-seen.js";
 import { syntheticFeed } from "./synthetic-feed.js";
 
+/** Communicators, libraries, the head's workspace: what a rank holds beside the arena and twice a layer's workspace, generously. */
+const BESIDE_BYTES = 8 * 2 ** 30;
 /** Enough that most gathers and reductions run beside a layer. */
 const LAYERS = 5;
 /** Of pipelines with as many stages as ranks: from one that mostly waits to one that seldom does. */
@@ -20,6 +23,8 @@ const REST_MICRO_BATCHES: readonly number[] = [1, 4, 12];
 
 interface InPlansOptions extends MeasureOptions {
   readonly precision: Precision;
+  /** Plans that might not fit into so much of a rank's memory are not run. */
+  readonly memoryBytesPerRank: number;
 }
 
 /**
@@ -31,7 +36,15 @@ interface InPlansOptions extends MeasureOptions {
 export async function measureInPlans(
   pool: WorkerPool,
   model: ModelSpec,
-  { kind, samples, alone }: { readonly kind: string; readonly samples: number; readonly alone: LayerTimes },
+  {
+    kind,
+    samples,
+    alone,
+  }: {
+    readonly kind: string;
+    readonly samples: number;
+    readonly alone: LayerTimes & { workspaceBytes: number };
+  },
   options: InPlansOptions,
 ): Promise<Pick<ModelProfile, "overlap" | "rest">> {
   const { ranks, device } = pool.options;
@@ -45,7 +58,11 @@ export async function measureInPlans(
   const ran = async (count: number, plan: Partial<Plan> & Choice): Promise<Ran | null> => {
     const spec = sliced(count);
     const whole = uniformPlan(spec, { ranks, precision: options.precision, ...plan });
-    return verifyPlan(spec, whole).length > 0 ? null : runPlan(pool, spec, whole, options);
+    if (verifyPlan(spec, whole).length > 0) return null;
+    return runPlan(pool, spec, whole, {
+      ...options,
+      besideArenaBytes: 2 * alone.workspaceBytes + BESIDE_BYTES,
+    });
   };
   const seen = async (dataParallel: "ddp" | "zero3"): Promise<ReturnType<typeof overlapSeen> | null> => {
     const inKind = (layer: number): boolean => layer >= first && layer < first + LAYERS;
@@ -57,7 +74,7 @@ export async function measureInPlans(
   const zero3 = await seen("zero3");
   const ddp = await seen("ddp");
   const overlap = zero3 && ddp && overlapOf(zero3, ddp);
-  const rest: RestSample[] = [];
+  const samplesOfRest: RestSample[] = [];
   for (const microBatches of REST_MICRO_BATCHES) {
     const inKind = (layer: number): boolean => layer >= first && layer < first + ranks;
     const found = await ran(ranks, {
@@ -65,14 +82,9 @@ export async function measureInPlans(
       microBatches,
       globalBatch: samples * microBatches,
     });
-    if (!found) continue;
-    const tookMs = layersMs(found, inKind, "forward") + layersMs(found, inKind, "backward");
-    const aloneMs = microBatches * (alone.forwardMs + alone.backwardMs);
-    rest.push({
-      workShare: microBatches / (microBatches + ranks - 1),
-      timeFactor: Math.min(1, tookMs / aloneMs),
-    });
+    if (found) samplesOfRest.push(...restSeen(found, inKind, alone));
   }
+  const rest = restCurve(samplesOfRest);
   return { ...(overlap && { overlap }), ...(rest.length > 0 && { rest }) };
 }
 
@@ -89,11 +101,12 @@ async function runPlan(
   pool: WorkerPool,
   model: ModelSpec,
   plan: Plan,
-  options: MeasureOptions,
+  options: InPlansOptions & { readonly besideArenaBytes: number },
 ): Promise<Ran | null> {
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
   const feed = syntheticFeed(model, programs);
-  if (feed === null) return null;
+  const neededBytes = Math.max(...programs.map(({ arenaBytes }) => arenaBytes)) + options.besideArenaBytes;
+  if (feed === null || neededBytes > options.memoryBytesPerRank) return null;
   await pool.load({ programs, graphs, seed: 1, repeated: true, feed, firstStep: 0 });
   return { programs, graphs, steps: await lastingSteps(pool, options) };
 }

@@ -41,6 +41,14 @@ export async function lastingSteps(
   return (await pool.run(count)).slice(-Math.ceil((2 * count) / 3));
 }
 
+/** Longer than this between two instructions of a device is no gap but a wait. */
+const MOST_GAP_MS = 0.02;
+
+/** What passes on a device between an instruction and the next one, which belongs to the first. */
+export function gapMs(step: Timed, instruction: number, next: number): number {
+  return Math.min(MOST_GAP_MS, Math.max(0, startOf(step, next) - endOf(step, instruction)));
+}
+
 /** A step with the times of its instructions. */
 export type Timed = Pick<RankStep, "instructionsMs">;
 

@@ -1,7 +1,7 @@
 import type { Overlap, Slowdowns } from "../cluster/hardware-profile.js";
 import type { Program } from "../program/program.js";
 import { gathersParameters, scattersGradients } from "../program/span-kind.js";
-import { endOf, startOf, type Timed } from "./measure-steps.js";
+import { endOf, gapMs, startOf, type Timed } from "./measure-steps.js";
 
 /** Of a layer, in ms. */
 export interface LayerTimes {
@@ -64,10 +64,10 @@ export function overlapSeen(
   const slowdowns = (list: readonly number[], lostShare: number): Slowdowns | null => {
     const hidden = list.filter((index) => {
       const { forwardMs, backwardMs, durationMs } = beside[index]!;
-      return forwardMs + backwardMs >= MOSTLY * durationMs;
+      return durationMs > 0 && forwardMs + backwardMs >= MOSTLY * durationMs;
     });
-    if (hidden.length === 0) return null;
     const quietMs = hidden.reduce((total, index) => total + aloneMs(index), 0);
+    if (!(quietMs > 0)) return null;
     return {
       computeSlowdown: 1 / (1 - lostShare),
       communicationSlowdown: Math.max(1, sum(hidden, (one) => one.durationMs) / quietMs),
@@ -86,40 +86,42 @@ export function overlapSeen(
   return { gathers: slowdowns(gathers, gathersLose), reductions: slowdowns(reductions, reductionsLose) };
 }
 
-/** What ran beside layers, in the place of the machine's slowdowns where a plan of each kind was seen. */
+/** What takes the place of the machine's slowdowns; null where one of them was not seen. */
 export function overlapOf(
   zero3: ReturnType<typeof overlapSeen>,
   ddp: ReturnType<typeof overlapSeen>,
 ): Overlap | null {
-  if (!ddp.reductions) return null;
-  return {
-    ...ddp.reductions,
-    ...(zero3.gathers && { gathers: zero3.gathers }),
-    ...(zero3.reductions && { reductions: zero3.reductions }),
-  };
+  const { gathers, reductions } = zero3;
+  return gathers && reductions && ddp.reductions ? { ...ddp.reductions, gathers, reductions } : null;
 }
 
-/** What a rank's layers of one kind took in a pass, the mean over ranks and steps. */
-export function layersMs(
+/** What layers of one kind took in a pass, the mean over ranks and steps. */
+function layersMs(
   { programs, steps }: RanProgram,
   inKind: (layer: number) => boolean,
   pass: "forward" | "backward",
 ): number {
   const total = steps.reduce(
     (sum, ranks) =>
-      sum +
-      ranks.reduce(
-        (ofRanks, step, rank) =>
-          ofRanks +
-          runsOf(programs[rank]!, inKind, pass).reduce(
-            (own, index) => own + endOf(step, index) - startOf(step, index),
-            0,
-          ),
-        0,
-      ),
+      sum + ranks.reduce((ofRanks, step, rank) => ofRanks + runsMs(programs[rank]!, step, inKind, pass), 0),
     0,
   );
   return total / steps.length / programs.length;
+}
+
+/** What a rank's layers of one kind took in a pass of one step, the pauses between their graphs counted. */
+export function runsMs(
+  program: Program,
+  step: Timed,
+  inKind: (layer: number) => boolean,
+  pass: "forward" | "backward",
+): number {
+  return runsOf(program, inKind, pass).reduce((own, index) => {
+    const { stream } = program.instructions[index]!;
+    const next = program.instructions.findIndex((other, at) => at > index && other.stream === stream);
+    const gap = next < 0 ? 0 : gapMs(step, index, next);
+    return own + endOf(step, index) - startOf(step, index) + gap;
+  }, 0);
 }
 
 function runsOf(program: Program, inKind: (layer: number) => boolean, pass: string): readonly number[] {

@@ -21,7 +21,7 @@ import { sizesOf } from "./layer-sizes.js";
 import { localProgram } from "./local-program.js";
 import { measureInPlans } from "./measure-in-plans.js";
 import type { MeasureOptions } from "./measure-steps.js";
-import { endOf, lastingSteps, startOf } from "./measure-steps.js";
+import { endOf, gapMs, lastingSteps, startOf } from "./measure-steps.js";
 import { lowerQuartile } from "./median.js";
 import { syntheticFeed } from "./synthetic-feed.js";
 
@@ -31,6 +31,8 @@ export const DEFAULT_SAMPLES: readonly number[] = [1, 2, 4, 8];
 export interface ModelMeasureOptions extends MeasureOptions {
   readonly samples: readonly number[];
   readonly precision: Precision;
+  /** Of a device; larger plans are not run to see what layers do in them. */
+  readonly memoryBytesPerRank: number;
 }
 
 const DEFAULT_MEASURE: ModelMeasureOptions = {
@@ -38,11 +40,10 @@ const DEFAULT_MEASURE: ModelMeasureOptions = {
   repeats: 3,
   samples: DEFAULT_SAMPLES,
   precision: "float32",
+  memoryBytesPerRank: 0,
 };
 /** A captured step needs one more: the second is the one that is captured. */
 const DEVICE_WARMUP = 3;
-
-const MOST_GAP_MS = 0.02;
 
 /** Layer counts whose difference is the time of one layer, without what surrounds it. */
 const FEW_LAYERS = 1;
@@ -357,11 +358,8 @@ function phaseMs(
   );
   const sum = (step: RankStep): number =>
     own.reduce((total, index) => total + endOf(step, index) - startOf(step, index) + gap(step, index), 0);
-  /** Until the next instruction of a device starts; a longer pause is no gap but a wait. */
   const gap = (step: RankStep, index: number): number =>
-    onDevice && 2 * index + 2 < step.instructionsMs.length
-      ? Math.min(MOST_GAP_MS, Math.max(0, startOf(step, index + 1) - endOf(step, index)))
-      : 0;
+    onDevice && 2 * index + 2 < step.instructionsMs.length ? gapMs(step, index, index + 1) : 0;
   const means = steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length);
   return onDevice ? means.reduce((sum, ms) => sum + ms, 0) / means.length : lowerQuartile(means);
 }

@@ -2,6 +2,9 @@ import type { CollectiveInstruction, Program } from "./program.js";
 import { gathersParameters, scattersGradients } from "./span-kind.js";
 import { tensorBytes } from "./tensor-bytes.js";
 
+/** More ranks than these are not added up by one kernel. */
+const MOST_RANKS = 16;
+
 /** Smaller pieces of a reduction are not worth the copying; larger ones are copied in parts of so much. */
 const LEAST_PIECE_BYTES = 64 * 1024;
 const MOST_PIECE_BYTES = 32 * 1024 * 1024;
@@ -37,8 +40,9 @@ export function copiedCollectives(program: Program): CopiedCollectives {
   const copied = [...reductions.values()]
     .flatMap((ofGroup) => ofGroup.slice(0, -1))
     .filter((index) => {
-      const { accumulates } = program.instructions[index] as CollectiveInstruction;
-      return !accumulates && pieceBytes(index) >= LEAST_PIECE_BYTES;
+      const { accumulates, group } = program.instructions[index] as CollectiveInstruction;
+      const { length } = program.groups[group]!;
+      return !accumulates && length <= MOST_RANKS && pieceBytes(index) >= LEAST_PIECE_BYTES;
     })
     .sort((a, b) => a - b);
   const staging = copied.map((index) => {

@@ -297,9 +297,8 @@ function heldBytes(
     count.peers * bytes.peer +
     count.transfers * bytes.transfer +
     // Ranks that share states have arenas of one size.
-    (modelProfile.overlap?.gathers
-      ? count.opened * program.arenaBytes * BYTES_PER_OPENED_BYTE + count.stagingBytes
-      : 0)
+    count.opened * program.arenaBytes * BYTES_PER_OPENED_BYTE +
+    count.stagingBytes
   );
 }
 

@@ -77,7 +77,10 @@ export async function modelProfile(
   const bar = session.reporter.progress(`Profiling ${model.name}`);
   const pool = await openMachinePool(machine);
   try {
-    const profile = await profileModel(pool, model, machine.cluster.deviceName, bar.update, { precision });
+    const profile = await profileModel(pool, model, machine.cluster.deviceName, bar.update, {
+      precision,
+      memoryBytesPerRank: machine.cluster.memoryBytesPerRank,
+    });
     const bytes = writeModelTable(profile);
     writeProfile(path, bytes);
     noteProfile(model.name, bytes);

@@ -46,6 +46,7 @@ export async function profiles(family) {
     writeModelTable(
       await profileModel(await workers(), models[family], machine.cluster.deviceName, () => {}, {
         precision,
+        memoryBytesPerRank: machine.cluster.memoryBytesPerRank,
         samples: SAMPLES[family],
         warmup: 3,
         repeats: 3,
