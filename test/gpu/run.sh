@@ -2,7 +2,7 @@
 # One command for a GPU machine: unpacks what was brought, then checks and times, part by part.
 #   bash test/gpu/run.sh [PART ...]    parts: machine smoke kernels timings sanitizer blocks programs peers (all but smoke by
 #   default); benchmarks: predict-gpt gpt predict-llama llama one verify budgets-gpt budgets-llama curve collectives
-#   communicators gpt-blocks beside
+#   communicators gpt-blocks stalled beside
 # Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu). A part whose .done file lies in STATE
 # (default /tmp/galvatron-gpu) is skipped, so a second call goes on where the first stopped; RESUME=0 starts over.
 # The summary comes last.
@@ -49,6 +49,7 @@ programs() {
   timeout 200 node test/gpu/programs.mjs --gpus "$gpus" --plans 6 --time "gpt2$([ "$gpus" -gt 1 ] && echo ,gpt2-dp)" \
     --runtime "$runtime" --json "$out/programs.json"
 }
+stalled() { timeout 60 env GALVATRON_ONNX_RUNTIME="$runtime" node test/gpu/stalled-rank.mjs; }
 # Benchmarks (test/bench/gpu): ours and the peer of a ratio in one part.
 bench() { timeout "$1" node "test/bench/gpu/$2.mjs" "${@:3}" --results "${RESULTS:-docs/benchmarks/gpu.json}"; }
 verify() { bench "${VERIFY_LIMIT:-240}" verify --plans "${VERIFY_PLANS:-32}" --seconds "${VERIFY_SECONDS:-200}" --json "$out/verify.json"; }
