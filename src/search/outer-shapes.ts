@@ -13,11 +13,12 @@ export function outerShapes(cost: CostModel, space: SpaceOptions): (outer: Outer
     const stageRanks = ranks / outer.stages;
     const samples = outer.globalBatch / outer.microBatches;
     const accumulates = outer.microBatches > 1;
-    const key = `${stageRanks} ${samples} ${accumulates} ${restFactor(cost, outer.stages, outer.microBatches)}`;
+    const timeFactor = restFactor(cost, outer.stages, outer.microBatches);
+    const key = `${stageRanks} ${samples} ${accumulates} ${timeFactor}`;
     let shape = made.get(key);
     if (!shape) {
       const pipelined = inPipeline(cost, outer.stages, outer.microBatches);
-      shape = shapeTable(pipelined, stageRanks, samples, accumulates, space);
+      shape = shapeTable(pipelined, stageRanks, samples, accumulates, space, timeFactor);
       made.set(key, shape);
     }
     return shape;
@@ -34,7 +35,7 @@ export function uniformShapes(shape: ShapeTable): ShapeTable[] {
     const choices = new Map(
       [...shape.choices].map(([kind, list]) => [kind, list.filter((one) => key(one.strategy) === wanted)]),
     );
-    return [{ ...shape, choices }];
+    return [{ ...shape, family: `${shape.family} ${wanted}`, choices }];
   });
 }
 

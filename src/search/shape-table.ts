@@ -49,6 +49,9 @@ export interface VocabularyChoice {
 
 /** All prices for one stage width and micro-batch size: shared by every sub-search that meets them. */
 export interface ShapeTable {
+  /** Tables of one family are alike but for this: what layers take, of their time on ranks that never rest. */
+  readonly timeFactor: number;
+  readonly family: string;
   /** The norm over all ranks: once a step, part of every stage's time after reduction. */
   readonly normMs: number;
   readonly stageRanks: number;
@@ -111,6 +114,7 @@ export function shapeTable(
   microBatchSamples: number,
   accumulates: boolean,
   space: SpaceOptions,
+  timeFactor = 1,
 ): ShapeTable {
   const layouts: Layout[] = [];
   const layoutNumber = (strategy: Strategy): number => {
@@ -152,7 +156,9 @@ export function shapeTable(
     transfers.set(kind, table(transferMs));
   }
   const tables = { layouts, choices, vocabulary, relayouts, transfers };
-  return withoutBeatenLayouts({ normMs: normMs(cost), stageRanks, microBatchSamples, ...tables });
+  const family = `${stageRanks} ${microBatchSamples} ${accumulates}`;
+  const shape = { timeFactor, family, normMs: normMs(cost), stageRanks, microBatchSamples };
+  return withoutBeatenLayouts({ ...shape, ...tables });
 }
 
 /**

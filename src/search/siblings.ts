@@ -1,13 +1,13 @@
 import type { Entry } from "./entry-queue.js";
-import type { ShapeTable } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
 
 /** Sub-searches of one shape that wait for each other, and what is proven of them. */
 interface Family {
   /** Most micro-batches last. */
   readonly waiting: Entry[];
-  /** Per sample: no plan of those that wait is faster. */
+  /** Per sample: no plan of those that wait is faster, if its layers take `timeFactor` of their time. */
   bound: number;
+  timeFactor: number;
   /** Its next one waits for this sub-search. */
   open: Problem | null;
 }
@@ -17,10 +17,13 @@ interface Family {
  * however many there are, so sub-searches of one shape have the same plans, and every term of the bounds by critical
  * times is α + β m with β ≥ 0 (where α < 0 another term, β m, is larger): per sample it falls with m, so that a bound for m
  * micro-batches is one for fewer of them. They are searched one after another, most micro-batches first.
+ *
+ * Where layers rest, those of fewer micro-batches take less time. What takes `r ≤ 1` of its time, beside collectives that take
+ * all of it, is at least `r` of the whole, so the bound falls by that factor.
  */
 export class Siblings {
   readonly #alone: Entry[] = [];
-  readonly #families = new Map<ShapeTable, Family>();
+  readonly #families = new Map<string, Family>();
 
   add(entry: Entry): void {
     const { shape, outer } = entry.problem;
@@ -28,8 +31,9 @@ export class Siblings {
       this.#alone.push(entry);
       return;
     }
-    const family = this.#families.get(shape) ?? { waiting: [], bound: 0, open: null };
-    this.#families.set(shape, family);
+    const { family: name, timeFactor } = shape;
+    const family = this.#families.get(name) ?? { waiting: [], bound: 0, timeFactor, open: null };
+    this.#families.set(name, family);
     family.waiting.push(entry);
   }
 
@@ -44,13 +48,13 @@ export class Siblings {
 
   /** A bound by critical times, per sample. */
   learn(problem: Problem, bound: number): void {
-    const family = this.#families.get(problem.shape);
+    const family = this.#families.get(problem.shape.family);
     if (family && family.open === problem) family.bound = Math.max(family.bound, bound);
   }
 
   /** The one that waited until this one was searched. */
   after(problem: Problem): Entry | undefined {
-    const family = this.#families.get(problem.shape);
+    const family = this.#families.get(problem.shape.family);
     return family && family.open === problem ? next(family) : undefined;
   }
 }
@@ -58,5 +62,9 @@ export class Siblings {
 function next(family: Family): Entry | undefined {
   const entry = family.waiting.pop();
   family.open = entry?.problem ?? null;
-  return entry && { ...entry, bound: Math.max(entry.bound, family.bound) };
+  if (!entry) return undefined;
+  const { timeFactor } = entry.problem.shape;
+  family.bound *= Math.min(1, timeFactor / family.timeFactor);
+  family.timeFactor = timeFactor;
+  return { ...entry, bound: Math.max(entry.bound, family.bound) };
 }
