@@ -104,10 +104,16 @@ async function runPlan(
   options: InPlansOptions & { readonly besideArenaBytes: number },
 ): Promise<Ran | null> {
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
-  const feed = syntheticFeed(model, programs);
   const neededBytes = Math.max(...programs.map(({ arenaBytes }) => arenaBytes)) + options.besideArenaBytes;
-  if (feed === null || neededBytes > options.memoryBytesPerRank) return null;
-  await pool.load({ programs, graphs, seed: 1, repeated: true, feed, firstStep: 0 });
+  if (neededBytes > options.memoryBytesPerRank) return null;
+  await pool.load({
+    programs,
+    graphs,
+    seed: 1,
+    repeated: true,
+    feed: syntheticFeed(model),
+    firstStep: 0,
+  });
   return { programs, graphs, steps: await lastingSteps(pool, options) };
 }
 

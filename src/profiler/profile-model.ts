@@ -242,10 +242,10 @@ async function measureSlice(
   const { programs, graphs } = compilePlan(model, plan, { device: pool.options.device });
   const original = programs[0]!;
   const onDevice = pool.options.device === "cuda";
-  const feed = onDevice ? syntheticFeed(model, [original]) : null;
+  const feed = onDevice ? syntheticFeed(model) : null;
   // A device that waits for others now and then takes less power, and computes faster: a tensor group of all ranks
   // runs as it is.
-  const together = onDevice && feed !== null && programs.length > 1 && programs.length === pool.options.ranks;
+  const together = onDevice && programs.length > 1 && programs.length === pool.options.ranks;
   const local = Array.from({ length: pool.options.ranks }, (_, rank) =>
     together
       ? { program: programs[rank]!, places: original.instructions.map((_it, index) => index) }
