@@ -547,7 +547,7 @@ class CudaDevice final : public Device {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
     });
-    groups_.abortAll();
+    groups_.abortAll(options_.deviceIndex);
     aborted = true;
     releasing.join();
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <thread>
 #include <tuple>
 
 #include "cuda-libraries.h"
@@ -108,11 +109,18 @@ std::string NcclGroups::asyncError() const {
   return "";
 }
 
-void NcclGroups::abortAll() {
+void NcclGroups::abortAll(int device) {
+  // All at once: each waits for the device, on which the kernels of the others wait for ranks that will not come.
+  std::vector<std::thread> aborting;
   for (Conversation& c : conversations_) {
-    if (c.communicator) nccl().ncclCommAbort(c.communicator);
+    if (!c.communicator) continue;
+    aborting.emplace_back([communicator = c.communicator, device] {
+      (void)cudaSetDevice(device);
+      nccl().ncclCommAbort(communicator);
+    });
     c.communicator = nullptr;
   }
+  for (std::thread& thread : aborting) thread.join();
 }
 
 void NcclGroups::close() {

@@ -50,7 +50,7 @@ class NcclGroups {
 
   // "" or what NCCL reports on any conversation.
   std::string asyncError() const;
-  void abortAll();
+  void abortAll(int device);
   void close();
 
  private:

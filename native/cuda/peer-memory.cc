@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "agreement.h"
 #include "cuda-check.h"
 
 namespace galvatron::cuda {
@@ -79,100 +80,48 @@ void PeerMemory::find(const Program& program) {
   }
 }
 
-template <typename T>
-std::vector<T> PeerMemory::tell(const std::vector<int>& ranks, const T& mine) {
-  std::vector<T> all(ranks.size(), mine);
-  for (size_t sender = 0; sender < ranks.size(); sender++) {
-    std::vector<int> order = ranks;
-    std::swap(order[0], order[sender]);
-    meeting_.broadcast(order, &all[sender], sizeof(T));
-  }
-  return all;
-}
-
-bool PeerMemory::agree(const std::vector<int>& ranks, bool mine) {
-  const std::vector<char> all = tell(ranks, static_cast<char>(mine));
-  return std::all_of(all.begin(), all.end(), [](char one) { return one != 0; });
-}
-
 void PeerMemory::open(const Program& program, void* arena) {
   find(program);
-  size_t words = 0;
-  for (const auto& [ranks, group] : groups_) words += group.reductions.empty() ? 0 : 2 * ranks.size();
-  if (words > 0) (void)flags_.open(words);
-  size_t word = 0;
   for (auto& [ranks, group] : groups_) {
-    const size_t own = group.reductions.empty() ? 0 : 2 * ranks.size();
-    if (agree(ranks, map(ranks, group, arena, word))) {
-      locate(ranks, group, group.gathers, program);
-      if (!group.reductions.empty() && flagsArrive(ranks, group)) locate(ranks, group, group.reductions, program);
-    }
-    word += own;
+    if (!agree(meeting_, ranks, map(ranks, group, arena))) continue;
+    locate(ranks, group, group.gathers, program);
+    if (!group.reductions.empty() && group.flags.open(ranks, placeIn(ranks), 2 * ranks.size(), meeting_))
+      locate(ranks, group, group.reductions, program);
   }
   stage(program);
 }
 
-bool PeerMemory::map(const std::vector<int>& ranks, Group& group, void* arena, size_t firstWord) {
+bool PeerMemory::map(const std::vector<int>& ranks, Group& group, void* arena) {
   struct Offer {
-    cudaIpcMemHandle_t arena, flags;
-    size_t firstWord, gathers, reductions;
-    bool usable, gathering, flagged;
+    cudaIpcMemHandle_t arena;
+    size_t gathers, reductions;
+    bool usable, gathering, reducing;
   };
   Offer mine{};
-  mine.firstWord = firstWord;
   mine.gathers = group.gathers.size();
   mine.reductions = group.reductions.size();
   mine.usable = cudaIpcGetMemHandle(&mine.arena, arena) == cudaSuccess;
   mine.gathering = wanted("GALVATRON_GATHER_COPIES");
-  mine.flagged = group.reductions.empty() ||
-                 (wanted("GALVATRON_REDUCE_COPIES") && flags_.isOpen() && cudaIpcGetMemHandle(&mine.flags, flags_.words()) == cudaSuccess);
-  const std::vector<Offer> offers = tell(ranks, mine);
+  mine.reducing = wanted("GALVATRON_REDUCE_COPIES");
+  const std::vector<Offer> offers = tell(meeting_, ranks, mine);
   (void)cudaGetLastError();
   group.arenas.assign(ranks.size(), nullptr);
-  group.opened.assign(ranks.size(), nullptr);
-  group.flags.assign(ranks.size(), nullptr);
-  bool gathering = true, flagged = true;
   for (const Offer& offer : offers) {
     if (!offer.usable) return false;
-    gathering = gathering && offer.gathering && offer.gathers == mine.gathers;
-    flagged = flagged && offer.flagged && offer.reductions == mine.reductions;
+    if (!offer.gathering || offer.gathers != mine.gathers) group.gathers.clear();
+    if (!offer.reducing || offer.reductions != mine.reductions) group.reductions.clear();
   }
-  if (!gathering) group.gathers.clear();
-  if (!flagged) group.reductions.clear();
-  if (!gathering && !flagged) return true;
-  const auto opened = [](cudaIpcMemHandle_t handle) {
-    void* found = nullptr;
-    if (cudaIpcOpenMemHandle(&found, handle, cudaIpcMemLazyEnablePeerAccess) == cudaSuccess)
-      return static_cast<char*>(found);
-    (void)cudaGetLastError();
-    return static_cast<char*>(nullptr);
-  };
+  if (group.gathers.empty() && group.reductions.empty()) return true;
   for (size_t place = 0; place < ranks.size(); place++) {
-    const Offer& offer = offers[place];
-    const bool own = ranks[place] == rank_;
-    if (!own && !(group.arenas[place] = opened(offer.arena))) return false;
-    if (group.reductions.empty()) continue;
-    if (!own && !(group.opened[place] = opened(offer.flags))) return false;
-    uint32_t* words = own ? flags_.words() : reinterpret_cast<uint32_t*>(group.opened[place]);
-    group.flags[place] = words + offer.firstWord;
+    if (ranks[place] == rank_) continue;
+    void* opened = nullptr;
+    if (cudaIpcOpenMemHandle(&opened, offers[place].arena, cudaIpcMemLazyEnablePeerAccess) != cudaSuccess) {
+      (void)cudaGetLastError();
+      return false;
+    }
+    group.arenas[place] = static_cast<char*>(opened);
   }
   return true;
-}
-
-// Whether every rank's flags reach every other, tried once.
-bool PeerMemory::flagsArrive(const std::vector<int>& ranks, const Group& group) {
-  const size_t own = placeIn(ranks);
-  bool works = true;
-  for (size_t place = 0; place < ranks.size(); place++) {
-    if (place != own) works = works && flags_.tryRaise(group.flags[place] + own);
-  }
-  works = agree(ranks, works);
-  for (size_t place = 0; place < ranks.size(); place++) {
-    if (place != own) works = works && flags_.isRaised(group.flags[own] + place);
-  }
-  works = agree(ranks, works && flags_.lower(group.flags[own], ranks.size()));
-  (void)cudaGetLastError();
-  return works;
 }
 
 void PeerMemory::stage(const Program& program) {
@@ -198,7 +147,7 @@ void PeerMemory::locate(const std::vector<int>& ranks, const Group& group, const
       const Instruction& it = program.instructions[static_cast<size_t>(instructions[from + i])];
       mine[i] = program.tensors[static_cast<size_t>(it.input)].arenaOffset;
     }
-    const std::vector<Offsets> all = tell(ranks, mine);
+    const std::vector<Offsets> all = tell(meeting_, ranks, mine);
     for (size_t i = 0; i < count; i++) {
       Pull pull{&group, place, {}};
       for (size_t other = 0; other < ranks.size(); other++) {
@@ -225,38 +174,41 @@ void PeerMemory::reduceScatter(int instruction, int type, const Tensor& input, c
                                cudaStream_t stream) const {
   const Pull& it = pulls_.at(instruction);
   const size_t bytes = output.sizeBytes(), ranks = it.sources.size(), width = bytes / output.elements();
-  const std::vector<uint32_t*>& flags = it.group->flags;
+  const StreamFlags& flags = it.group->flags;
   const auto each = [&](auto visit) {
     for (size_t step = 1; step < ranks; step++) visit((it.place + step) % ranks, step - 1);
   };
-  each([&](size_t place, size_t) { flags_.raise(stream, flags[place] + it.place); });
+  each([&](size_t place, size_t) { flags.raise(stream, place, it.place); });
   for (size_t from = 0; from < bytes; from += kMostPieceBytes) {
     const size_t part = std::min(kMostPieceBytes, bytes - from), at = it.place * bytes + from;
     std::vector<const void*> pieces(ranks);
     pieces[it.place] = reinterpret_cast<const char*>(input.address) + at;
     each([&](size_t place, size_t slot) {
-      if (from == 0) flags_.await(stream, flags[it.place] + place);
+      if (from == 0) flags.await(stream, place);
       char* to = staging_ + slot * part;
       pieces[place] = to;
       check(cudaMemcpyAsync(to, it.sources[place] + at, part, cudaMemcpyDefault, stream), "copying a piece to reduce");
-      if (from + part == bytes) flags_.raise(stream, flags[place] + ranks + it.place);
+      if (from + part == bytes) flags.raise(stream, place, ranks + it.place);
     });
     checkKernel(gv_sum_pieces(stream, type, pieces.data(), static_cast<int>(ranks),
                               reinterpret_cast<char*>(output.address) + from, static_cast<int64_t>(part / width)),
                 "sum of pieces");
   }
   // The caller may write where others still read until they have said so.
-  each([&](size_t place, size_t) { flags_.await(stream, flags[it.place] + ranks + place); });
+  each([&](size_t place, size_t) { flags.await(stream, ranks + place); });
+}
+
+void PeerMemory::release() const {
+  for (const auto& [ranks, group] : groups_) group.flags.raiseAll();
 }
 
 void PeerMemory::unmap() {
   for (auto& [ranks, group] : groups_) {
-    for (std::vector<char*>* opened : {&group.arenas, &group.opened}) {
-      for (char*& memory : *opened) {
-        if (memory) (void)cudaIpcCloseMemHandle(memory);
-        memory = nullptr;
-      }
+    for (char*& arena : group.arenas) {
+      if (arena) (void)cudaIpcCloseMemHandle(arena);
+      arena = nullptr;
     }
+    group.flags.close();
   }
   pulls_.clear();
   if (staging_) cudaFree(staging_);
@@ -266,9 +218,8 @@ void PeerMemory::unmap() {
 
 void PeerMemory::close() {
   unmap();
-  for (const auto& [ranks, group] : groups_) (void)agree(ranks, true);
+  for (const auto& [ranks, group] : groups_) (void)agree(meeting_, ranks, true);
   groups_.clear();
-  flags_.close();
 }
 
 }  // namespace galvatron::cuda

@@ -43,21 +43,17 @@ class PeerMemory {
   // `type` as kernels name it.
   void reduceScatter(int instruction, int type, const Tensor& input, const Tensor& output, cudaStream_t stream) const;
   // Lets waits end that no rank will answer any more; from the host, again and again until the streams have drained.
-  void release() const { flags_.raiseAll(); }
-
-  // Bytes of this rank that its reductions copy to before they add.
-  size_t stagingBytes() const { return stagingBytes_; }
+  void release() const;
 
  private:
   struct Group {
     // In the order of the program.
     std::vector<int> gathers;
     std::vector<int> reductions;
-    // By place in the group: what was opened of the others, null for this rank's own.
+    // Arenas by place in the group; null for this rank's own.
     std::vector<char*> arenas;
-    std::vector<char*> opened;
-    // Every rank's words for this group: one by place for gradients that are there, one for those that were read.
-    std::vector<uint32_t*> flags;
+    // Two words of a rank for every other by its place: its gradients are there; it has read this rank's.
+    StreamFlags flags;
   };
   struct Pull {
     const Group* group;
@@ -67,15 +63,10 @@ class PeerMemory {
   };
 
   void find(const Program& program);
-  bool map(const std::vector<int>& ranks, Group& group, void* arena, size_t firstWord);
-  bool agree(const std::vector<int>& ranks, bool mine);
-  bool flagsArrive(const std::vector<int>& ranks, const Group& group);
+  bool map(const std::vector<int>& ranks, Group& group, void* arena);
   void locate(const std::vector<int>& ranks, const Group& group, const std::vector<int>& instructions,
               const Program& program);
   void stage(const Program& program);
-  // By place in the group, what each of its ranks says.
-  template <typename T>
-  std::vector<T> tell(const std::vector<int>& ranks, const T& mine);
   size_t placeIn(const std::vector<int>& ranks) const;
   void unmap();
 
@@ -84,7 +75,6 @@ class PeerMemory {
   // All ranks walk the groups that they share in the order of this map, so none waits for another in a circle.
   std::map<std::vector<int>, Group> groups_;
   std::map<int, Pull> pulls_;
-  StreamFlags flags_;
   char* staging_ = nullptr;
   size_t stagingBytes_ = 0;
 };

@@ -1,19 +1,22 @@
 #include "stream-flags.h"
 
-#include <algorithm>
-#include <string>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+
+#include "agreement.h"
 #include "cuda-check.h"
 
 namespace galvatron::cuda {
 namespace {
 
-// A block of its own, so that opening it opens nothing else.
-constexpr size_t kLeastBytes = 2 << 20;
 // The version of the driver's interface whose waits may be captured.
 constexpr unsigned int kInterface = 12000;
-
-CUdeviceptr address(const uint32_t* word) { return reinterpret_cast<CUdeviceptr>(word); }
+constexpr size_t kNameBytes = 64;
 
 void* driverFunction(const char* name) {
   void* found = nullptr;
@@ -27,76 +30,107 @@ void* driverFunction(const char* name) {
 
 void checkDriver(CUresult result, const char* doing) {
   if (result == CUDA_SUCCESS) return;
-  throw Failure("DEVICE_FAILED", std::string("CUDA: error ") + std::to_string(result) + " while " + doing + " a flag");
+  throw deviceFailed("CUDA: error " + std::to_string(result) + " while " + doing + " a flag");
 }
 
 }  // namespace
 
-bool StreamFlags::open(size_t words) {
+bool StreamFlags::open(const std::vector<int>& ranks, size_t place, size_t words, Meeting& meeting) {
   close();
+  ranks_ = ranks.size();
+  place_ = place;
+  words_ = words;
   write_ = reinterpret_cast<Memory>(driverFunction("cuStreamWriteValue32"));
   wait_ = reinterpret_cast<Memory>(driverFunction("cuStreamWaitValue32"));
-  const size_t bytes = std::max(words * sizeof(uint32_t), kLeastBytes);
-  int least = 0, greatest = 0;
-  (void)cudaDeviceGetStreamPriorityRange(&least, &greatest);
-  // A priority that no other stream has, so that it shares no queue of the hardware with one that waits.
-  const int apart = least - greatest > 1 ? greatest + 1 : greatest;
-  if (!write_ || !wait_ || cudaStreamCreateWithPriority(&releasing_, cudaStreamNonBlocking, apart) != cudaSuccess ||
-      cudaMalloc(&words_, bytes) != cudaSuccess || cudaMemset(words_, 0, bytes) != cudaSuccess ||
-      cudaDeviceSynchronize() != cudaSuccess || !captures()) {
-    (void)cudaGetLastError();
-    close();
+  static std::atomic<int> opened{0};
+  char name[kNameBytes] = {};
+  snprintf(name, sizeof name, "/galvatron-flags-%d-%d", static_cast<int>(getpid()), opened++);
+  bool works = place != 0 || map(name, true);
+  // The first rank's name reaches all; then it exists for them.
+  meeting.broadcast(ranks, name, sizeof name);
+  if (place != 0) works = map(name, false);
+  works = agree(meeting, ranks, works && write_ && wait_);
+  if (place == 0) shm_unlink(name);
+  works = works && agree(meeting, ranks, raiseOthers());
+  works = works && agree(meeting, ranks, othersRaised());
+  if (!works) close();
+  (void)cudaGetLastError();
+  return works;
+}
+
+bool StreamFlags::map(const std::string& name, bool create) {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  bytes_ = (ranks_ * words_ * sizeof(uint32_t) + page - 1) / page * page;
+  const int file = shm_open(name.c_str(), O_RDWR | (create ? O_CREAT | O_EXCL : 0), 0600);
+  if (file < 0) return false;
+  void* mapped = MAP_FAILED;
+  if (!create || ftruncate(file, static_cast<off_t>(bytes_)) == 0)
+    mapped = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  ::close(file);
+  if (mapped == MAP_FAILED) return false;
+  void* onDevice = nullptr;
+  if (cudaHostRegister(mapped, bytes_, cudaHostRegisterMapped) != cudaSuccess ||
+      cudaHostGetDevicePointer(&onDevice, mapped, 0) != cudaSuccess) {
+    (void)cudaHostUnregister(mapped);
+    munmap(mapped, bytes_);
     return false;
   }
-  count_ = words;
+  host_ = static_cast<uint32_t*>(mapped);
+  device_ = reinterpret_cast<CUdeviceptr>(onDevice);
   return true;
 }
 
-bool StreamFlags::captures() const {
-  if (cudaStreamBeginCapture(releasing_, cudaStreamCaptureModeRelaxed) != cudaSuccess) return false;
-  const bool wrote = write_(releasing_, address(words_), 0, CU_STREAM_WRITE_VALUE_DEFAULT) == CUDA_SUCCESS;
-  const bool waited = wait_(releasing_, address(words_), 0, CU_STREAM_WAIT_VALUE_GEQ) == CUDA_SUCCESS;
+bool StreamFlags::captures(cudaStream_t stream) const {
+  if (cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed) != cudaSuccess) return false;
+  const bool wrote = write_(stream, onDevice(place_, 0), 0, CU_STREAM_WRITE_VALUE_DEFAULT) == CUDA_SUCCESS;
+  const bool waited = wait_(stream, onDevice(place_, 0), 0, CU_STREAM_WAIT_VALUE_GEQ) == CUDA_SUCCESS;
   cudaGraph_t graph = nullptr;
-  const bool ended = cudaStreamEndCapture(releasing_, &graph) == cudaSuccess;
+  const bool ended = cudaStreamEndCapture(stream, &graph) == cudaSuccess;
   if (graph) cudaGraphDestroy(graph);
   return wrote && waited && ended;
 }
 
+bool StreamFlags::raiseOthers() const {
+  cudaStream_t stream = nullptr;
+  if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) return false;
+  bool works = captures(stream);
+  for (size_t place = 0; place < ranks_; place++) {
+    if (place != place_)
+      works = works && write_(stream, onDevice(place, place_), 1, CU_STREAM_WRITE_VALUE_DEFAULT) == CUDA_SUCCESS;
+  }
+  works = works && cudaStreamSynchronize(stream) == cudaSuccess;
+  cudaStreamDestroy(stream);
+  return works;
+}
+
+bool StreamFlags::othersRaised() const {
+  bool raised = true;
+  for (size_t place = 0; place < ranks_; place++) {
+    if (place != place_) raised = raised && *onHost(place_, place) == 1;
+    *onHost(place_, place) = 0;
+  }
+  return raised;
+}
+
 void StreamFlags::close() {
-  if (words_) cudaFree(words_);
-  if (releasing_) cudaStreamDestroy(releasing_);
-  words_ = nullptr;
-  releasing_ = nullptr;
-  count_ = 0;
+  if (host_) {
+    (void)cudaHostUnregister(host_);
+    munmap(host_, bytes_);
+  }
+  host_ = nullptr;
 }
 
-void StreamFlags::raise(cudaStream_t stream, uint32_t* word) const {
-  checkDriver(write_(stream, address(word), 1, CU_STREAM_WRITE_VALUE_DEFAULT), "raising");
+void StreamFlags::raise(cudaStream_t stream, size_t place, size_t word) const {
+  checkDriver(write_(stream, onDevice(place, word), 1, CU_STREAM_WRITE_VALUE_DEFAULT), "raising");
 }
 
-void StreamFlags::await(cudaStream_t stream, uint32_t* word) const {
-  checkDriver(wait_(stream, address(word), 1, CU_STREAM_WAIT_VALUE_GEQ), "waiting for");
-  checkDriver(write_(stream, address(word), 0, CU_STREAM_WRITE_VALUE_DEFAULT), "lowering");
-}
-
-bool StreamFlags::tryRaise(uint32_t* word) const {
-  return write_(releasing_, address(word), 1, CU_STREAM_WRITE_VALUE_DEFAULT) == CUDA_SUCCESS &&
-         cudaStreamSynchronize(releasing_) == cudaSuccess;
-}
-
-bool StreamFlags::isRaised(const uint32_t* word) const {
-  uint32_t value = 0;
-  return cudaMemcpy(&value, word, sizeof(value), cudaMemcpyDeviceToHost) == cudaSuccess && value != 0;
-}
-
-bool StreamFlags::lower(uint32_t* words, size_t count) const {
-  return cudaMemset(words, 0, count * sizeof(uint32_t)) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess;
+void StreamFlags::await(cudaStream_t stream, size_t word) const {
+  checkDriver(wait_(stream, onDevice(place_, word), 1, CU_STREAM_WAIT_VALUE_GEQ), "waiting for");
+  checkDriver(write_(stream, onDevice(place_, word), 0, CU_STREAM_WRITE_VALUE_DEFAULT), "lowering");
 }
 
 void StreamFlags::raiseAll() const {
-  // Any value from 1 on is raised.
-  if (words_ && cudaStreamQuery(releasing_) == cudaSuccess)
-    (void)cudaMemsetAsync(words_, 1, count_ * sizeof(uint32_t), releasing_);
+  for (size_t word = 0; host_ && word < words_; word++) *onHost(place_, word) = 1;
 }
 
 }  // namespace galvatron::cuda
