@@ -118,6 +118,8 @@ class CudaDevice final : public Device {
   }
 
   ~CudaDevice() override {
+    // What still waits cannot be taken down; the process that failed ends.
+    if (letGo_ && !*letGo_) return;
     use();
     unload();
     freeArena();
@@ -535,21 +537,27 @@ class CudaDevice final : public Device {
   }
 
   // Ends what waits for ranks that will not come: NCCL's kernels, and streams that wait for a flag, which could keep NCCL
-  // from ending its own.
+  // from ending its own. The failure is told soon, whether that succeeds or not: whoever hears of it ends the process.
   void giveUp() {
-    std::atomic<bool> aborted{false};
-    std::thread releasing([&] {
-      (void)cudaSetDevice(options_.deviceIndex);
-      // Until NCCL has given up, and then while the step drains, but not for ever.
-      for (int turn = 0; turn < kReleaseTurns; turn += aborted ? 1 : 0) {
-        if (aborted && cudaEventQuery(events_.lastOfStep()) != cudaErrorNotReady) break;
-        peers_.release();
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      }
-    });
-    groups_.abortAll(options_.deviceIndex);
-    aborted = true;
-    releasing.join();
+    if (letGo_) return;
+    letGo_ = std::make_shared<std::atomic<bool>>(false);
+    // NCCL gives no communicator up while a graph refers to it. One that runs is destroyed when it has ended.
+    if (executable_) cudaGraphExecDestroy(executable_);
+    executable_ = nullptr;
+    std::thread([this, letGo = letGo_] {
+      std::atomic<bool> aborted{false};
+      std::thread releasing([&] {
+        while (!aborted || cudaEventQuery(events_.lastOfStep()) == cudaErrorNotReady) {
+          peers_.release();
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+      });
+      groups_.abortAll(options_.deviceIndex);
+      aborted = true;
+      releasing.join();
+      *letGo = true;
+    }).detach();
+    for (int turn = 0; turn < kLetGoMs && !*letGo_; turn++) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   // Names the first instruction that has not ended, with the ranks it waits for.
@@ -634,9 +642,10 @@ class CudaDevice final : public Device {
   bool captures_ = true;
   bool capturing_ = false;
   static constexpr int kStepsThatAllocate = 3;
-  // Some seconds.
-  static constexpr int kReleaseTurns = 5000;
+  static constexpr int kLetGoMs = 2000;
   int steps_ = 0;
+  // Whether nothing waits any more after a failure; null where there was none.
+  std::shared_ptr<std::atomic<bool>> letGo_;
   mutable size_t deviceBytes_ = 0;
   cudaGraphExec_t executable_ = nullptr;
 
