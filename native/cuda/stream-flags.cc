@@ -1,11 +1,10 @@
 #include "stream-flags.h"
 
 #include <fcntl.h>
-#include <string.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 
 #include "agreement.h"
