@@ -103,6 +103,7 @@ function bodySample(
     inputBytes,
     parameterElements: heldElements(model, kind.name, kind.parameters, weightShare),
     workspaceBytes: innerElements * elementBytes,
+    scratchBytes: 0,
   };
 }
 
@@ -135,6 +136,7 @@ function endSample(
       inputBytes: tokens * 8,
       parameterElements: heldElements(model, name, model.embedding.parameters, weightShare),
       workspaceBytes: inputBytes,
+      scratchBytes: 0,
     };
   }
   const logits = (tokens * model.vocabulary) / tensorDegree;
@@ -159,6 +161,7 @@ function endSample(
     inputBytes,
     parameterElements: heldElements(model, name, parameters, weightShare),
     workspaceBytes: 2 * logits * 4,
+    scratchBytes: 0,
   };
 }
 

@@ -70,6 +70,7 @@ interface PlaceWork {
   readonly forwardMs: number;
   readonly backwardMs: number;
   readonly workspaceBytes: number;
+  readonly scratchBytes: number;
 }
 
 /**
@@ -263,12 +264,16 @@ async function measureSlice(
   const { places } = local[0]!;
   const count = model.layers.length;
   const before = onDevice && run.last ? await stepsBefore(pool, local, graphs, count) : null;
-  const beforeHead = before && Math.max(...before.map((step) => step.onnxRuntimeBytes));
+  const most = (list: readonly RankStep[], of: "onnxRuntimeBytes" | "scratchBytes"): number =>
+    Math.max(...list.map((step) => step[of]));
   // Without communicators, each of which has its own price.
   const alone = together ? before : steps.flat();
   const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
     workspaceBytes:
-      beforeHead === null || inPlace(count) ? workspaceBytes(original, steps, inPlace) : beforeHead,
+      before === null || inPlace(count)
+        ? workspaceBytes(original, steps, inPlace)
+        : most(before, "onnxRuntimeBytes"),
+    scratchBytes: most(before === null || inPlace(count) ? steps.flat() : before, "scratchBytes"),
     forwardMs: phaseMs(original, places, steps, "forward", inPlace, onDevice),
     backwardMs: phaseMs(original, places, steps, "backward", inPlace, onDevice),
   });

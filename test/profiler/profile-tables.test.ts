@@ -73,6 +73,7 @@ const model: ModelProfile = {
       inputBytes: 5,
       parameterElements: 6,
       workspaceBytes: 7,
+      scratchBytes: 3,
     },
   ],
 };

@@ -51,6 +51,7 @@ writeFileSync(
       inputBytes: 16,
       parameterElements: 12345,
       workspaceBytes: 678,
+      scratchBytes: 78,
     })),
   }),
 );

@@ -275,6 +275,7 @@ async function runStep(
     sentBytes: times.sentBytes,
     arenaBytes: times.arenaBytes,
     onnxRuntimeBytes: times.onnxRuntimeBytes,
+    scratchBytes: times.scratchBytes,
     graphBytes: times.graphBytes,
     memory: times.deviceBytes > 0 ? deviceMemory(times.deviceBytes) : processMemory(),
     evaluation,
