@@ -232,12 +232,7 @@ class CudaDevice final : public Device {
       use();
       if (cudaMemGetInfo(&free, &total) == cudaSuccess) deviceBytes_ = total - free;
     }
-    DeviceMemory memory;
-    memory.arenaBytes = arenaBytes_;
-    memory.scratchBytes = gv_scratch_bytes();
-    memory.onnxRuntimePeakBytes = (graphs_ ? graphs_->pool().bytesHeld() : 0) + memory.scratchBytes;
-    memory.deviceBytes = deviceBytes_;
-    return memory;
+    return {arenaBytes_, (graphs_ ? graphs_->pool().bytesHeld() : 0) + gv_scratch_bytes(), deviceBytes_};
   }
 
   bool beginStep() override {

@@ -33,7 +33,7 @@
 namespace galvatron {
 
 // Changes whenever anything in this header, program.h or failure.h changes what crosses the library border.
-constexpr uint32_t kDeviceAbi = 5;
+constexpr uint32_t kDeviceAbi = 4;
 
 // Opaque on the CPU side: a device pointer as a number.
 using Address = uint64_t;
@@ -87,8 +87,6 @@ struct DeviceMemory {
   size_t arenaBytes = 0;
   // ONNX Runtime's own allocations: the most that were in use at one time since load.
   size_t onnxRuntimePeakBytes = 0;
-  // Of those what a device's kernels share, whichever graph they are in; 0 where that is not told apart.
-  size_t scratchBytes = 0;
   // In use on the device by its driver's count, with everything that libraries took; 0 where that is not to be had.
   size_t deviceBytes = 0;
   // By graph of the program; empty where that is not counted.

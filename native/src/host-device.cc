@@ -114,11 +114,7 @@ class HostDevice final : public Device {
   void download(void* to, Address from, size_t bytes) override { std::memcpy(to, pointer(from), bytes); }
 
   DeviceMemory memory() const override {
-    DeviceMemory memory;
-    memory.arenaBytes = arena_ == nullptr ? 0 : arena_->bytes();
-    memory.onnxRuntimePeakBytes = graphs_.peakBytes();
-    memory.graphBytes = graphs_.graphBytes();
-    return memory;
+    return {arena_ == nullptr ? 0 : arena_->bytes(), graphs_.peakBytes(), 0, graphs_.graphBytes()};
   }
 
   bool beginStep() override {

@@ -161,7 +161,6 @@ Napi::Value Worker::step(const Napi::CallbackInfo& info) {
         result.Set("instructionsMs", instructions);
         result.Set("arenaBytes", Napi::Number::New(settling, static_cast<double>(memory.arenaBytes)));
         result.Set("onnxRuntimeBytes", Napi::Number::New(settling, static_cast<double>(memory.onnxRuntimePeakBytes)));
-        result.Set("scratchBytes", Napi::Number::New(settling, static_cast<double>(memory.scratchBytes)));
         auto sent = Napi::Float64Array::New(settling, times->sentBytes.size());
         if (!times->sentBytes.empty()) {
           std::memcpy(sent.Data(), times->sentBytes.data(), times->sentBytes.size() * sizeof(double));

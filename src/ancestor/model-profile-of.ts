@@ -108,7 +108,6 @@ function samplesOf(
       inputBytes: Math.round(fixed.inputMB * samples * BYTES_PER_MB),
       parameterElements: Math.round(fixed.parameterMB * PARAMETERS_PER_MB),
       workspaceBytes: 0,
-      scratchBytes: 0,
     };
   });
 }

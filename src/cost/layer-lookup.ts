@@ -9,7 +9,6 @@ export interface LayerWork {
   readonly inputBytes: number;
   readonly parameterElements: number;
   readonly workspaceBytes: number;
-  readonly scratchBytes: number;
 }
 
 /** Samples of one kind under one split and sequence, by micro-batch size. */
@@ -67,7 +66,6 @@ const FIELDS = [
   "inputBytes",
   "parameterElements",
   "workspaceBytes",
-  "scratchBytes",
 ] as const;
 
 /**
@@ -119,7 +117,6 @@ function interpolatedWork(rows: readonly SampleRow[], samples: number, sequence:
     inputBytes: 0,
     parameterElements: 0,
     workspaceBytes: 0,
-    scratchBytes: 0,
   };
   for (const field of FIELDS) {
     // Parameters depend on no batch; of other sequences the longest has the most positions.

@@ -5,10 +5,7 @@ import { kindShape } from "./layer-cost.js";
 import { type LayerLookup, layerWork } from "./layer-lookup.js";
 import { stageParts } from "./stage-cost.js";
 
-/**
- * Bytes that ONNX Runtime takes at most in one graph of a stage, as profiled, and the most that kernels share, which may be
- * those of another graph; 0 where no part of it was.
- */
+/** Bytes that ONNX Runtime takes at most in one graph of a stage, as profiled; 0 where no part of it was. */
 export function stageWorkspaceBytes(
   lookup: LayerLookup,
   model: ModelSpec,
@@ -16,12 +13,13 @@ export function stageWorkspaceBytes(
   stage: number,
 ): number {
   const parts = stageParts(plan, model.layers)[stage] ?? [];
-  const works = parts.flatMap(({ kind, strategy }) => {
-    const { tensorDegree, tensorSplit } = strategy;
-    const samples = samplesPerRank(plan, strategy);
-    const { sequence } = kindShape(model, kind);
-    return layerWork(lookup, kind, tensorDegree, tensorSplit, samples, sequence) ?? [];
-  });
-  const own = works.map(({ workspaceBytes, scratchBytes }) => workspaceBytes - scratchBytes);
-  return Math.max(0, ...own) + Math.max(0, ...works.map(({ scratchBytes }) => scratchBytes));
+  return Math.max(
+    0,
+    ...parts.map(({ kind, strategy }) => {
+      const { tensorDegree, tensorSplit } = strategy;
+      const samples = samplesPerRank(plan, strategy);
+      const { sequence } = kindShape(model, kind);
+      return layerWork(lookup, kind, tensorDegree, tensorSplit, samples, sequence)?.workspaceBytes ?? 0;
+    }),
+  );
 }

@@ -116,8 +116,6 @@ export interface StepTimes {
   /** The arena's bytes, plus ONNX Runtime's own at their peak. */
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
-  /** Of `onnxRuntimeBytes` what kernels share, whichever graph they are in; 0 on the host. */
-  readonly scratchBytes: number;
   /**
    * For each graph of the Program the most that it took of ONNX Runtime's arena while it ran, the constants that its
    * session keeps, and what else the session keeps in the heap: `[run0, constants0, session0, run1, …]`; empty on CUDA.

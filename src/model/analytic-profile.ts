@@ -103,7 +103,6 @@ function bodySample(
     inputBytes,
     parameterElements: heldElements(model, kind.name, kind.parameters, weightShare),
     workspaceBytes: innerElements * elementBytes,
-    scratchBytes: 0,
   };
 }
 
@@ -136,7 +135,6 @@ function endSample(
       inputBytes: tokens * 8,
       parameterElements: heldElements(model, name, model.embedding.parameters, weightShare),
       workspaceBytes: inputBytes,
-      scratchBytes: 0,
     };
   }
   const logits = (tokens * model.vocabulary) / tensorDegree;
@@ -161,7 +159,6 @@ function endSample(
     inputBytes,
     parameterElements: heldElements(model, name, parameters, weightShare),
     workspaceBytes: 2 * logits * 4,
-    scratchBytes: 0,
   };
 }
 

@@ -30,8 +30,6 @@ export interface LayerSample {
   readonly parameterElements: number;
   /** Memory inside one graph run that is neither input nor output (ONNX Runtime's arena), at most. */
   readonly workspaceBytes: number;
-  /** Of the workspace what a device's kernels share, whichever graph they are in; 0 on the host. */
-  readonly scratchBytes: number;
 }
 
 /** Bytes of device memory that a worker holds beside arena and workspace: libraries, kernels, sessions. */

@@ -17,7 +17,6 @@ const COLUMNS: Readonly<Record<keyof LayerSample, ColumnType>> = {
   inputBytes: "float64",
   parameterElements: "float64",
   workspaceBytes: "float64",
-  scratchBytes: "float64",
 };
 
 const METADATA_KEY = "galvatron.model";

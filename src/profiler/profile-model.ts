@@ -70,7 +70,6 @@ interface PlaceWork {
   readonly forwardMs: number;
   readonly backwardMs: number;
   readonly workspaceBytes: number;
-  readonly scratchBytes: number;
 }
 
 /**
@@ -264,16 +263,12 @@ async function measureSlice(
   const { places } = local[0]!;
   const count = model.layers.length;
   const before = onDevice && run.last ? await stepsBefore(pool, local, graphs, count) : null;
-  const most = (list: readonly RankStep[], of: "onnxRuntimeBytes" | "scratchBytes"): number =>
-    Math.max(...list.map((step) => step[of]));
+  const beforeHead = before && Math.max(...before.map((step) => step.onnxRuntimeBytes));
   // Without communicators, each of which has its own price.
   const alone = together ? before : steps.flat();
   const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
     workspaceBytes:
-      before === null || inPlace(count)
-        ? workspaceBytes(original, steps, inPlace)
-        : most(before, "onnxRuntimeBytes"),
-    scratchBytes: most(before === null || inPlace(count) ? steps.flat() : before, "scratchBytes"),
+      beforeHead === null || inPlace(count) ? workspaceBytes(original, steps, inPlace) : beforeHead,
     forwardMs: phaseMs(original, places, steps, "forward", inPlace, onDevice),
     backwardMs: phaseMs(original, places, steps, "backward", inPlace, onDevice),
   });

@@ -117,7 +117,6 @@ export interface SteppedMessage {
   readonly sentBytes: Float64Array;
   readonly arenaBytes: number;
   readonly onnxRuntimeBytes: number;
-  readonly scratchBytes: number;
   /** `[run0, constants0, session0, run1, …]` of each graph, see `StepTimes`. */
   readonly graphBytes: Float64Array;
   readonly memory: ProcessMemory;
@@ -204,7 +203,6 @@ const fromWorker = z.discriminatedUnion("kind", [
     sentBytes: z.instanceof(Float64Array),
     arenaBytes: z.number(),
     onnxRuntimeBytes: z.number(),
-    scratchBytes: z.number(),
     graphBytes: z.instanceof(Float64Array),
     memory,
     evaluation: share.nullable(),

@@ -82,7 +82,6 @@ function resizedProfile(profile: ModelProfile, model: ModelSpec): ModelProfile {
       activationBytes: sample.activationBytes * factor,
       inputBytes: sample.inputBytes * factor,
       workspaceBytes: sample.workspaceBytes * factor,
-      scratchBytes: sample.scratchBytes * factor,
     };
   });
   return { ...profile, model, layers };

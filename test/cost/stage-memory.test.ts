@@ -36,7 +36,7 @@ function equations(model: ModelSpec, plan: Plan): number[] {
     const graphs = layerGraphs(model, { kind, strategy: own, samples, precision, lossTokens: 100 });
     const { tensorDegree, tensorSplit } = strategy;
     const { sequence } = model.kinds[kind === EMBEDDING_KIND ? model.layers[0]! : model.layers.at(-1)!]!;
-    const times = { forwardMs: 1, backwardMs: 2, workspaceBytes: 0, scratchBytes: 0 };
+    const times = { forwardMs: 1, backwardMs: 2, workspaceBytes: 0 };
     return { kind, tensorDegree, tensorSplit, samples, sequence, ...times, ...sizesOf(graphs) };
   };
   const layers = [

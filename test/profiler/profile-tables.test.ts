@@ -73,7 +73,6 @@ const model: ModelProfile = {
       inputBytes: 5,
       parameterElements: 6,
       workspaceBytes: 7,
-      scratchBytes: 3,
     },
   ],
 };

@@ -51,7 +51,6 @@ writeFileSync(
       inputBytes: 16,
       parameterElements: 12345,
       workspaceBytes: 678,
-      scratchBytes: 78,
     })),
   }),
 );

@@ -77,7 +77,6 @@ export function randomInstance(seed: number): SearchInputs {
             inputBytes: activationBytes * between(0.05, 0.5),
             parameterElements: Math.round(parameters / (tensorSplit === "weights" ? tensorDegree : 1)),
             workspaceBytes: between(0, 3e5),
-            scratchBytes: 0,
           });
         }
       }

@@ -275,7 +275,6 @@ async function runStep(
     sentBytes: times.sentBytes,
     arenaBytes: times.arenaBytes,
     onnxRuntimeBytes: times.onnxRuntimeBytes,
-    scratchBytes: times.scratchBytes,
     graphBytes: times.graphBytes,
     memory: times.deviceBytes > 0 ? deviceMemory(times.deviceBytes) : processMemory(),
     evaluation,
