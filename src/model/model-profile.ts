@@ -43,7 +43,7 @@ export interface HeldByWorker {
 
 /** How much faster layers run on a device that rests between them, for it is then below its power limit. */
 export interface RestSample {
-  /** Share of a pipeline's step in which a stage has work: `m / (m + p − 1)`. */
+  /** Share of a step in which a rank computes. */
   readonly workShare: number;
   /** Of the time that a layer takes where the device never rests. */
   readonly timeFactor: number;

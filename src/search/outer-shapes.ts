@@ -1,4 +1,4 @@
-import { type CostModel, inPipeline, restFactor } from "../cost/cost-model.js";
+import { type CostModel, inPipeline } from "../cost/cost-model.js";
 import type { Strategy } from "../plan/strategy.js";
 import { leastBudget } from "./memory-floor.js";
 import type { OuterChoice } from "./outer-choice.js";
@@ -13,12 +13,11 @@ export function outerShapes(cost: CostModel, space: SpaceOptions): (outer: Outer
     const stageRanks = ranks / outer.stages;
     const samples = outer.globalBatch / outer.microBatches;
     const accumulates = outer.microBatches > 1;
-    const timeFactor = restFactor(cost, outer.stages, outer.microBatches);
-    const key = `${stageRanks} ${samples} ${accumulates} ${timeFactor}`;
+    const pipelined = inPipeline(cost, outer.stages, outer.microBatches);
+    const key = `${stageRanks} ${samples} ${accumulates} ${pipelined.layers.timeFactor}`;
     let shape = made.get(key);
     if (!shape) {
-      const pipelined = inPipeline(cost, outer.stages, outer.microBatches);
-      shape = shapeTable(pipelined, stageRanks, samples, accumulates, space, timeFactor);
+      shape = shapeTable(pipelined, stageRanks, samples, accumulates, space);
       made.set(key, shape);
     }
     return shape;

@@ -114,7 +114,6 @@ export function shapeTable(
   microBatchSamples: number,
   accumulates: boolean,
   space: SpaceOptions,
-  timeFactor = 1,
 ): ShapeTable {
   const layouts: Layout[] = [];
   const layoutNumber = (strategy: Strategy): number => {
@@ -157,6 +156,7 @@ export function shapeTable(
   }
   const tables = { layouts, choices, vocabulary, relayouts, transfers };
   const family = `${stageRanks} ${microBatchSamples} ${accumulates}`;
+  const { timeFactor } = cost.layers;
   const shape = { timeFactor, family, normMs: normMs(cost), stageRanks, microBatchSamples };
   return withoutBeatenLayouts({ ...shape, ...tables });
 }
