@@ -12,6 +12,7 @@ import { endOf, lastingSteps, type MeasureOptions, measureSteps, startOf } from 
 import { lowerQuartile } from "./median.js";
 import { type LayerTimes, overlapOf, overlapSeen, type RanProgram } from "./overlap-seen.js";
 import { restCurve, restSeen } from "./rest-seen.js";
+import { firstOf, sliced } from "./sliced-model.js";
 import { syntheticFeed } from "./synthetic-feed.js";
 
 /** Communicators, libraries, the head's workspace: what a rank holds beside the arena and twice a layer's workspace, generously. */
@@ -49,14 +50,9 @@ export async function measureInPlans(
 ): Promise<Pick<ModelProfile, "overlap" | "rest">> {
   const { ranks, device } = pool.options;
   if (device !== "cuda" || ranks < 2) return {};
-  const kinds = [...new Set(model.layers)];
-  const first = kinds.indexOf(kind);
-  const sliced = (count: number): ModelSpec => ({
-    ...model,
-    layers: kinds.flatMap((name) => (name === kind ? new Array<string>(count).fill(name) : [name])),
-  });
-  const ran = async (count: number, plan: Partial<Plan> & Choice): Promise<Ran | null> => {
-    const spec = sliced(count);
+  const first = firstOf(model, kind);
+  const ran = async (count: number, plan: Choice): Promise<Ran | null> => {
+    const spec = sliced(model, kind, count);
     const whole = uniformPlan(spec, { ranks, precision: options.precision, ...plan });
     if (verifyPlan(spec, whole).length > 0) return null;
     return runPlan(pool, spec, whole, {

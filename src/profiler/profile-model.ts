@@ -23,6 +23,7 @@ import { measureInPlans } from "./measure-in-plans.js";
 import type { MeasureOptions } from "./measure-steps.js";
 import { endOf, gapMs, lastingSteps, startOf } from "./measure-steps.js";
 import { lowerQuartile } from "./median.js";
+import { firstOf, sliced } from "./sliced-model.js";
 import { syntheticFeed } from "./synthetic-feed.js";
 
 /** Samples per micro-batch and rank that are measured; the cost model interpolates between them. */
@@ -165,13 +166,8 @@ async function measureKind(
   options: ModelMeasureOptions,
   withEnds: boolean,
 ): Promise<{ readonly layers: readonly LayerSample[] } & Held> {
-  // Every kind once, in order, so that each layer finds before and after it what it expects; this one `count` times.
-  const kinds = [...new Set(model.layers)];
-  const first = kinds.indexOf(kind);
-  const sliced = (count: number): ModelSpec => ({
-    ...model,
-    layers: kinds.flatMap((name) => (name === kind ? new Array<string>(count).fill(name) : [name])),
-  });
+  const first = firstOf(model, kind);
+  const slice = (count: number): ModelSpec => sliced(model, kind, count);
   const plan = (spec: ModelSpec): Plan =>
     uniformPlan(spec, {
       ranks: split.tensorDegree,
@@ -180,12 +176,12 @@ async function measureKind(
       ...split,
     });
   // A split that the model does not allow (heads that do not divide) has no cost: no plan may use it.
-  if (verifyPlan(sliced(FEW_LAYERS), plan(sliced(FEW_LAYERS))).length > 0)
+  if (verifyPlan(slice(FEW_LAYERS), plan(slice(FEW_LAYERS))).length > 0)
     return { layers: [], heldBytes: null, connects: false };
   // A kind that never follows itself (a merge between stages) cannot be repeated: its own instructions are its time.
   const repeats = model.layers.some((name, layer) => name === kind && model.layers[layer + 1] === kind);
   const measure = (count: number, last: boolean): ReturnType<typeof measureSlice> =>
-    measureSlice(pool, sliced(count), plan(sliced(count)), options, { first, count, last });
+    measureSlice(pool, slice(count), plan(slice(count)), options, { first, count, last });
   const few = await measure(FEW_LAYERS, !repeats);
   const more = repeats ? await measure(MORE_LAYERS, true) : few;
   const between = MORE_LAYERS - FEW_LAYERS;
@@ -202,7 +198,7 @@ async function measureKind(
       model,
       {
         kind: name,
-        strategy: plan(sliced(FEW_LAYERS)).vocabulary,
+        strategy: plan(slice(FEW_LAYERS)).vocabulary,
         samples,
         precision: options.precision,
         lossTokens: samples * model.sequence,

@@ -28,10 +28,9 @@ export function restSeen(
     for (const ranks of steps) {
       const step = ranks[rank]!;
       tookMs += runsMs(program, step, inKind, "forward") + runsMs(program, step, inKind, "backward");
-      for (const [index, { op }] of program.instructions.entries()) {
+      stepsMs += lastEnd(step.instructionsMs);
+      for (const [index, { op }] of program.instructions.entries())
         if (op === "run") workedMs += endOf(step, index) - startOf(step, index);
-        if (index === program.instructions.length - 1) stepsMs += lastEnd(step.instructionsMs);
-      }
     }
     if (!(tookMs > 0) || !(stepsMs > 0)) return [];
     return [{ workShare: workedMs / stepsMs, timeFactor: tookMs / steps.length / aloneMs }];
