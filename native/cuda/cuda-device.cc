@@ -194,19 +194,20 @@ class CudaDevice final : public Device {
     peers_.open(*program_, arena_);
     trace_.mark("arenas of other ranks");
     // Every graph once, on zeros: libraries load, plans are chosen and memory grows now, not in a step.
+    bool all_given_back = true;
     for (const auto& [graph, binding] : warmups_) {
       graphs_->run(binding);
       check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
-      (void)graphs_->pool().measure();
+      all_given_back = graphs_->pool().measure() && all_given_back;
     }
-    if (graphs_->pool().consolidate()) {
+    if (all_given_back && graphs_->pool().consolidate()) {
       for (const auto& [graph, binding] : warmups_) graphs_->run(binding);
       check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
     }
     clearArena();
     check(cudaDeviceSynchronize(), "warm-up");
     gv_release_outgrown_scratch();
-    trace_.mark("warm-up");
+    trace_.mark(all_given_back ? "warm-up" : "warm-up, whose memory is in use");
     steps_ = 0;
     captures_ = flag("GALVATRON_CUDA_CAPTURE", true);
   }

@@ -109,7 +109,10 @@ void CudaGraphs::clear() {
 int CudaGraphs::compile(const std::string& id, const void* onnx, size_t bytes) {
   if (const auto found = byId_.find(id); found != byId_.end()) return found->second;
   OrtSession* session = nullptr;
-  ort_.check(ort_.CreateSessionFromArray(env_, onnx, bytes, options_, &session), "graph " + id);
+  pool_.sessionBegins();
+  OrtStatus* status = ort_.CreateSessionFromArray(env_, onnx, bytes, options_, &session);
+  pool_.sessionIsMade();
+  ort_.check(status, "graph " + id);
   sessions_.push_back(session);
   names_.push_back(id);
   return byId_[id] = static_cast<int>(sessions_.size()) - 1;

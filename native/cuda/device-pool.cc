@@ -57,6 +57,7 @@ bool DevicePool::grow(size_t bytes) {
 }
 
 void* DevicePool::allocate(size_t bytes) {
+  if (making_) return reserve(bytes);
   const std::lock_guard lock(mutex_);
   bytes = rounded(std::max<size_t>(bytes, 1));
   auto found = bySize_.lower_bound({bytes, nullptr});

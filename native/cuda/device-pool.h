@@ -2,6 +2,7 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <set>
@@ -23,6 +24,9 @@ class DevicePool {
 
   // Aligned to 512 bytes. Null when the device has no more.
   void* allocate(size_t bytes);
+  // While a session is made: what it asks for then lives as long as it does.
+  void sessionBegins() { making_ = true; }
+  void sessionIsMade() { making_ = false; }
   // Lives as long as its session (initialisers): outside the regions.
   void* reserve(size_t bytes);
   void free(void* pointer);
@@ -45,6 +49,7 @@ class DevicePool {
   void clear();
 
   const int device_;
+  std::atomic<bool> making_ = false;
   mutable std::mutex mutex_;
   struct Region {
     char* start;

@@ -33,12 +33,18 @@ export interface LayerSample {
 }
 
 /** Bytes of device memory that a worker holds beside arena and workspace: libraries, kernels, sessions. */
+export interface HeldWithGraphs {
+  readonly graphs: number;
+  readonly bytes: number;
+  /** What the first communicator takes is among them. */
+  readonly connected: boolean;
+}
+
+/** Each graph's session has handles of its own, so that a worker with more graphs holds more. */
 export interface HeldByWorker {
-  readonly wholeWeightsBytes: number;
-  /** Where weights are cut, whose kernels have memory of their own. */
-  readonly cutWeightsBytes: number;
-  /** `cutWeightsBytes` hold what the first communicator takes, too. */
-  readonly cutWeightsConnected: boolean;
+  readonly few: HeldWithGraphs;
+  /** The same as `few` where no split has more graphs. */
+  readonly many: HeldWithGraphs;
 }
 
 /** How much faster layers run on a device that rests between them, for it is then below its power limit. */

@@ -1,6 +1,7 @@
 import type { ModelProfile, RestSample } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan, Precision } from "../plan/plan.js";
+import type { DataParallel } from "../plan/strategy.js";
 import { uniformPlan } from "../plan/uniform.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import type { LoweredPlan } from "../program/lower-plan.js";
@@ -18,7 +19,7 @@ import { syntheticFeed } from "./synthetic-feed.js";
 /** Communicators, libraries, the head's workspace: what a rank holds beside the arena and twice a layer's workspace, generously. */
 const BESIDE_BYTES = 8 * 2 ** 30;
 /** Enough that most gathers and reductions run beside a layer. */
-const LAYERS = 5;
+const LAYERS = 6;
 /** Of pipelines with as many stages as ranks: from one that mostly waits to one that seldom does. */
 const REST_MICRO_BATCHES: readonly number[] = [1, 4, 12];
 
@@ -30,7 +31,7 @@ interface InPlansOptions extends MeasureOptions {
 
 /**
  * What layers do in whole plans on a device, which none of them does alone: how they and the collectives beside them slow
- * each other down, under ZeRO-3 and ddp, and how much faster they are where the device rests in between.
+ * each other down, under ZeRO and ddp, and how much faster they are where the device rests in between.
  *
  * @param kind - of the layers that are run, `samples` of them a micro-batch and rank, each as long as `alone` by itself
  */
@@ -51,25 +52,32 @@ export async function measureInPlans(
   const { ranks, device } = pool.options;
   if (device !== "cuda" || ranks < 2) return {};
   const first = firstOf(model, kind);
-  const ran = async (count: number, plan: Choice): Promise<Ran | null> => {
+  const ran = async (
+    count: number,
+    choice: Choice,
+    change = (plan: Plan): Plan => plan,
+  ): Promise<Ran | null> => {
     const spec = sliced(model, kind, count);
-    const whole = uniformPlan(spec, { ranks, precision: options.precision, ...plan });
+    const whole = change(uniformPlan(spec, { ranks, precision: options.precision, ...choice }));
     if (verifyPlan(spec, whole).length > 0) return null;
     return runPlan(pool, spec, whole, {
       ...options,
       besideArenaBytes: 2 * alone.workspaceBytes + BESIDE_BYTES,
     });
   };
-  const seen = async (dataParallel: "ddp" | "zero3"): Promise<ReturnType<typeof overlapSeen> | null> => {
+  const seen = async (
+    dataParallel: DataParallel,
+    change?: (plan: Plan) => Plan,
+  ): Promise<ReturnType<typeof overlapSeen> | null> => {
     const inKind = (layer: number): boolean => layer >= first && layer < first + LAYERS;
-    const found = await ran(LAYERS, { dataParallel, globalBatch: samples * ranks });
+    const found = await ran(LAYERS, { dataParallel, globalBatch: samples * ranks }, change);
     if (!found) return null;
     const aloneMs = await collectivesAlone(pool, found, options);
     return overlapSeen(found, inKind, alone, (index) => aloneMs.get(index)!);
   };
-  const zero3 = await seen("zero3");
+  const zero = await seen("zero2", everyOtherLayerZero3);
   const ddp = await seen("ddp");
-  const overlap = zero3 && ddp && overlapOf(zero3, ddp);
+  const overlap = zero && ddp && overlapOf(zero, ddp);
   const samplesOfRest: RestSample[] = [];
   for (const microBatches of REST_MICRO_BATCHES) {
     const inKind = (layer: number): boolean => layer >= first && layer < first + ranks;
@@ -82,6 +90,16 @@ export async function measureInPlans(
   }
   const rest = restCurve(samplesOfRest);
   return { ...(overlap && { overlap }), ...(rest.length > 0 && { rest }) };
+}
+
+/** Every other layer is gathered, beside the forward of the one before it. */
+function everyOtherLayerZero3(plan: Plan): Plan {
+  return {
+    ...plan,
+    layers: plan.layers.map((strategy, layer) =>
+      layer % 2 === 1 ? { ...strategy, dataParallel: "zero3" } : strategy,
+    ),
+  };
 }
 
 type Choice = Pick<

@@ -28,8 +28,12 @@ const MOSTLY = 0.8;
 const MOST_LOST = 0.9;
 
 /**
- * How layers and collectives slowed each other down in a plan that was run: what layers took longer than alone is put
- * down to what ran beside them, in forward to gathers, in backward to reductions, gathers' share taken off.
+ * How layers and collectives slowed each other down in a plan that was run: what layers with a gather beside their
+ * forward took longer than those without, and what backward took longer than alone, to which reductions are put down
+ * once gathers' share is taken off.
+ *
+ * Layers of one step are compared for gathers, because they cost a layer less than its time differs from step to step
+ * and from plan to plan where power is capped.
  *
  * A collective's time is that of the rank which waited least for the others.
  *
@@ -73,10 +77,7 @@ export function overlapSeen(
       communicationSlowdown: Math.max(1, sum(hidden, (one) => one.durationMs) / quietMs),
     };
   };
-  const gathersLose = lost(
-    layersMs(ran, inKind, "forward") - layers * alone.forwardMs,
-    sum(gathers, (one) => one.forwardMs),
-  );
+  const gathersLose = Math.min(MOST_LOST, Math.max(0, slope(besideForward(ran, gathers, inKind))));
   const reductionsLose = lost(
     layersMs(ran, inKind, "backward") -
       layers * alone.backwardMs -
@@ -86,12 +87,51 @@ export function overlapSeen(
   return { gathers: slowdowns(gathers, gathersLose), reductions: slowdowns(reductions, reductionsLose) };
 }
 
+/** Of one layer: what it ran beside and what it took, in ms. */
+interface Point {
+  readonly besideMs: number;
+  readonly tookMs: number;
+}
+
+/** For each layer, how long collectives ran beside its forward and what that took, the mean over ranks and steps. */
+function besideForward(
+  { programs, steps }: RanProgram,
+  collectives: readonly number[],
+  inKind: (layer: number) => boolean,
+): readonly Point[] {
+  const layers = new Set(
+    programs[0]!.instructions.flatMap(({ label }) =>
+      label.layer !== undefined && inKind(label.layer) ? [label.layer] : [],
+    ),
+  );
+  return [...layers].map((layer) => {
+    const own = (other: number): boolean => other === layer;
+    const tookMs = layersMs({ programs, steps }, own, "forward");
+    const besideMs = collectives.reduce(
+      (sum, index) => sum + besideOf({ programs, steps }, index, own).forwardMs,
+      0,
+    );
+    return { besideMs, tookMs };
+  });
+}
+
+/** By least squares; 0 where all ran beside as much. */
+function slope(points: readonly Point[]): number {
+  const mean = (of: (point: Point) => number): number =>
+    points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  const besideMs = mean((point) => point.besideMs);
+  const tookMs = mean((point) => point.tookMs);
+  const variance = mean((point) => (point.besideMs - besideMs) ** 2);
+  const together = mean((point) => (point.besideMs - besideMs) * (point.tookMs - tookMs));
+  return variance > 0 ? together / variance : 0;
+}
+
 /** What takes the place of the machine's slowdowns; null where one of them was not seen. */
 export function overlapOf(
-  zero3: ReturnType<typeof overlapSeen>,
+  zero: ReturnType<typeof overlapSeen>,
   ddp: ReturnType<typeof overlapSeen>,
 ): Overlap | null {
-  const { gathers, reductions } = zero3;
+  const { gathers, reductions } = zero;
   return gathers && reductions && ddp.reductions ? { ...ddp.reductions, gathers, reductions } : null;
 }
 

@@ -36,6 +36,8 @@ const hardware = z.strictObject({
     .exactOptional(),
 }) satisfies z.ZodType<HardwareSummary>;
 
+const heldWithGraphs = z.strictObject({ graphs: z.number(), bytes: z.number(), connected: z.boolean() });
+
 const model = z.strictObject({
   model: modelJson,
   precision: z.enum(PRECISIONS),
@@ -49,13 +51,7 @@ const model = z.strictObject({
     })
     .exactOptional(),
   rest: z.array(z.strictObject({ workShare: z.number(), timeFactor: z.number() })).exactOptional(),
-  held: z
-    .strictObject({
-      wholeWeightsBytes: z.number(),
-      cutWeightsBytes: z.number(),
-      cutWeightsConnected: z.boolean(),
-    })
-    .exactOptional(),
+  held: z.strictObject({ few: heldWithGraphs, many: heldWithGraphs }).exactOptional(),
 }) satisfies z.ZodType<ModelSummary>;
 
 /** @throws GalvatronError PROFILE_INVALID */

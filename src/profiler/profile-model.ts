@@ -4,7 +4,7 @@ import type { LayerGraphs } from "../graph/layer-graphs.js";
 import {
   EMBEDDING_KIND,
   HEAD_KIND,
-  type HeldByWorker,
+  type HeldWithGraphs,
   type LayerSample,
   type ModelProfile,
 } from "../model/model-profile.js";
@@ -59,11 +59,9 @@ interface Split {
   readonly tensorSplit: TensorSplit;
 }
 
-/** What a device's worker held beside arena and workspace; null where it was not asked. */
+/** Null where it was not asked. */
 interface Held {
-  readonly heldBytes: number | null;
-  /** Communicators were opened. */
-  readonly connects: boolean;
+  readonly held: HeldWithGraphs | null;
 }
 
 /** One Program's sums of times by place, in ms, and what its graphs took inside ONNX Runtime. */
@@ -101,18 +99,18 @@ export async function profileModel(
     ),
   );
   const layers: LayerSample[] = [];
-  const held: { whole?: number; cut?: Omit<HeldByWorker, "wholeWeightsBytes"> } = {};
+  const held: { few?: HeldWithGraphs; many?: HeldWithGraphs } = {};
   let connected = false;
   for (const [done, { split, samples, kind }] of jobs.entries()) {
     onProgress({ label: labelOf(kind, split, samples), done, total: jobs.length });
     const measured = await measureKind(pool, model, kind, split, samples, options, kind === kinds[0]);
     layers.push(...measured.layers);
-    if (measured.heldBytes === null) continue;
-    connected ||= measured.connects;
-    // The first of each: what others load stays in the process.
-    if (split.tensorDegree === 1) held.whole ??= measured.heldBytes;
-    else if (split.tensorSplit === "weights")
-      held.cut ??= { cutWeightsBytes: measured.heldBytes, cutWeightsConnected: connected };
+    if (measured.held === null) continue;
+    connected ||= measured.held.connected;
+    const own = { ...measured.held, connected };
+    held.few ??= own;
+    // What others load stays in the process: only the first that loads more says what more takes.
+    if (own.graphs > (held.many ?? held.few).graphs) held.many = own;
   }
   onProgress({ label: `${model.name} in whole plans`, done: jobs.length, total: jobs.length });
   const usual = usualKind(model);
@@ -120,15 +118,13 @@ export async function profileModel(
   const alone = layers.find((one) => one.kind === usual && one.tensorDegree === 1 && one.samples === samples);
   const inPlans = alone ? await measureInPlans(pool, model, { kind: usual, samples, alone }, options) : {};
   onProgress({ label: model.name, done: jobs.length, total: jobs.length });
-  const { whole, cut } = held;
+  const { few, many = few } = held;
   return {
     model,
     precision: options.precision,
     device,
     source: "measured",
-    ...(whole !== undefined && {
-      held: { wholeWeightsBytes: whole, ...(cut ?? { cutWeightsBytes: whole, cutWeightsConnected: false }) },
-    }),
+    ...(few && many && { held: { few, many } }),
     ...inPlans,
     layers,
   };
@@ -176,8 +172,7 @@ async function measureKind(
       ...split,
     });
   // A split that the model does not allow (heads that do not divide) has no cost: no plan may use it.
-  if (verifyPlan(slice(FEW_LAYERS), plan(slice(FEW_LAYERS))).length > 0)
-    return { layers: [], heldBytes: null, connects: false };
+  if (verifyPlan(slice(FEW_LAYERS), plan(slice(FEW_LAYERS))).length > 0) return { layers: [], held: null };
   // A kind that never follows itself (a merge between stages) cannot be repeated: its own instructions are its time.
   const repeats = model.layers.some((name, layer) => name === kind && model.layers[layer + 1] === kind);
   const measure = (count: number, last: boolean): ReturnType<typeof measureSlice> =>
@@ -212,8 +207,8 @@ async function measureKind(
     ...body,
     ...sizesOf(request(kind)),
   };
-  const { heldBytes, connects } = more;
-  if (!withEnds) return { layers: [layer], heldBytes, connects };
+  const { held } = more;
+  if (!withEnds) return { layers: [layer], held };
   const end = (name: string, times: PlaceWork): LayerSample => ({
     kind: name,
     ...shape,
@@ -223,8 +218,7 @@ async function measureKind(
   });
   return {
     layers: [layer, end(EMBEDDING_KIND, more.embedding), end(HEAD_KIND, more.head)],
-    heldBytes,
-    connects,
+    held,
   };
 }
 
@@ -272,11 +266,14 @@ async function measureSlice(
     body: place((layer) => layer >= run.first && layer < run.first + run.count),
     embedding: place((layer) => layer === -1),
     head: place((layer) => layer === count),
-    heldBytes:
-      before &&
-      alone &&
-      Math.max(...alone.map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes)),
-    connects: together,
+    held: before &&
+      alone && {
+        graphs: original.graphs.length,
+        bytes: Math.max(
+          ...alone.map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes),
+        ),
+        connected: together,
+      },
   };
 }
 

@@ -3,9 +3,8 @@ import { BYTES_PER_MB } from "../base/units.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
 import { layerLookup } from "../cost/layer-lookup.js";
 import { predict } from "../cost/predict.js";
-import { stageParts } from "../cost/stage-cost.js";
 import { stageWorkspaceBytes } from "../cost/stage-workspace.js";
-import type { ModelProfile } from "../model/model-profile.js";
+import type { HeldByWorker, HeldWithGraphs, ModelProfile } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan } from "../plan/plan.js";
 import { stageOfRank } from "../plan/stages.js";
@@ -272,9 +271,8 @@ function checked(found: FoundPlan): FoundPlan {
 /** What a rank holds on a device beside arena and workspace. */
 function heldBytes(
   program: Program,
-  stage: number,
   reservedBytes: number,
-  { machine, model, modelProfile }: Pick<FoundPlan, "machine" | "model" | "modelProfile">,
+  { machine, modelProfile }: Pick<FoundPlan, "machine" | "modelProfile">,
 ): number {
   const bytes = machine.hardware.held;
   const base = modelProfile.held;
@@ -285,13 +283,9 @@ function heldBytes(
       program.instructions.length * BYTES_PER_INSTRUCTION
     );
   const count = communicators(program);
-  const cutsWeights = stageParts(program.plan, model.layers)[stage]!.some(
-    ({ strategy: { tensorDegree, tensorSplit } }) => tensorDegree > 1 && tensorSplit === "weights",
-  );
-  const connects = count.groups + count.transfers > 0 && !(cutsWeights && base.cutWeightsConnected);
   return (
-    (cutsWeights ? base.cutWeightsBytes : base.wholeWeightsBytes) +
-    (connects ? bytes.first : 0) +
+    unconnectedBytes(base, program.graphs.length, bytes.first) +
+    (count.groups + count.transfers > 0 ? bytes.first : 0) +
     count.groups * bytes.group +
     count.rings * bytes.ring +
     count.peers * bytes.peer +
@@ -300,6 +294,13 @@ function heldBytes(
     count.opened * program.arenaBytes * BYTES_PER_OPENED_BYTE +
     count.stagingBytes
   );
+}
+
+/** What a worker with so many graphs holds, no communicator counted: as far from `few` as `many` is, by the graph. */
+function unconnectedBytes({ few, many }: HeldByWorker, graphs: number, firstCommunicator: number): number {
+  const own = ({ bytes, connected }: HeldWithGraphs): number => bytes - (connected ? firstCommunicator : 0);
+  const perGraph = many.graphs > few.graphs ? (own(many) - own(few)) / (many.graphs - few.graphs) : 0;
+  return own(few) + Math.max(0, perGraph) * (graphs - few.graphs);
 }
 
 function sessionBytes({ graphs }: Program, onnx: LoweredPlan["graphs"]): number {
@@ -327,7 +328,7 @@ function compiled(known: Known, report: SearchReport): FoundPlan {
       const parts = processMemory(program, workspace, reservedBytes, messageBytes[rank]!);
       return parts.totalBytes + FEED_BYTES;
     }
-    return program.arenaBytes + runBytes + heldBytes(program, stage, reservedBytes, known);
+    return program.arenaBytes + runBytes + heldBytes(program, reservedBytes, known);
   });
   return {
     model: known.model,

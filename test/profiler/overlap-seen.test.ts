@@ -20,12 +20,24 @@ const duration: DurationOf = (program, index) => {
 };
 
 /** What a simulated step shows of the slowdowns that it was simulated with. */
-function seen(dataParallel: "ddp" | "zero3", overlap: Overlap): ReturnType<typeof overlapSeen> {
-  const { programs } = lower(model, uniformPlan(model, { ranks: 4, globalBatch: 8, dataParallel }));
+function seen(
+  dataParallel: "ddp" | "zero3" | "mixed",
+  overlap: Overlap,
+  quiet = alone,
+): ReturnType<typeof overlapSeen> {
+  const plan = uniformPlan(model, {
+    ranks: 4,
+    globalBatch: 8,
+    dataParallel: dataParallel === "mixed" ? "zero2" : dataParallel,
+  });
+  const layers = plan.layers.map((strategy, layer) =>
+    dataParallel === "mixed" && layer % 2 === 1 ? { ...strategy, dataParallel: "zero3" as const } : strategy,
+  );
+  const { programs } = lower(model, { ...plan, layers });
   const { times } = simulateTimes(programs, duration, { overlap });
   const steps = [times.map((ofRank) => ({ instructionsMs: Float64Array.from(ofRank) }))];
   const ms = (index: number): number => duration(programs[0] as Program, index);
-  return overlapSeen({ programs, steps }, (layer) => layer >= 0 && layer < LAYERS, alone, ms);
+  return overlapSeen({ programs, steps }, (layer) => layer >= 0 && layer < LAYERS, quiet, ms);
 }
 
 test("slowdowns are found again in the steps of plans that have them", () => {
@@ -44,6 +56,23 @@ test("slowdowns are found again in the steps of plans that have them", () => {
   expect(found.reductions!.computeSlowdown).toBeGreaterThan(1.08);
   expect(found.reductions!.computeSlowdown).toBeLessThan(1.1 + 1e-6);
   expect(found.reductions!.communicationSlowdown).toBeCloseTo(2, 6);
+});
+
+test("what a gather costs does not depend on what layers take alone", () => {
+  const overlap = {
+    computeSlowdown: 1,
+    communicationSlowdown: 1,
+    gathers: { computeSlowdown: 1.2, communicationSlowdown: 1.5 },
+    reductions: { computeSlowdown: 1.1, communicationSlowdown: 2 },
+  };
+  for (const share of [0.9, 1, 1.1]) {
+    const other = { forwardMs: alone.forwardMs * share, backwardMs: alone.backwardMs * share };
+    for (const plan of ["zero3", "mixed"] as const) {
+      const { gathers } = seen(plan, overlap, other);
+      expect(gathers!.computeSlowdown, plan).toBeCloseTo(1.2, 6);
+      expect(gathers!.communicationSlowdown, plan).toBeCloseTo(1.5, 6);
+    }
+  }
 });
 
 test("layers that are no slower than alone lose nothing", () => {

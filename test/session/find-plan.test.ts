@@ -8,6 +8,7 @@ import { analyticProfile } from "../../src/model/analytic-profile.js";
 import { stageOfRank } from "../../src/plan/stages.js";
 import { type UniformPlanOptions, uniformPlan } from "../../src/plan/uniform.js";
 import { copiedCollectives } from "../../src/program/copied-collectives.js";
+import { compilePlan } from "../../src/runtime/compile-plan.js";
 import { hostMachine } from "../../src/runtime/machine.js";
 import { leastMemories } from "../../src/search/least-memory.js";
 import { search } from "../../src/search/search.js";
@@ -87,7 +88,8 @@ describe("searchPlan", () => {
 
 describe("memory on a device", () => {
   const held = { first: 10_000, group: 1_000, ring: 500, peer: 50, transfer: 5 };
-  const base = { wholeWeightsBytes: 1e6, cutWeightsBytes: 2e6, cutWeightsConnected: false };
+  const few = { graphs: 6, bytes: 1e6, connected: false };
+  const base = { few, many: few };
   const host = hostMachine(4);
   const device = { ...host, cluster: { ...host.cluster, device: "cuda" as const } };
   /** What each rank needs beside its arena and its graphs' workspace. */
@@ -133,12 +135,19 @@ describe("memory on a device", () => {
     }
   });
 
-  it("has another base where weights are cut, which may hold communication already", () => {
-    const [apart] = besides({ tensorDegree: 4 });
-    const [within] = besides({ tensorDegree: 4 }, { ...base, cutWeightsConnected: true });
-    expect(apart! - within!).toBe(held.first);
-    expect(Math.floor(apart! / 1e6)).toBe(2);
-    expect(Math.floor(besides({ tensorDegree: 4, tensorSplit: "sequence" })[0]! / 1e6)).toBe(1);
+  it("counts what more graphs hold, whether or not it was measured with communication", () => {
+    const graphs = (options: Partial<UniformPlanOptions>): number =>
+      compilePlan(model, uniformPlan(model, { ranks: 4, globalBatch: 8, ...options })).programs[0]!.graphs
+        .length;
+    const split = { tensorDegree: 4, tensorSplit: "sequence" } as const;
+    const more = graphs(split) - 6;
+    expect(more).toBeGreaterThan(0);
+    const apart = { few, many: { graphs: 16, bytes: 1e6 + 10 * 300, connected: false } };
+    const within = { few, many: { graphs: 16, bytes: 1e6 + 10 * 300 + held.first, connected: true } };
+    for (const own of [apart, within]) {
+      expect(besides(split, own)[0]! - besides(split)[0]!).toBeCloseTo(more * 300, 3);
+      expect(besides({}, own)).toEqual(besides({}));
+    }
   });
 });
 
