@@ -1,7 +1,7 @@
 import type { NamedValue } from "./emit-onnx.js";
 import { graphId } from "./graph-id.js";
 import type { GraphPort } from "./graph-ref.js";
-import type { CollectiveOp, GraphNode, Value } from "./ir.js";
+import { type CollectiveOp, type GraphNode, unshaped, type Value } from "./ir.js";
 import type { LayerStep } from "./layer-graphs.js";
 import { type Lowering, lowerToOnnx } from "./lower.js";
 import { OP_DEFINITIONS } from "./op-definitions.js";
@@ -19,6 +19,16 @@ const STEP_OPS: Readonly<
 
 function stepOp(node: GraphNode): "allGather" | "reduceScatter" | "allReduce" | "allToAll" | undefined {
   return STEP_OPS[node.op as CollectiveOp];
+}
+
+/**
+ * What a collective reads: it takes pieces of a buffer one after another and sees no shape, so that a reshape before it
+ * would only copy.
+ */
+function readBy(collective: GraphNode): Value {
+  let value = collective.inputs[0]!;
+  while (unshaped(value) !== value) value = unshaped(value);
+  return value;
 }
 
 /** Making this node's outputs again is as good as keeping them: it moves data, or computes on loader data only. */
@@ -163,7 +173,7 @@ export function cutPass(pass: Pass): readonly LayerStep[] {
     if (!isBuffer(value) || pass.nameOf(value) !== name) wish(name, value);
   }
   for (const node of collectives) {
-    const input = node.inputs[0]!;
+    const input = readBy(node);
     if (!isBuffer(input)) wish(pass.nameOf(input), input);
   }
   const segments: (Segment | null)[] = wishes.map(() => null);
@@ -189,7 +199,7 @@ export function cutPass(pass: Pass): readonly LayerStep[] {
       steps.push({
         op: stepOp(node)!,
         reduction: node.attributes.reduction === "max" ? "max" : "sum",
-        input: pass.nameOf(node.inputs[0]!),
+        input: pass.nameOf(readBy(node)),
         output: pass.nameOf(node.outputs[0]!),
       });
     }

@@ -1,5 +1,5 @@
 import type { GraphNode, Value } from "./ir.js";
-import { sameShape } from "./ir.js";
+import { elementCount, sameShape } from "./ir.js";
 import type { LayerGraphs, LayerStep } from "./layer-graphs.js";
 import { OP_DEFINITIONS } from "./op-definitions.js";
 
@@ -90,11 +90,11 @@ function stepProblems(
   if (step.op !== "run") {
     const [input, output] = [values[step.input], values[step.output]];
     if (!input || !output) return [`${where}: ${step.input} or ${step.output} is not declared`];
-    const extent = collectiveExtent(step.op, input.shape[0]!, tensorDegree);
-    const expected = [extent, ...input.shape.slice(1)];
-    return sameShape(expected, output.shape) && input.dtype === output.dtype
+    // Pieces follow each other in memory, whatever their shape.
+    const expected = collectiveExtent(step.op, elementCount(input.shape), tensorDegree);
+    return expected === elementCount(output.shape) && input.dtype === output.dtype
       ? []
-      : [`${where}: ${step.output} is [${output.shape}], not [${expected}]`];
+      : [`${where}: ${step.output} is ${output.dtype}[${output.shape}], not ${expected} of ${input.dtype}`];
   }
   const ports = [
     ...step.graph.inputs.map((port, i) => [port, step.inputs[i]] as const),

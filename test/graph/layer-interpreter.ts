@@ -1,20 +1,28 @@
+import { elementCount } from "../../src/graph/ir.js";
 import type { LayerGraphs, LayerStep } from "../../src/graph/layer-graphs.js";
 import { type Content, runOnnx } from "./run-onnx.js";
 
 /** Tensors of one rank by name. */
 export type RankState = Map<string, Content>;
 
-function collective(step: Exclude<LayerStep, { op: "run" }>, inputs: readonly Content[]): readonly Content[] {
+/** Pieces follow each other in memory: what comes out has the shape that is declared. */
+function collective(
+  step: Exclude<LayerStep, { op: "run" }>,
+  inputs: readonly Content[],
+  shape: readonly number[],
+): readonly Content[] {
   const ranks = inputs.length;
-  const { dtype, shape } = inputs[0]!;
+  const { dtype } = inputs[0]!;
   const size = inputs[0]!.data.length;
-  const [rows, ...rest] = shape as readonly [number, ...number[]];
-  const make = (axis0: number, at: (i: number, rank: number) => number): readonly Content[] =>
-    inputs.map((_, rank) => ({
+  const make = (length: number, at: (i: number, rank: number) => number): readonly Content[] => {
+    if (elementCount(shape) !== length)
+      throw new Error(`${step.output} is [${shape}], not of ${length} elements`);
+    return inputs.map((_, rank) => ({
       dtype,
-      shape: [axis0, ...rest],
-      data: Float64Array.from({ length: (size / rows) * axis0 }, (_e, i) => at(i, rank)),
+      shape,
+      data: Float64Array.from({ length }, (_e, i) => at(i, rank)),
     }));
+  };
   const reduced = (i: number): number =>
     inputs
       .map((input) => input.data[i]!)
@@ -22,13 +30,13 @@ function collective(step: Exclude<LayerStep, { op: "run" }>, inputs: readonly Co
   const piece = size / ranks;
   switch (step.op) {
     case "allReduce":
-      return make(rows, reduced);
+      return make(size, reduced);
     case "allGather":
-      return make(rows * ranks, (i) => inputs[Math.floor(i / size)]!.data[i % size]!);
+      return make(size * ranks, (i) => inputs[Math.floor(i / size)]!.data[i % size]!);
     case "reduceScatter":
-      return make(rows / ranks, (i, rank) => reduced(rank * piece + i));
+      return make(piece, (i, rank) => reduced(rank * piece + i));
     case "allToAll":
-      return make(rows, (i, rank) => inputs[Math.floor(i / piece)]!.data[rank * piece + (i % piece)]!);
+      return make(size, (i, rank) => inputs[Math.floor(i / piece)]!.data[rank * piece + (i % piece)]!);
   }
 }
 
@@ -48,6 +56,7 @@ export async function runSteps(
       const outputs = collective(
         step,
         states.map((state) => read(state, step.input)),
+        graphs.values[step.output]!.shape,
       );
       outputs.forEach((output, rank) => {
         expectShape(graphs, step.output, output);

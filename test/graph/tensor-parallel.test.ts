@@ -56,6 +56,12 @@ describe("a tensor group computes what one rank computes", () => {
     expect(count(steps("sequence", "backward"))).toEqual({ run: 3, allToAll: 4 });
   });
 
+  it("exchanges what attention leaves as it stands, which backward reads too", () => {
+    const { forward, saved } = layerGraphs(model, request("decoder", 2, "sequence"));
+    const exchanged = forward.flatMap((step) => (step.op === "allToAll" ? [step.input] : []));
+    expect(saved).toContain(exchanged.at(-1));
+  });
+
   it("refuses what does not divide, in words", () => {
     expect(() => layerGraphs(model, request("decoder", 8, "sequence"))).toThrow(/heads do not divide/);
     expect(() => layerGraphs(model, request("embedding", 3, "sequence"))).toThrow(
