@@ -83,7 +83,10 @@ void PeerMemory::find(const Program& program) {
 void PeerMemory::open(const Program& program, void* arena) {
   find(program);
   for (auto& [ranks, group] : groups_) {
-    if (!agree(meeting_, ranks, map(ranks, group, arena))) continue;
+    if (!agree(meeting_, ranks, map(ranks, group, arena))) {
+      closeArenas(group);
+      continue;
+    }
     locate(ranks, group, group.gathers, program);
     if (!group.reductions.empty() && group.flags.open(ranks, placeIn(ranks), 2 * ranks.size(), meeting_))
       locate(ranks, group, group.reductions, program);
@@ -202,12 +205,16 @@ void PeerMemory::release() const {
   for (const auto& [ranks, group] : groups_) group.flags.raiseAll();
 }
 
+void PeerMemory::closeArenas(Group& group) {
+  for (char*& arena : group.arenas) {
+    if (arena) (void)cudaIpcCloseMemHandle(arena);
+    arena = nullptr;
+  }
+}
+
 void PeerMemory::unmap() {
   for (auto& [ranks, group] : groups_) {
-    for (char*& arena : group.arenas) {
-      if (arena) (void)cudaIpcCloseMemHandle(arena);
-      arena = nullptr;
-    }
+    closeArenas(group);
     group.flags.close();
   }
   pulls_.clear();

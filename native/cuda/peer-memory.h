@@ -68,6 +68,7 @@ class PeerMemory {
               const Program& program);
   void stage(const Program& program);
   size_t placeIn(const std::vector<int>& ranks) const;
+  static void closeArenas(Group& group);
   void unmap();
 
   const int rank_;
