@@ -194,20 +194,19 @@ class CudaDevice final : public Device {
     peers_.open(*program_, arena_);
     trace_.mark("arenas of other ranks");
     // Every graph once, on zeros: libraries load, plans are chosen and memory grows now, not in a step.
-    bool all_given_back = true;
+    bool measured = true;
     for (const auto& [graph, binding] : warmups_) {
       graphs_->run(binding);
       check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
-      all_given_back = graphs_->pool().measure() && all_given_back;
+      measured = graphs_->pool().measure() && measured;
     }
-    if (all_given_back && graphs_->pool().consolidate()) {
-      for (const auto& [graph, binding] : warmups_) graphs_->run(binding);
-      check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
-    }
+    if (measured) (void)graphs_->pool().consolidate();
+    for (const auto& [graph, binding] : warmups_) graphs_->run(binding);
+    check(cudaStreamSynchronize(on(Stream::compute)), "warm-up");
     clearArena();
     check(cudaDeviceSynchronize(), "warm-up");
     gv_release_outgrown_scratch();
-    trace_.mark(all_given_back ? "warm-up" : "warm-up, whose memory is in use");
+    trace_.mark(measured ? "warm-up" : "warm-up, whose memory is in use");
     steps_ = 0;
     captures_ = flag("GALVATRON_CUDA_CAPTURE", true);
   }

@@ -12,8 +12,8 @@
 
 namespace galvatron::cuda {
 
-// Device memory for the intermediates of ONNX Runtime's sessions, which run one after another on one stream: what one
-// frees, the next may take without waiting. Best fit with merging, in regions from cudaMalloc that stay until
+// Device memory of ONNX Runtime's sessions. Their intermediates share regions, for they run one after another on one stream:
+// what one frees, the next may take without waiting. Best fit with merging, in regions from cudaMalloc that stay until
 // `consolidate` or destruction, for captured graphs hold their addresses.
 class DevicePool {
  public:
@@ -24,7 +24,8 @@ class DevicePool {
 
   // Aligned to 512 bytes. Null when the device has no more.
   void* allocate(size_t bytes);
-  // While a session is made: what it asks for then lives as long as it does.
+  // What a session asks for while it is made (constants) lives as long as it does: outside the regions, which could not be
+  // drawn together as long as some of them is in use.
   void sessionBegins() { making_ = true; }
   void sessionIsMade() { making_ = false; }
   // Lives as long as its session (initialisers): outside the regions.

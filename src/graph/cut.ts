@@ -26,9 +26,7 @@ function stepOp(node: GraphNode): "allGather" | "reduceScatter" | "allReduce" | 
  * would only copy.
  */
 function readBy(collective: GraphNode): Value {
-  let value = collective.inputs[0]!;
-  while (unshaped(value) !== value) value = unshaped(value);
-  return value;
+  return unshaped(collective.inputs[0]!);
 }
 
 /** Making this node's outputs again is as good as keeping them: it moves data, or computes on loader data only. */

@@ -77,7 +77,10 @@ export interface RankConstant {
   readonly perTensorRank: readonly (readonly number[])[] | "layer";
 }
 
-/** A collective-free graph, or a collective over the tensor group, in the order of execution. */
+/**
+ * A collective-free graph, or a collective over the tensor group, in the order of execution. A collective takes
+ * pieces one after another in memory: its input and its output agree in elements, not in shape.
+ */
 export type LayerStep =
   | {
       readonly op: "run";

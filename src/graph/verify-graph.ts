@@ -41,9 +41,9 @@ export function verifyGraph(nodes: readonly GraphNode[], inputs: readonly Value[
   return problems;
 }
 
-function collectiveExtent(op: Exclude<LayerStep["op"], "run">, extent: number, degree: number): number {
-  if (op === "allGather") return extent * degree;
-  return op === "reduceScatter" ? extent / degree : extent;
+function elementsAfter(op: Exclude<LayerStep["op"], "run">, elements: number, degree: number): number {
+  if (op === "allGather") return elements * degree;
+  return op === "reduceScatter" ? elements / degree : elements;
 }
 
 /**
@@ -91,8 +91,10 @@ function stepProblems(
     const [input, output] = [values[step.input], values[step.output]];
     if (!input || !output) return [`${where}: ${step.input} or ${step.output} is not declared`];
     // Pieces follow each other in memory, whatever their shape.
-    const expected = collectiveExtent(step.op, elementCount(input.shape), tensorDegree);
-    return expected === elementCount(output.shape) && input.dtype === output.dtype
+    const elements = elementCount(input.shape);
+    const expected = elementsAfter(step.op, elements, tensorDegree);
+    const divides = step.op !== "allToAll" || elements % tensorDegree === 0;
+    return divides && expected === elementCount(output.shape) && input.dtype === output.dtype
       ? []
       : [`${where}: ${step.output} is ${output.dtype}[${output.shape}], not ${expected} of ${input.dtype}`];
   }

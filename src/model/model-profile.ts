@@ -28,7 +28,7 @@ export interface LayerSample {
   readonly inputBytes: number;
   /** Parameters this rank holds of one layer under this split, before any ZeRO sharding, in elements. */
   readonly parameterElements: number;
-  /** Memory inside one graph run that is neither input nor output (ONNX Runtime's arena), at most. */
+  /** Memory inside one graph run that is neither input nor output (ONNX Runtime's arena), at most; on devices with all constants. */
   readonly workspaceBytes: number;
 }
 

@@ -48,11 +48,13 @@ export function overlapSeen(
   aloneMs: (instruction: number) => number,
 ): { readonly gathers: Slowdowns | null; readonly reductions: Slowdowns | null } {
   const program = ran.programs[0]!;
-  const layers = new Set(
-    program.instructions.flatMap(({ op, label }) =>
-      op === "run" && label.layer !== undefined && inKind(label.layer) ? [label.layer] : [],
+  const layers = [
+    ...new Set(
+      program.instructions.flatMap(({ op, label }) =>
+        op === "run" && label.layer !== undefined && inKind(label.layer) ? [label.layer] : [],
+      ),
     ),
-  ).size;
+  ];
   const beside = program.instructions.map((_, index) => besideOf(ran, index, inKind));
   const gathers = indices(program, (instruction) => gathersParameters(instruction));
   const reductions = indices(
@@ -77,10 +79,13 @@ export function overlapSeen(
       communicationSlowdown: Math.max(1, sum(hidden, (one) => one.durationMs) / quietMs),
     };
   };
-  const gathersLose = Math.min(MOST_LOST, Math.max(0, slope(besideForward(ran, gathers, inKind))));
+  const gathersLose = Math.min(
+    MOST_LOST,
+    Math.max(0, slope(layers.map((layer) => besideForward(ran, gathers, layer)))),
+  );
   const reductionsLose = lost(
     layersMs(ran, inKind, "backward") -
-      layers * alone.backwardMs -
+      layers.length * alone.backwardMs -
       gathersLose * sum(gathers, (one) => one.backwardMs),
     sum(reductions, (one) => one.backwardMs),
   );
@@ -93,29 +98,31 @@ interface Point {
   readonly tookMs: number;
 }
 
-/** For each layer, how long collectives ran beside its forward and what that took, the mean over ranks and steps. */
+/**
+ * How long collectives ran beside a layer's forward and what that took, the mean over ranks and steps. Without the pause
+ * after it, which is longer where the next layer waits for its gather.
+ */
 function besideForward(
   { programs, steps }: RanProgram,
   collectives: readonly number[],
-  inKind: (layer: number) => boolean,
-): readonly Point[] {
-  const layers = new Set(
-    programs[0]!.instructions.flatMap(({ label }) =>
-      label.layer !== undefined && inKind(label.layer) ? [label.layer] : [],
-    ),
-  );
-  return [...layers].map((layer) => {
-    const own = (other: number): boolean => other === layer;
-    const tookMs = layersMs({ programs, steps }, own, "forward");
-    const besideMs = collectives.reduce(
-      (sum, index) => sum + besideOf({ programs, steps }, index, own).forwardMs,
-      0,
-    );
-    return { besideMs, tookMs };
-  });
+  layer: number,
+): Point {
+  let besideMs = 0;
+  let tookMs = 0;
+  for (const ranks of steps)
+    for (const [rank, step] of ranks.entries())
+      for (const run of runsOf(programs[rank]!, (other) => other === layer, "forward")) {
+        tookMs += endOf(step, run) - startOf(step, run);
+        for (const index of collectives) besideMs += togetherMs(step, index, run);
+      }
+  const count = steps.length * programs.length;
+  return { besideMs: besideMs / count, tookMs: tookMs / count };
 }
 
-/** By least squares; 0 where all ran beside as much. */
+/** Points whose spread is a smaller share of their mean than this tell no slope from noise. */
+const LEAST_SPREAD = 0.25;
+
+/** By least squares; 0 where all ran beside about as much. */
 function slope(points: readonly Point[]): number {
   const mean = (of: (point: Point) => number): number =>
     points.reduce((sum, point) => sum + of(point), 0) / points.length;
@@ -123,7 +130,7 @@ function slope(points: readonly Point[]): number {
   const tookMs = mean((point) => point.tookMs);
   const variance = mean((point) => (point.besideMs - besideMs) ** 2);
   const together = mean((point) => (point.besideMs - besideMs) * (point.tookMs - tookMs));
-  return variance > 0 ? together / variance : 0;
+  return variance > (LEAST_SPREAD * besideMs) ** 2 ? together / variance : 0;
 }
 
 /** What takes the place of the machine's slowdowns; null where one of them was not seen. */
@@ -179,25 +186,31 @@ function indices(
   return program.instructions.flatMap((instruction, index) => (wanted(instruction) ? [index] : []));
 }
 
+/** In each step on the rank that had the collective shortest, for it waited least for the others. */
 function besideOf(
   { programs, steps }: RanProgram,
   index: number,
   inKind: (layer: number) => boolean,
 ): Beside {
-  const least = (of: (step: Timed, program: Program) => number): number =>
-    steps.reduce((sum, ranks) => sum + Math.min(...ranks.map((step, rank) => of(step, programs[rank]!))), 0) /
-    steps.length;
-  const during = (pass: string): number =>
-    least((step, program) =>
-      runsOf(program, inKind, pass).reduce((total, run) => {
-        const from = Math.max(startOf(step, index), startOf(step, run));
-        const to = Math.min(endOf(step, index), endOf(step, run));
-        return total + Math.max(0, to - from);
-      }, 0),
-    );
-  return {
-    forwardMs: during("forward"),
-    backwardMs: during("backward"),
-    durationMs: least((step) => endOf(step, index) - startOf(step, index)),
-  };
+  const total = { forwardMs: 0, backwardMs: 0, durationMs: 0 };
+  for (const ranks of steps) {
+    const durations = ranks.map((step) => endOf(step, index) - startOf(step, index));
+    const durationMs = Math.min(...durations);
+    const rank = durations.indexOf(durationMs);
+    const during = (pass: string): number =>
+      runsOf(programs[rank]!, inKind, pass).reduce(
+        (sum, run) => sum + togetherMs(ranks[rank]!, index, run),
+        0,
+      );
+    total.forwardMs += during("forward") / steps.length;
+    total.backwardMs += during("backward") / steps.length;
+    total.durationMs += durationMs / steps.length;
+  }
+  return total;
+}
+
+/** How long two instructions of a step ran at once. */
+function togetherMs(step: Timed, one: number, other: number): number {
+  const from = Math.max(startOf(step, one), startOf(step, other));
+  return Math.max(0, Math.min(endOf(step, one), endOf(step, other)) - from);
 }

@@ -59,7 +59,7 @@ interface Split {
   readonly tensorSplit: TensorSplit;
 }
 
-/** Null where it was not asked. */
+/** What a device's worker held beside arena and workspace; null where it was not asked. */
 interface Held {
   readonly held: HeldWithGraphs | null;
 }
@@ -73,7 +73,7 @@ interface PlaceWork {
 
 /**
  * Measures every kind of layer under every split that this many ranks allow, each rank computing its share at the
- * same time, without the collectives between them.
+ * same time; without the collectives between them, unless a device's split takes all ranks.
  */
 export async function profileModel(
   pool: WorkerPool,
@@ -233,9 +233,9 @@ async function measureSlice(
   const original = programs[0]!;
   const onDevice = pool.options.device === "cuda";
   const feed = onDevice ? syntheticFeed(model) : null;
-  // A device that waits for others now and then takes less power, and computes faster: a tensor group of all ranks
-  // runs as it is.
-  const together = onDevice && programs.length > 1 && programs.length === pool.options.ranks;
+  // A device that waits for others now and then, or for memory when it updates, takes less power, and computes faster: what
+  // all ranks run together runs as it is.
+  const together = onDevice && programs.length === pool.options.ranks;
   const local = Array.from({ length: pool.options.ranks }, (_, rank) =>
     together
       ? { program: programs[rank]!, places: original.instructions.map((_it, index) => index) }
@@ -254,8 +254,9 @@ async function measureSlice(
   const count = model.layers.length;
   const before = onDevice && run.last ? await stepsBefore(pool, local, graphs, count) : null;
   const beforeHead = before && Math.max(...before.map((step) => step.onnxRuntimeBytes));
+  const connected = together && programs.length > 1;
   // Without communicators, each of which has its own price.
-  const alone = together ? before : steps.flat();
+  const alone = connected ? before : steps.flat();
   const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
     workspaceBytes:
       beforeHead === null || inPlace(count) ? workspaceBytes(original, steps, inPlace) : beforeHead,
@@ -272,7 +273,7 @@ async function measureSlice(
         bytes: Math.max(
           ...alone.map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes),
         ),
-        connected: together,
+        connected,
       },
   };
 }

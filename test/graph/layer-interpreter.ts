@@ -59,7 +59,6 @@ export async function runSteps(
         graphs.values[step.output]!.shape,
       );
       outputs.forEach((output, rank) => {
-        expectShape(graphs, step.output, output);
         states[rank]!.set(step.output, output);
       });
       continue;

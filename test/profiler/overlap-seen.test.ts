@@ -1,43 +1,49 @@
 import { expect, test } from "vitest";
 import type { Overlap } from "../../src/cluster/hardware-profile.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
+import { everyOtherLayerZero3 } from "../../src/profiler/measure-in-plans.js";
 import { overlapOf, overlapSeen } from "../../src/profiler/overlap-seen.js";
 import type { Program } from "../../src/program/program.js";
 import { type DurationOf, simulateTimes } from "../../src/program/simulate.js";
 import { isCollective } from "../../src/program/span-kind.js";
 import { lower, smallModel } from "../program/small-model.js";
 
-const LAYERS = 6;
+const LAYERS = 7;
 const model = smallModel(LAYERS);
 const alone = { forwardMs: 10, backwardMs: 20 };
 const COLLECTIVE_MS = 4;
 
-const duration: DurationOf = (program, index) => {
-  const instruction = program.instructions[index]!;
-  const { phase } = instruction.label;
-  if (instruction.op === "run") return phase === "forward" ? alone.forwardMs : alone.backwardMs;
-  return isCollective(instruction) && (phase === "gather" || phase === "reduce") ? COLLECTIVE_MS : 0;
-};
+/** Layers of a step take `factor` times as long as alone. */
+type Factor = (rank: number, layer: number) => number;
+
+function durationWith(factor: Factor): DurationOf {
+  return (program, index) => {
+    const instruction = program.instructions[index]!;
+    const { phase, layer } = instruction.label;
+    if (instruction.op === "run")
+      return (phase === "forward" ? alone.forwardMs : alone.backwardMs) * factor(program.rank, layer ?? 0);
+    return isCollective(instruction) && (phase === "gather" || phase === "reduce") ? COLLECTIVE_MS : 0;
+  };
+}
 
 /** What a simulated step shows of the slowdowns that it was simulated with. */
 function seen(
-  dataParallel: "ddp" | "zero3" | "mixed",
+  dataParallel: "ddp" | "zero",
   overlap: Overlap,
-  quiet = alone,
+  factor: Factor = () => 1,
 ): ReturnType<typeof overlapSeen> {
-  const plan = uniformPlan(model, {
+  const uniform = uniformPlan(model, {
     ranks: 4,
     globalBatch: 8,
-    dataParallel: dataParallel === "mixed" ? "zero2" : dataParallel,
+    dataParallel: dataParallel === "zero" ? "zero2" : "ddp",
   });
-  const layers = plan.layers.map((strategy, layer) =>
-    dataParallel === "mixed" && layer % 2 === 1 ? { ...strategy, dataParallel: "zero3" as const } : strategy,
-  );
-  const { programs } = lower(model, { ...plan, layers });
+  const plan = dataParallel === "zero" ? everyOtherLayerZero3(uniform, 0) : uniform;
+  const { programs } = lower(model, plan);
+  const duration = durationWith(factor);
   const { times } = simulateTimes(programs, duration, { overlap });
   const steps = [times.map((ofRank) => ({ instructionsMs: Float64Array.from(ofRank) }))];
   const ms = (index: number): number => duration(programs[0] as Program, index);
-  return overlapSeen({ programs, steps }, (layer) => layer >= 0 && layer < LAYERS, quiet, ms);
+  return overlapSeen({ programs, steps }, (layer) => layer >= 0 && layer < LAYERS, alone, ms);
 }
 
 test("slowdowns are found again in the steps of plans that have them", () => {
@@ -47,7 +53,7 @@ test("slowdowns are found again in the steps of plans that have them", () => {
     gathers: { computeSlowdown: 1.2, communicationSlowdown: 1.5 },
     reductions: { computeSlowdown: 1.1, communicationSlowdown: 2 },
   };
-  const found = overlapOf(seen("zero3", overlap), seen("ddp", overlap))!;
+  const found = overlapOf(seen("zero", overlap), seen("ddp", overlap))!;
   expect(found.computeSlowdown).toBeCloseTo(1.4, 6);
   expect(found.communicationSlowdown).toBeCloseTo(1.6, 6);
   expect(found.gathers!.computeSlowdown).toBeCloseTo(1.2, 6);
@@ -58,25 +64,21 @@ test("slowdowns are found again in the steps of plans that have them", () => {
   expect(found.reductions!.communicationSlowdown).toBeCloseTo(2, 6);
 });
 
-test("what a gather costs does not depend on what layers take alone", () => {
+test("what a gather costs is found in steps that are slower, or get slower, or in which ranks differ", () => {
   const overlap = {
     computeSlowdown: 1,
     communicationSlowdown: 1,
     gathers: { computeSlowdown: 1.2, communicationSlowdown: 1.5 },
     reductions: { computeSlowdown: 1.1, communicationSlowdown: 2 },
   };
-  for (const share of [0.9, 1, 1.1]) {
-    const other = { forwardMs: alone.forwardMs * share, backwardMs: alone.backwardMs * share };
-    for (const plan of ["zero3", "mixed"] as const) {
-      const { gathers } = seen(plan, overlap, other);
-      expect(gathers!.computeSlowdown, plan).toBeCloseTo(1.2, 6);
-      expect(gathers!.communicationSlowdown, plan).toBeCloseTo(1.5, 6);
-    }
-  }
+  const gathers = (factor: Factor): number => seen("zero", overlap, factor).gathers!.computeSlowdown;
+  for (const share of [0.9, 1.1]) expect(gathers(() => share)).toBeCloseTo(1.2, 6);
+  expect(gathers((_rank, layer) => 1 + 0.01 * layer)).toBeCloseTo(1.2, 6);
+  expect(gathers((rank) => 1 + 0.02 * rank)).toBeCloseTo(1.2, 2);
 });
 
 test("layers that are no slower than alone lose nothing", () => {
   const none = { computeSlowdown: 1, communicationSlowdown: 1 };
-  const found = overlapOf(seen("zero3", none), seen("ddp", none))!;
+  const found = overlapOf(seen("zero", none), seen("ddp", none))!;
   expect(found).toEqual({ ...none, gathers: none, reductions: none });
 });

@@ -143,8 +143,8 @@ describe("memory on a device", () => {
     const more = graphs(split) - 6;
     expect(more).toBeGreaterThan(0);
     const apart = { few, many: { graphs: 16, bytes: 1e6 + 10 * 300, connected: false } };
-    const within = { few, many: { graphs: 16, bytes: 1e6 + 10 * 300 + held.first, connected: true } };
-    for (const own of [apart, within]) {
+    const connected = { few, many: { graphs: 16, bytes: 1e6 + 10 * 300 + held.first, connected: true } };
+    for (const own of [apart, connected]) {
       expect(besides(split, own)[0]! - besides(split)[0]!).toBeCloseTo(more * 300, 3);
       expect(besides({}, own)).toEqual(besides({}));
     }
