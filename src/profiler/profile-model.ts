@@ -73,7 +73,7 @@ interface PlaceWork {
 
 /**
  * Measures every kind of layer under every split that this many ranks allow, each rank computing its share at the
- * same time; without the collectives between them, unless a device's split takes all ranks.
+ * same time; without the collectives between them, unless a device's tensor group takes all ranks.
  */
 export async function profileModel(
   pool: WorkerPool,
@@ -233,9 +233,9 @@ async function measureSlice(
   const original = programs[0]!;
   const onDevice = pool.options.device === "cuda";
   const feed = onDevice ? syntheticFeed(model) : null;
-  // A device that waits for others now and then, or for memory when it updates, takes less power, and computes faster: what
-  // all ranks run together runs as it is.
-  const together = onDevice && programs.length === pool.options.ranks;
+  // A device that waits for others now and then takes less power, and computes faster: a tensor group of all ranks
+  // runs as it is.
+  const together = onDevice && programs.length > 1 && programs.length === pool.options.ranks;
   const local = Array.from({ length: pool.options.ranks }, (_, rank) =>
     together
       ? { program: programs[rank]!, places: original.instructions.map((_it, index) => index) }
@@ -254,9 +254,8 @@ async function measureSlice(
   const count = model.layers.length;
   const before = onDevice && run.last ? await stepsBefore(pool, local, graphs, count) : null;
   const beforeHead = before && Math.max(...before.map((step) => step.onnxRuntimeBytes));
-  const connected = together && programs.length > 1;
   // Without communicators, each of which has its own price.
-  const alone = connected ? before : steps.flat();
+  const alone = together ? before : steps.flat();
   const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
     workspaceBytes:
       beforeHead === null || inPlace(count) ? workspaceBytes(original, steps, inPlace) : beforeHead,
@@ -273,7 +272,7 @@ async function measureSlice(
         bytes: Math.max(
           ...alone.map((step) => step.memory.residentBytes - step.arenaBytes - step.onnxRuntimeBytes),
         ),
-        connected,
+        connected: together,
       },
   };
 }

@@ -102,7 +102,8 @@ export function recordErrors(part, rows, hash) {
   const own = rows
     .filter((row) => row.measuredMs)
     .map(({ text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes }) => {
-      return { part, hash, gpus, text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes };
+      const device = `${gpus} x ${machine.cluster.deviceName}`;
+      return { part, hash, gpus, device, text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes };
     });
   writeFileSync(path.join(state, `predictions-${part}.json`), JSON.stringify(own));
   const now = readdirSync(state)
@@ -116,6 +117,7 @@ export function recordErrors(part, rows, hash) {
     error("simulatedMs", "measuredMs"),
     error("memoryBytes", "measuredBytes"),
   ];
+  const device = [...new Set(now.map((row) => row.device))].sort().join(", ");
   const predictionsHash = [...new Set(now.map((row) => row.hash))].join(" ");
   record("step-time-error-mean", {
     ours: mean(time),
@@ -123,6 +125,7 @@ export function recordErrors(part, rows, hash) {
     simulated: mean(simulated),
     plans: now.length,
     unit: "fraction",
+    device,
     predictionsHash,
   });
   record("memory-error-mean", {
@@ -130,6 +133,7 @@ export function recordErrors(part, rows, hash) {
     worst: Math.max(...memory),
     plans: now.length,
     unit: "fraction",
+    device,
     predictionsHash,
   });
 }
