@@ -44,6 +44,9 @@ export function freeze(model, plans, { hardware, hardwareHash, modelProfile, mod
   return { frozen, hash };
 }
 
+/** Of one step, by rank: [start, end] of each instruction of the Program. */
+export const instructionTimes = (step) =>
+  step.map((rank) => Array.from(rank.instructionsMs, (ms) => fixed(ms, 3)));
 const fixed = (value, digits) => Number(value.toFixed(digits));
 const percent = (predicted, measured) => (100 * (predicted / measured - 1)).toFixed(1);
 
@@ -69,8 +72,7 @@ export async function execute(model, { lowered, prediction }) {
       stepsMs: got.stepMs,
       captured: captured(),
       breakdown: breakdown(got.programs[0], got.last[0].instructionsMs),
-      // Of the last step, by rank: [start, end] of each instruction of the Program.
-      instructionsMs: got.last.map((rank) => Array.from(rank.instructionsMs, (ms) => fixed(ms, 3))),
+      instructionsMs: instructionTimes(got.last),
     };
     console.log(
       `${row.text}: step ${row.stepMs.toFixed(1)} (simulated ${row.simulatedMs?.toFixed(1)}) measured ${row.measuredMs.toFixed(1)} ms (${percent(row.stepMs, row.measuredMs)} %, simulated ${percent(row.simulatedMs, row.measuredMs)} %); memory ${(row.memoryBytes / 2 ** 20).toFixed(0)} measured ${(row.measuredBytes / 2 ** 20).toFixed(0)} MB (${percent(row.memoryBytes, row.measuredBytes)} %), load ${(got.loadMs / 1e3).toFixed(1)} s`,

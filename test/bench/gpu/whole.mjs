@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { planText, recordErrors } from "./executed.mjs";
+import { instructionTimes, planText, recordErrors } from "./executed.mjs";
 import {
   breakdown,
   captured,
@@ -113,6 +113,7 @@ for (const kind of option("plans", "searched,zero2,ddp").split(",")) {
       exposure: got.programs.map((program, rank) =>
         exposure(program, got.last[rank].instructionsMs, got.last[rank].stepMs),
       ),
+      instructionsMs: instructionTimes(got.last),
     };
     rows.push(row);
     if (found) {
