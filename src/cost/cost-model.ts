@@ -19,6 +19,8 @@ export interface CostModel {
   readonly hardware: HardwareProfile;
   readonly cluster: Cluster;
   readonly collectives: CollectiveTimes;
+  /** Of those between graphs: of tensor groups, and where layouts change. */
+  readonly betweenGraphs: CollectiveTimes;
   readonly layers: LayerLookup;
   readonly overlap: Overlap;
   readonly rest: readonly RestSample[];
@@ -51,19 +53,29 @@ export function inPipeline(cost: CostModel, stages: number, microBatches: number
   return factor === 1 ? cost : { ...cost, layers: { ...cost.layers, timeFactor: factor, known: new Map() } };
 }
 
+/** The machine with collectives that take `factor` times as long. */
+export function slower(hardware: HardwareProfile, factor: number): HardwareProfile {
+  const collectives = hardware.collectives.map((sample) => ({ ...sample, timeMs: sample.timeMs * factor }));
+  return { ...hardware, collectives };
+}
+
 export function costModel(
   model: ModelSpec,
   profile: ModelProfile,
   hardware: HardwareProfile,
   gradientOrder: GradientOrder = "deferred",
 ): CostModel {
+  const { betweenGraphs = 1 } = profile;
+  const collectives = collectiveTimes(collectiveCurves(hardware));
   return {
     model,
     precision: profile.precision,
     gradientOrder,
     hardware,
     cluster: hardware.cluster,
-    collectives: collectiveTimes(collectiveCurves(hardware)),
+    collectives,
+    betweenGraphs:
+      betweenGraphs === 1 ? collectives : collectiveTimes(collectiveCurves(slower(hardware, betweenGraphs))),
     layers: layerLookup(profile),
     overlap: profile.overlap ?? hardware,
     rest: profile.rest ?? [],

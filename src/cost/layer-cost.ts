@@ -72,7 +72,7 @@ export function borderBytes(cost: CostModel, kind: string, samples: number): num
 function tensorTime(cost: CostModel, kind: string, strategy: Strategy, samples: number): TensorTime {
   const { sequence, hidden, keyValueShare } = kindShape(cost.model, kind);
   return tensorCollectives(
-    cost.collectives,
+    cost.betweenGraphs,
     tensorGroup(cost.cluster, strategy),
     collectiveCounts(cost.model, kind, strategy.tensorSplit),
     sequence * samples * hidden * cost.activationBytes,

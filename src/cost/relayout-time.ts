@@ -112,5 +112,5 @@ export function relayoutMs(
   const group = groupShape(cost.cluster, move.partners, stride);
   // An all-to-all of x bytes moves x (n - 1)/n of them off a rank.
   const moved = (move.movedShare * tensorBytes) / stageRanks;
-  return collectiveMs(cost.collectives, "allToAll", group, (moved * move.partners) / (move.partners - 1));
+  return collectiveMs(cost.betweenGraphs, "allToAll", group, (moved * move.partners) / (move.partners - 1));
 }

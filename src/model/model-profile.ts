@@ -67,5 +67,7 @@ export interface ModelProfile {
   readonly overlap?: Overlap;
   /** Only of measured devices, by their work share, ascending. */
   readonly rest?: readonly RestSample[];
+  /** Only of measured devices: how many times as long collectives between graphs take in a plan as by themselves (≥ 1). */
+  readonly betweenGraphs?: number;
   readonly layers: readonly LayerSample[];
 }

@@ -5,13 +5,13 @@ import type { DataParallel } from "../plan/strategy.js";
 import { uniformPlan } from "../plan/uniform.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import type { LoweredPlan } from "../program/lower-plan.js";
-import type { Program } from "../program/program.js";
+import type { Instruction, Program } from "../program/program.js";
 import { isCollective } from "../program/span-kind.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
 import { endOf, lastingSteps, type MeasureOptions, measureSteps, startOf } from "./measure-steps.js";
 import { lowerQuartile } from "./median.js";
-import { type LayerTimes, overlapOf, overlapSeen, type RanProgram } from "./overlap-seen.js";
+import { type LayerTimes, overlapOf, overlapSeen, type RanProgram, slowdownSeen } from "./overlap-seen.js";
 import { restCurve, restSeen } from "./rest-seen.js";
 import { firstOf, sliced } from "./sliced-model.js";
 import { syntheticFeed } from "./synthetic-feed.js";
@@ -23,6 +23,8 @@ const BESIDE_BYTES = 8 * 2 ** 30;
  * without do in the mean.
  */
 const LAYERS = 7;
+/** Of a tensor group of all ranks, whose collectives stand between graphs. */
+const SPLIT_LAYERS = 3;
 /** Of pipelines with as many stages as ranks: from one that mostly waits to one that seldom does. */
 const REST_MICRO_BATCHES: readonly number[] = [1, 4, 12];
 
@@ -34,7 +36,8 @@ interface InPlansOptions extends MeasureOptions {
 
 /**
  * What layers do in whole plans on a device, which none of them does alone: how they and the collectives beside them slow
- * each other down, under ZeRO and ddp, and how much faster they are where the device rests in between.
+ * each other down, under ZeRO and ddp, how much longer collectives between them take, and how much faster they are where the
+ * device rests in between.
  *
  * @param kind - of the layers that are run, `samples` of them a micro-batch and rank, each as long as `alone` by itself
  */
@@ -51,7 +54,7 @@ export async function measureInPlans(
     readonly alone: LayerTimes & { workspaceBytes: number };
   },
   options: InPlansOptions,
-): Promise<Pick<ModelProfile, "overlap" | "rest">> {
+): Promise<Pick<ModelProfile, "overlap" | "rest" | "betweenGraphs">> {
   const { ranks, device } = pool.options;
   if (device !== "cuda" || ranks < 2) return {};
   const first = firstOf(model, kind);
@@ -75,12 +78,16 @@ export async function measureInPlans(
     const inKind = (layer: number): boolean => layer >= first && layer < first + LAYERS;
     const found = await ran(LAYERS, { dataParallel, globalBatch: samples * ranks }, change);
     if (!found) return null;
-    const aloneMs = await collectivesAlone(pool, found, options);
+    const aloneMs = await collectivesAlone(pool, found, options, ({ stream }) => stream !== "compute");
     return overlapSeen(found, inKind, alone, (index) => aloneMs.get(index)!);
   };
   const zero = await seen("zero2", (plan) => everyOtherLayerZero3(plan, first));
   const ddp = await seen("ddp");
   const overlap = zero && ddp && overlapOf(zero, ddp);
+  const split = await ran(SPLIT_LAYERS, { tensorDegree: ranks, globalBatch: samples * ranks });
+  const between =
+    split &&
+    slowdownSeen(split, await collectivesAlone(pool, split, options, ({ stream }) => stream === "compute"));
   const samplesOfRest: RestSample[] = [];
   for (const microBatches of REST_MICRO_BATCHES) {
     const inKind = (layer: number): boolean => layer >= first && layer < first + ranks;
@@ -92,7 +99,11 @@ export async function measureInPlans(
     if (found) samplesOfRest.push(...restSeen(found, inKind, alone));
   }
   const rest = restCurve(samplesOfRest);
-  return { ...(overlap && { overlap }), ...(rest.length > 0 && { rest }) };
+  return {
+    ...(overlap && { overlap }),
+    ...(rest.length > 0 && { rest }),
+    ...(between && { betweenGraphs: between }),
+  };
 }
 
 /**
@@ -110,7 +121,7 @@ export function everyOtherLayerZero3(plan: Plan, first: number): Plan {
 
 type Choice = Pick<
   Parameters<typeof uniformPlan>[1],
-  "globalBatch" | "dataParallel" | "pipelineDegree" | "microBatches"
+  "globalBatch" | "dataParallel" | "tensorDegree" | "pipelineDegree" | "microBatches"
 >;
 
 interface Ran extends RanProgram {
@@ -137,14 +148,15 @@ async function runPlan(
   return { programs, graphs, steps: await lastingSteps(pool, options) };
 }
 
-/** Each collective of the steps with nothing beside it, by its instruction, in ms: one after another on one stream. */
+/** Some collectives of the steps with nothing beside them, by their instruction, in ms: one after another on one stream. */
 async function collectivesAlone(
   pool: WorkerPool,
   { programs, graphs }: Ran,
   options: MeasureOptions,
+  wanted: (instruction: Instruction) => boolean,
 ): Promise<ReadonlyMap<number, number>> {
   const places = programs[0]!.instructions.flatMap((instruction, index) =>
-    isCollective(instruction) && instruction.stream !== "compute" ? [index] : [],
+    isCollective(instruction) && wanted(instruction) ? [index] : [],
   );
   const alone = programs.map(
     (program): Program => ({

@@ -142,6 +142,17 @@ export function overlapOf(
   return gathers && reductions && ddp.reductions ? { ...ddp.reductions, gathers, reductions } : null;
 }
 
+/** How many times as long collectives took in a plan as by themselves, all together; no less than 1. */
+export function slowdownSeen(ran: RanProgram, aloneMs: ReadonlyMap<number, number>): number {
+  let tookMs = 0;
+  let quietMs = 0;
+  for (const [index, ms] of aloneMs) {
+    tookMs += besideOf(ran, index, () => false).durationMs;
+    quietMs += ms;
+  }
+  return quietMs > 0 ? Math.max(1, tookMs / quietMs) : 1;
+}
+
 /** What layers of one kind took in a pass, the mean over ranks and steps. */
 function layersMs(
   { programs, steps }: RanProgram,

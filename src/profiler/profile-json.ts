@@ -51,6 +51,7 @@ const model = z.strictObject({
     })
     .exactOptional(),
   rest: z.array(z.strictObject({ workShare: z.number(), timeFactor: z.number() })).exactOptional(),
+  betweenGraphs: z.number().exactOptional(),
   held: z.strictObject({ few: heldWithGraphs, many: heldWithGraphs }).exactOptional(),
 }) satisfies z.ZodType<ModelSummary>;
 

@@ -66,7 +66,8 @@ class ProgramTimes {
       case "allToAll":
       case "broadcast": {
         const bytes = Math.max(this.#bytes(instruction.input), this.#bytes(instruction.output));
-        const ms = this.#collectiveMs(instruction.op, this.#program.groups[instruction.group]!, bytes);
+        const ranks = this.#program.groups[instruction.group]!;
+        const ms = this.#collectiveMs(instruction.op, ranks, bytes, instruction.stream === "compute");
         // What it adds to is read besides.
         return instruction.accumulates
           ? ms + streamMs(this.#bytes(instruction.output), hardware.optimizerGBps)
@@ -81,7 +82,7 @@ class ProgramTimes {
         const ranks = this.#program.groups[instruction.group]!;
         const stride = Math.max(1, Math.floor(ranks.length / partners));
         const among = Array.from({ length: partners }, (_, i) => i * stride);
-        return this.#collectiveMs("allToAll", among, (moved * partners) / (partners - 1));
+        return this.#collectiveMs("allToAll", among, (moved * partners) / (partners - 1), true);
       }
       case "send":
       case "receive":
@@ -89,6 +90,7 @@ class ProgramTimes {
           "sendReceive",
           [this.#program.rank, instruction.peer].sort((a, b) => a - b),
           this.#bytes(instruction.tensor),
+          false,
         );
       case "copy":
         return this.#movedMs(this.#bytes(instruction.input) + this.#bytes(instruction.output));
@@ -124,14 +126,16 @@ class ProgramTimes {
     collective: Parameters<typeof collectiveMs>[1],
     ranks: readonly number[],
     bytes: number,
+    betweenGraphs: boolean,
   ): number {
     const sorted = [...ranks].sort((a, b) => a - b);
     const stride = (sorted[1] ?? 0) - (sorted[0] ?? 0);
-    const key = `${collective} ${ranks.length} ${stride} ${bytes}`;
+    const key = `${collective} ${ranks.length} ${stride} ${bytes} ${betweenGraphs}`;
     let known = this.#collectives.get(key);
     if (known === undefined) {
       const shape = groupShape(this.#cost.cluster, ranks.length, stride);
-      known = collectiveMs(this.#cost.collectives, collective, shape, bytes);
+      const times = betweenGraphs ? this.#cost.betweenGraphs : this.#cost.collectives;
+      known = collectiveMs(times, collective, shape, bytes);
       this.#collectives.set(key, known);
     }
     return known;

@@ -1,5 +1,6 @@
 import { GalvatronError } from "../base/errors.js";
 import type { HardwareProfile } from "../cluster/hardware-profile.js";
+import { slower } from "../cost/cost-model.js";
 import type { LayerSample, ModelProfile } from "../model/model-profile.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
 import type { BatchRange } from "./outer-choice.js";
@@ -89,14 +90,10 @@ function resizedProfile(profile: ModelProfile, model: ModelSpec): ModelProfile {
 
 function changedHardware(hardware: HardwareProfile, change: Change): HardwareProfile {
   const { nodes = hardware.cluster.nodes, ranksPerNode = hardware.cluster.ranksPerNode } = change;
-  const faster = change.bandwidth ?? 1;
+  const { bandwidth = 1 } = change;
   return {
-    ...hardware,
+    ...(bandwidth === 1 ? hardware : slower(hardware, 1 / bandwidth)),
     cluster: { ...hardware.cluster, nodes, ranksPerNode },
-    collectives:
-      faster === 1
-        ? hardware.collectives
-        : hardware.collectives.map((sample) => ({ ...sample, timeMs: sample.timeMs / faster })),
     matmuls: hardware.matmuls.map((sample) => ({ ...sample, timeMs: sample.timeMs / (change.compute ?? 1) })),
   };
 }

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Overlap } from "../../src/cluster/hardware-profile.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
 import { everyOtherLayerZero3 } from "../../src/profiler/measure-in-plans.js";
-import { overlapOf, overlapSeen } from "../../src/profiler/overlap-seen.js";
+import { overlapOf, overlapSeen, slowdownSeen } from "../../src/profiler/overlap-seen.js";
 import type { Program } from "../../src/program/program.js";
 import { type DurationOf, simulateTimes } from "../../src/program/simulate.js";
 import { isCollective } from "../../src/program/span-kind.js";
@@ -81,4 +81,21 @@ test("layers that are no slower than alone lose nothing", () => {
   const none = { computeSlowdown: 1, communicationSlowdown: 1 };
   const found = overlapOf(seen("zero", none), seen("ddp", none))!;
   expect(found).toEqual({ ...none, gathers: none, reductions: none });
+});
+
+test("collectives that take longer in a plan than alone are seen, though ranks wait for each other", () => {
+  const { programs } = lower(model, uniformPlan(model, { ranks: 4, globalBatch: 8, tensorDegree: 4 }));
+  const between = programs[0]!.instructions.flatMap((it, index) =>
+    isCollective(it) && it.stream === "compute" ? [index] : [],
+  );
+  const duration: DurationOf = (program, index) => {
+    const { op } = program.instructions[index]!;
+    if (op === "run") return 10 + 0.1 * program.rank;
+    return between.includes(index) ? 1.3 * COLLECTIVE_MS : 0;
+  };
+  const { times } = simulateTimes(programs, duration, {});
+  const steps = [times.map((ofRank) => ({ instructionsMs: Float64Array.from(ofRank) }))];
+  const alone = (ms: number): ReadonlyMap<number, number> => new Map(between.map((index) => [index, ms]));
+  expect(slowdownSeen({ programs, steps }, alone(COLLECTIVE_MS))).toBeCloseTo(1.3, 9);
+  expect(slowdownSeen({ programs, steps }, alone(2 * COLLECTIVE_MS))).toBe(1);
 });

@@ -58,6 +58,18 @@ const model: ModelProfile = {
     options: { epsilon: 1e-5, activation: "gelu", bias: true },
   },
   precision: "float32",
+  held: {
+    few: { graphs: 6, bytes: 2 ** 29 + 1, connected: false },
+    many: { graphs: 20, bytes: 2 ** 30, connected: true },
+  },
+  overlap: {
+    computeSlowdown: 1.3,
+    communicationSlowdown: 2.9,
+    gathers: { computeSlowdown: 1.1, communicationSlowdown: 1.4 },
+    reductions: { computeSlowdown: 1.06, communicationSlowdown: 5.3 },
+  },
+  rest: [{ workShare: 0.5, timeFactor: 0.9 }],
+  betweenGraphs: 1.085,
   device: "a CPU",
   source: "measured",
   layers: [
