@@ -70,6 +70,12 @@ export interface HardwareProfile extends Slowdowns {
   readonly held?: HeldBytes;
 }
 
+/** The machine with collectives that take `factor` times as long. */
+export function withSlowerCollectives(hardware: HardwareProfile, factor: number): HardwareProfile {
+  const collectives = hardware.collectives.map((sample) => ({ ...sample, timeMs: sample.timeMs * factor }));
+  return { ...hardware, collectives };
+}
+
 /** Bytes of device memory beside the arena and the graphs' workspace; see `program/communicators.ts`. */
 interface HeldBytes {
   /** Communication itself, once: what the first group and ring take beside what every one takes. */

@@ -1,6 +1,6 @@
 import { DTYPE_BYTES } from "../base/units.js";
 import type { Cluster } from "../cluster/cluster.js";
-import type { HardwareProfile, Overlap } from "../cluster/hardware-profile.js";
+import { type HardwareProfile, type Overlap, withSlowerCollectives } from "../cluster/hardware-profile.js";
 import type { ModelProfile, RestSample } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { GradientOrder, Precision } from "../plan/plan.js";
@@ -53,12 +53,6 @@ export function inPipeline(cost: CostModel, stages: number, microBatches: number
   return factor === 1 ? cost : { ...cost, layers: { ...cost.layers, timeFactor: factor, known: new Map() } };
 }
 
-/** The machine with collectives that take `factor` times as long. */
-export function slower(hardware: HardwareProfile, factor: number): HardwareProfile {
-  const collectives = hardware.collectives.map((sample) => ({ ...sample, timeMs: sample.timeMs * factor }));
-  return { ...hardware, collectives };
-}
-
 export function costModel(
   model: ModelSpec,
   profile: ModelProfile,
@@ -75,7 +69,9 @@ export function costModel(
     cluster: hardware.cluster,
     collectives,
     betweenGraphs:
-      betweenGraphs === 1 ? collectives : collectiveTimes(collectiveCurves(slower(hardware, betweenGraphs))),
+      betweenGraphs === 1
+        ? collectives
+        : collectiveTimes(collectiveCurves(withSlowerCollectives(hardware, betweenGraphs))),
     layers: layerLookup(profile),
     overlap: profile.overlap ?? hardware,
     rest: profile.rest ?? [],

@@ -65,8 +65,7 @@ export function overlapSeen(
   );
   const sum = (list: readonly number[], of: (one: Beside) => number): number =>
     list.reduce((total, index) => total + of(beside[index]!), 0);
-  const lost = (excessMs: number, besideMs: number): number =>
-    besideMs > 0 ? Math.min(MOST_LOST, Math.max(0, excessMs / besideMs)) : 0;
+  const lost = (share: number): number => Math.min(MOST_LOST, Math.max(0, share));
   const slowdowns = (list: readonly number[], lostShare: number): Slowdowns | null => {
     const hidden = list.filter((index) => {
       const { forwardMs, backwardMs, durationMs } = beside[index]!;
@@ -79,16 +78,13 @@ export function overlapSeen(
       communicationSlowdown: Math.max(1, sum(hidden, (one) => one.durationMs) / quietMs),
     };
   };
-  const gathersLose = Math.min(
-    MOST_LOST,
-    Math.max(0, slope(layers.map((layer) => besideForward(ran, gathers, layer)))),
-  );
-  const reductionsLose = lost(
+  const gathersLose = lost(slope(layers.map((layer) => besideForward(ran, gathers, layer))));
+  const excessMs =
     layersMs(ran, inKind, "backward") -
-      layers.length * alone.backwardMs -
-      gathersLose * sum(gathers, (one) => one.backwardMs),
-    sum(reductions, (one) => one.backwardMs),
-  );
+    layers.length * alone.backwardMs -
+    gathersLose * sum(gathers, (one) => one.backwardMs);
+  const besideMs = sum(reductions, (one) => one.backwardMs);
+  const reductionsLose = besideMs > 0 ? lost(excessMs / besideMs) : 0;
   return { gathers: slowdowns(gathers, gathersLose), reductions: slowdowns(reductions, reductionsLose) };
 }
 

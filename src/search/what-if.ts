@@ -1,6 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
-import type { HardwareProfile } from "../cluster/hardware-profile.js";
-import { slower } from "../cost/cost-model.js";
+import { type HardwareProfile, withSlowerCollectives } from "../cluster/hardware-profile.js";
 import type { LayerSample, ModelProfile } from "../model/model-profile.js";
 import type { LayerKind, ModelSpec } from "../model/model-spec.js";
 import type { BatchRange } from "./outer-choice.js";
@@ -92,7 +91,7 @@ function changedHardware(hardware: HardwareProfile, change: Change): HardwarePro
   const { nodes = hardware.cluster.nodes, ranksPerNode = hardware.cluster.ranksPerNode } = change;
   const { bandwidth = 1 } = change;
   return {
-    ...(bandwidth === 1 ? hardware : slower(hardware, 1 / bandwidth)),
+    ...(bandwidth === 1 ? hardware : withSlowerCollectives(hardware, 1 / bandwidth)),
     cluster: { ...hardware.cluster, nodes, ranksPerNode },
     matmuls: hardware.matmuls.map((sample) => ({ ...sample, timeMs: sample.timeMs / (change.compute ?? 1) })),
   };
