@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { instructionTimes, planText, recordErrors } from "./executed.mjs";
+import { freeze, instructionTimes, recordErrors } from "./executed.mjs";
 import {
   breakdown,
   captured,
@@ -66,22 +66,27 @@ function peer() {
   return line ? JSON.parse(line) : null;
 }
 
+/** The plan found, and its prediction frozen before it runs. */
 async function searched() {
-  const { hardware, modelProfile } = await profiles(family);
-  return searchPlan({
+  const known = await profiles(family);
+  const found = searchPlan({
     model,
-    modelProfile: { ...modelProfile, model },
-    machine: { machine, hardware },
+    modelProfile: { ...known.modelProfile, model },
+    machine: { machine, hardware: known.hardware },
     budgetBytes: machine.cluster.memoryBytesPerRank * 0.95,
     options: { globalBatch },
   });
+  const { frozen, hash } = freeze(model, [found.report.plan], known);
+  const { searchMs, gap } = found.report;
+  console.log(
+    `searched in ${searchMs.toFixed(0)} ms, gap ${gap.toFixed(4)}; frozen: ${hash} (hardware ${known.hardwareHash}, model ${known.modelHash})`,
+  );
+  return { ...found, ...frozen[0], hash };
 }
 
 for (const kind of option("plans", "searched,zero2,ddp").split(",")) {
   try {
     const found = kind === "searched" ? await searched() : null;
-    if (found)
-      console.log(`searched in ${found.report.searchMs.toFixed(0)} ms, gap ${found.report.gap.toFixed(4)}`);
     const [, base, micro] = /^(ddp|zero[123]|tp)x?(\d*)$/.exec(kind) ?? [];
     const plan =
       found?.report.plan ??
@@ -117,21 +122,18 @@ for (const kind of option("plans", "searched,zero2,ddp").split(",")) {
     };
     rows.push(row);
     if (found) {
-      // Predicted before it ran, by the profiles of this state: it counts among the executed plans.
+      // It counts among the executed plans.
       const rest = got.stepMs.slice(3);
       recordErrors(
         `whole-${family}-${gpus}gpu`,
         [
           {
-            text: planText(plan),
-            stepMs: row.predictedMs,
-            simulatedMs: null,
+            ...found.prediction,
             measuredMs: rest.reduce((sum, ms) => sum + ms, 0) / rest.length,
-            memoryBytes: Math.max(...row.predictedBytes),
             measuredBytes: Math.max(...row.memoryBytes),
           },
         ],
-        found.report.prediction.stepMs.toFixed(3),
+        found.hash,
       );
     }
     console.log(
