@@ -5,8 +5,8 @@ const GATHER_CHARACTERS = 65_536;
 export type StreamName = "stdout" | "stderr";
 
 /**
- * Gathers what a cell prints into few messages. The first write leaves at once and the rest at most every 50 ms, even
- * while a cell blocks the thread and no timer can fire.
+ * Gathers what a cell prints into few messages. A cell's first write leaves at once, however soon it follows another cell's
+ * output, and the rest at most every 50 ms, even while a cell blocks the thread and no timer can fire.
  */
 export class OutputStreams<Parent> {
   readonly #publish: (name: StreamName, text: string, parent: Parent) => void;
@@ -14,6 +14,7 @@ export class OutputStreams<Parent> {
     | { readonly name: StreamName; readonly parent: Parent; readonly texts: string[]; characters: number }
     | undefined;
   #lastFlushMs = 0;
+  #lastParent: Parent | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(publish: (name: StreamName, text: string, parent: Parent) => void) {
@@ -26,7 +27,7 @@ export class OutputStreams<Parent> {
     this.#waiting ??= { name, parent, texts: [], characters: 0 };
     this.#waiting.texts.push(text);
     this.#waiting.characters += text.length;
-    const due = performance.now() - this.#lastFlushMs >= GATHER_MS;
+    const due = parent !== this.#lastParent || performance.now() - this.#lastFlushMs >= GATHER_MS;
     if (due || this.#waiting.characters >= GATHER_CHARACTERS) this.flush();
     else this.#timer ??= setTimeout(() => this.flush(), GATHER_MS);
   }
@@ -38,6 +39,7 @@ export class OutputStreams<Parent> {
     if (!waiting) return;
     this.#waiting = undefined;
     this.#lastFlushMs = performance.now();
+    this.#lastParent = waiting.parent;
     this.#publish(waiting.name, waiting.texts.join(""), waiting.parent);
   }
 }
