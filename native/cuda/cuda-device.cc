@@ -225,6 +225,14 @@ class CudaDevice final : public Device {
     check(cudaStreamSynchronize(on(Stream::compute)), "download");
   }
 
+  void copy(Address to, Address from, size_t bytes) override {
+    use();
+    check(cudaMemcpyAsync(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes,
+                          cudaMemcpyDeviceToDevice, on(Stream::compute)),
+          "copy");
+    check(cudaStreamSynchronize(on(Stream::compute)), "copy");
+  }
+
   DeviceMemory memory() const override {
     // Nothing is allocated once the step is captured and replayed; asking costs the time of some launches.
     if (steps_ <= kStepsThatAllocate) {

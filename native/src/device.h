@@ -162,6 +162,8 @@ class Device {
   // Between steps.
   virtual void upload(Address to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, Address from, size_t bytes) = 0;
+  // Between places that do not overlap.
+  virtual void copy(Address to, Address from, size_t bytes) = 0;
 
   virtual DeviceMemory memory() const = 0;
 

@@ -309,6 +309,27 @@ void Executor::write(int index, const void* bytes, size_t count) {
   device_->upload(tensor.address, bytes, count);
 }
 
+void Executor::writeRepeated(int index, size_t from, size_t until, const void* bytes, size_t count) {
+  requireLoaded("writeRepeated");
+  requireTensor(index);
+  const Tensor tensor = tensorAt(index);
+  if (until > tensor.sizeBytes() || from >= until || count == 0) {
+    throw argumentInvalid("writeRepeated: bytes " + std::to_string(from) + " to " + std::to_string(until) + " of tensor " +
+                          tensor.view->name + ", which has " + std::to_string(tensor.sizeBytes()) + ", by " +
+                          std::to_string(count) + " were given; expected a part that is not empty, inside the tensor.");
+  }
+  const size_t size = until - from;
+  const Address start = tensor.address + from;
+  size_t written = std::min(count, size);
+  device_->upload(start, bytes, written);
+  // What is there doubles: the bytes cross over once.
+  while (written < size) {
+    const size_t more = std::min(written, size - written);
+    device_->copy(start + written, start, more);
+    written += more;
+  }
+}
+
 size_t Executor::sizeOf(int index) const {
   requireLoaded("read");
   requireTensor(index);

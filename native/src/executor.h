@@ -25,6 +25,8 @@ class Executor {
   // `keptBytes` above 0: so many bytes from the start of the arena outlive the program before.
   void load(std::shared_ptr<const Program> program, const GraphStore& graphs, size_t keptBytes);
   void write(int tensor, const void* bytes, size_t count);
+  // Bytes `from` to `until` of the tensor become the given ones again and again.
+  void writeRepeated(int tensor, size_t from, size_t until, const void* bytes, size_t count);
   // Bytes of a tensor, for the caller to make room.
   size_t sizeOf(int tensor) const;
   void read(int tensor, void* bytes);

@@ -112,6 +112,7 @@ class HostDevice final : public Device {
 
   void upload(Address to, const void* from, size_t bytes) override { std::memcpy(pointer(to), from, bytes); }
   void download(void* to, Address from, size_t bytes) override { std::memcpy(to, pointer(from), bytes); }
+  void copy(Address to, Address from, size_t bytes) override { std::memcpy(pointer(to), pointer(from), bytes); }
 
   DeviceMemory memory() const override {
     return {arena_ == nullptr ? 0 : arena_->bytes(), graphs_.peakBytes(), 0, graphs_.graphBytes()};

@@ -78,6 +78,7 @@ Napi::Value Worker::open(const Napi::CallbackInfo& info) {
   const Napi::Function constructor = DefineClass(
       env, "NativeWorker",
       {InstanceMethod<&Worker::load>("load"), InstanceMethod<&Worker::write>("write"),
+       InstanceMethod<&Worker::writeRepeated>("writeRepeated"),
        InstanceMethod<&Worker::read>("read"), InstanceMethod<&Worker::step>("step"),
        InstanceMethod<&Worker::abort>("abort"), InstanceMethod<&Worker::close>("close")});
   return constructor.New({info[0]});
@@ -123,6 +124,23 @@ Napi::Value Worker::write(const Napi::CallbackInfo& info) {
     auto bytes = std::make_shared<std::vector<uint8_t>>(data, data + size);
     return jobs_->submit(env, array, [tensor, bytes](Executor& executor) {
       executor.write(tensor, bytes->data(), bytes->size());
+      return JobThread::Settle();
+    });
+  });
+}
+
+Napi::Value Worker::writeRepeated(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return atTheDoor(env, [&]() -> Napi::Value {
+    const int tensor = JsField(info[0], "writeRepeated tensor", "ARGUMENT_INVALID").index();
+    const size_t from = JsField(info[1], "writeRepeated from", "ARGUMENT_INVALID").size();
+    const size_t until = JsField(info[2], "writeRepeated until", "ARGUMENT_INVALID").size();
+    if (!info[3].IsTypedArray()) throw argumentInvalid("writeRepeated: the bytes must be a Uint8Array.");
+    const auto array = info[3].As<Napi::TypedArray>();
+    const auto* data = static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+    const size_t size = array.ByteLength();
+    return jobs_->submit(env, array, [tensor, from, until, data, size](Executor& executor) {
+      executor.writeRepeated(tensor, from, until, data, size);
       return JobThread::Settle();
     });
   });

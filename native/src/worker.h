@@ -19,6 +19,7 @@ class Worker : public Napi::ObjectWrap<Worker> {
  private:
   Napi::Value load(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value writeRepeated(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value abort(const Napi::CallbackInfo& info);

@@ -97,6 +97,8 @@ export interface NativeWorker {
   load(program: Program, graphs: Readonly<Record<string, Uint8Array>>, keptBytes?: number): Promise<void>;
   /** Copies bytes into a tensor of the loaded program. */
   write(tensor: number, bytes: Uint8Array): Promise<void>;
+  /** Bytes `from` to `until` of a tensor become the given ones again and again; these must not change meanwhile. */
+  writeRepeated(tensor: number, from: number, until: number, bytes: Uint8Array): Promise<void>;
   /** Copies a tensor's bytes out. */
   read(tensor: number): Promise<Uint8Array>;
   /** Runs all instructions once. Rejects, with rank and instruction, on failure or deadline. */

@@ -79,6 +79,21 @@ test.each(["float32", "float64"] as const)(
   },
 );
 
+test("a part of a tensor is filled with the same bytes again and again", async () => {
+  const draft = draftProgram(0);
+  const tensor = draft.tensor("float32", [12]);
+  const native = open();
+  await native.load(draft.build(), {});
+  await native.writeRepeated(tensor, 4, 36, bytesOf("float32", [1, 2, 3]));
+  expect(valuesOf("float32", await native.read(tensor))).toEqual([0, 1, 2, 3, 1, 2, 3, 1, 2, 0, 0, 0]);
+  await native.writeRepeated(tensor, 40, 48, bytesOf("float32", [7, 8, 9]));
+  expect(valuesOf("float32", await native.read(tensor)).slice(9)).toEqual([0, 7, 8]);
+  await expect(native.writeRepeated(tensor, 40, 52, bytesOf("float32", [1]))).rejects.toThrow(
+    /bytes 40 to 52 of tensor .* which has 48/,
+  );
+  await expect(native.writeRepeated(tensor, 8, 8, bytesOf("float32", [1]))).rejects.toThrow(/not empty/);
+});
+
 test("ONNX Runtime's own bytes are counted: what a graph keeps between its nodes", async () => {
   const shape = [256, 1024];
   const value = (name: string) => ({ name, dtype: "float32" as const, shape });

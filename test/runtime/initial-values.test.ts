@@ -5,7 +5,12 @@ import { modelSpec } from "../../src/families/registry.js";
 import { type UniformPlanOptions, uniformPlan } from "../../src/plan/uniform.js";
 import type { Program } from "../../src/program/program.js";
 import { compilePlan } from "../../src/runtime/compile-plan.js";
-import { drawnStates, type FillNormal, initialWrites } from "../../src/runtime/worker/initial-values.js";
+import {
+  drawnStates,
+  type FillNormal,
+  initialWrites,
+  repeatedWrites,
+} from "../../src/runtime/worker/initial-values.js";
 
 const model = modelSpec("llama", { layers: 1, hidden: 64, heads: 4, sequence: 32, vocabulary: 96 });
 const addon = loadAddon();
@@ -72,6 +77,33 @@ describe("initial values", () => {
             held.slice(at, at + columns).every((value, i) => Math.abs(value - expected[i]!) < 1e-7),
           ).toBe(true);
         }
+      }
+    }
+  });
+
+  it.each<[string, Partial<UniformPlanOptions>]>([
+    ["weights cut by rows and columns", { tensorDegree: 4 }],
+    ["shards that begin inside a row", { dataParallel: "zero3" }],
+    ["shards, copies of all", { tensorDegree: 2, dataParallel: "zero2" }],
+  ])("of a model that is only timed fill the same places, one stretch for all: %s", async (_, options) => {
+    const plan = uniformPlan(model, { ranks: 4, globalBatch: 4, precision: "bfloat16", ...options });
+    for (const program of compilePlan(model, plan).programs) {
+      const expected = await written(program, native);
+      const found = new Map([...expected].map(([tensor, bytes]) => [tensor, new Uint8Array(bytes.length)]));
+      for (const { tensor, from, until, bytes } of repeatedWrites(program, 5, native))
+        found.get(tensor)!.set(bytes.subarray(0, until - from), from);
+      for (const { parameter, computeCopy } of program.flats) {
+        const drawn = new Float32Array(found.get(parameter)!.buffer);
+        const whole = new Float32Array(expected.get(parameter)!.buffer);
+        // Zeros and ones are the same, other numbers of the same size.
+        expect(drawn.every((value, i) => (value === 0) === (whole[i] === 0))).toBe(true);
+        expect(drawn.every((value, i) => (value === 1) === (whole[i] === 1))).toBe(true);
+        const spread = (values: Float32Array): number =>
+          Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
+        expect(spread(drawn) / spread(whole)).toBeCloseTo(1, 1);
+        const copy = new Uint16Array(found.get(computeCopy)!.buffer);
+        const wholeCopy = new Uint16Array(expected.get(computeCopy)!.buffer);
+        expect(copy.every((value, i) => (value === 0) === (wholeCopy[i] === 0))).toBe(true);
       }
     }
   });

@@ -50,6 +50,12 @@ export interface TensorWrite {
   readonly bytes: Uint8Array;
 }
 
+/** Bytes `from` to `until` of one tensor, made of `bytes` again and again. */
+export interface RepeatedWrite extends TensorWrite {
+  readonly from: number;
+  readonly until: number;
+}
+
 /** Runs that follow each other in the target and keep their distance in the source, taken together. */
 function* evenRuns(
   runs: Iterable<BlockRun>,
@@ -143,6 +149,50 @@ export async function* initialWrites(
     }
   }
   yield* constantWrites(program);
+}
+
+/** More than any row of a matrix holds. */
+const REPEATED_ELEMENTS = 2 ** 20;
+
+/**
+ * Parameters for a model that is timed, not trained: ones and stretches of normal numbers over and over, so that only a
+ * stretch of each kind is drawn and crosses over to the device. For arenas that hold zeros already.
+ */
+export function* repeatedWrites(
+  program: Program,
+  seed: number,
+  fill: FillNormal = drawNormal,
+  { round = roundBfloat16 }: InitialValueOptions = {},
+): Generator<RepeatedWrite> {
+  const inits = new Map(program.parameters.map(({ name, init }) => [name, init]));
+  /** By standard deviation, 0 for ones: as parameter and as copy. */
+  const stretches = new Map<number, Record<"parameter" | "computeCopy", Uint8Array>>();
+  const stretchOf = (standardDeviation: number): Record<"parameter" | "computeCopy", Uint8Array> => {
+    let stretch = stretches.get(standardDeviation);
+    if (!stretch) {
+      const values = new Float32Array(REPEATED_ELEMENTS).fill(1);
+      const runs = { start: 0, run: REPEATED_ELEMENTS, stride: 0 };
+      if (standardDeviation > 0) fill(values, seed, "", runs, standardDeviation);
+      const bits = new Uint16Array(REPEATED_ELEMENTS);
+      round(values, bits);
+      stretch = { parameter: bytesOf(values), computeCopy: bytesOf(bits) };
+      stretches.set(standardDeviation, stretch);
+    }
+    return stretch;
+  };
+  for (const kind of ["parameter", "computeCopy"] as const)
+    for (const { name, tensor, offset, extent } of heldBlocks(program, kind)) {
+      const init = inits.get(name)!;
+      if (init.kind === "zeros") continue;
+      const bytes = stretchOf(init.kind === "ones" ? 0 : init.standardDeviation)[kind];
+      const elementBytes = bytes.length / REPEATED_ELEMENTS;
+      yield {
+        tensor,
+        from: offset * elementBytes,
+        until: (offset + product(extent)) * elementBytes,
+        bytes,
+      };
+    }
 }
 
 /** What a rank whose states are there already must hold before its first step. */

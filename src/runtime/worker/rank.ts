@@ -21,6 +21,7 @@ import {
   type FillNormal,
   type InitialValueOptions,
   initialWrites,
+  repeatedWrites,
 } from "./initial-values.js";
 import { processMemory } from "./process-memory.js";
 
@@ -83,10 +84,19 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
             ? weightStates(message.weights)
             : message.seed === null
               ? null
-              : drawnStates(message.program, message.seed, fill && message.repeated ? repeating(fill) : fill);
+              : drawnStates(message.program, message.seed, fill);
         const options = message.restore ? { ...initial, cleared: false } : initial;
+        const repeated = fill && message.repeated && message.seed !== null && message.keptBytes === 0;
+        if (repeated)
+          for (const { tensor, from, until, bytes } of repeatedWrites(
+            message.program,
+            message.seed,
+            fill,
+            initial,
+          ))
+            await native.writeRepeated(tensor, from, until, bytes);
         const writes =
-          message.keptBytes > 0
+          repeated || message.keptBytes > 0
             ? constantWrites(message.program)
             : initialWrites(message.program, source, options);
         for await (const write of writes) await native.write(write.tensor, write.bytes);
@@ -311,29 +321,11 @@ function deviceMemory(bytes: number): ProcessMemory {
   return { residentBytes: bytes, peakBytes: bytes, sharedBytes: 0 };
 }
 
-/** More than any row of a matrix holds. */
-const REPEATED_ELEMENTS = 2 ** 20;
-
 /** Models for devices have billions of elements: drawn over all cores. */
 function nativeFill(addon: NativeAddon): FillNormal {
   return (target, seed, name, runs, standardDeviation) => {
     const [key0, key1] = streamKey(seed, name);
     addon.fillNormal(target, { key0, key1, ...runs, standardDeviation });
-  };
-}
-
-/** One stretch of numbers again and again. */
-function repeating(fill: FillNormal): FillNormal {
-  const stretches = new Map<number, Float32Array>();
-  return (target, seed, _name, _runs, standardDeviation) => {
-    let stretch = stretches.get(standardDeviation);
-    if (!stretch) {
-      stretch = new Float32Array(REPEATED_ELEMENTS);
-      fill(stretch, seed, "", { start: 0, run: REPEATED_ELEMENTS, stride: 0 }, standardDeviation);
-      stretches.set(standardDeviation, stretch);
-    }
-    for (let at = 0; at < target.length; at += REPEATED_ELEMENTS)
-      target.set(stretch.subarray(0, Math.min(REPEATED_ELEMENTS, target.length - at)), at);
   };
 }
 
