@@ -14,7 +14,7 @@ namespace galvatron::cuda {
 // through CUDA IPC. Copy engines do that, so no multiprocessor is taken from the computing beside it, as NCCL's kernels take
 // one for every block of theirs, the longer the more they wait for another rank.
 //
-// Gathers of what no instruction of the step has written yet (ZeRO-3's parameters) need no word between the ranks. Why a
+// Gathers of what no instruction of the step has written yet (ZeRO's parameters) need no word between the ranks. Why a
 // rank may read: its first collective of the step over the same ranks and stream stays NCCL's and only ends when
 // all others have begun the step, so what they wrote in the step before is done. Why nobody overwrites too early: what a
 // rank gathered it uses in backward before it gives its part of the same parameters' gradients to the reduction that

@@ -33,16 +33,18 @@ export interface LayerCost extends LayerMemory {
   readonly reduceMs: number;
   /** The same where no backward follows that could hide it: for the first layer of the model or stage. */
   readonly reduceAloneMs: number;
-  /** Once a step, after the norm is known: the update, and gathering what it changed. */
+  /** Once a step, after the norm is known: the update. */
   readonly optimizerMs: number;
-  readonly afterUpdateMs: number;
+  /** Once a step: ZeRO-1 and 2's gather before the first forward, less what that hides. */
+  readonly firstGatherMs: number;
 }
 
 export const forwardMs = (cost: LayerCost): number =>
   cost.forwardComputeMs + cost.forwardTensorMs + cost.forwardDataMs;
 export const backwardMs = (cost: LayerCost): number =>
   cost.backwardComputeMs + cost.recomputeMs + cost.backwardTensorMs + cost.backwardDataMs;
-export const afterMs = (cost: LayerCost): number => cost.optimizerMs + cost.afterUpdateMs;
+/** Gathers before a stage's first forward count here, too: stages of a pipeline gather at once, as they update at once. */
+export const afterMs = (cost: LayerCost): number => cost.optimizerMs + cost.firstGatherMs;
 /** Bytes that add up over a stage's layers. */
 export const additiveBytes = (cost: LayerCost, inFlight: number): number =>
   cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes + inFlight * cost.activationBytes;
@@ -166,7 +168,7 @@ export function layerCost(
     reduceMs: behindMs(besideMs + reduceMs) - behindMs(besideMs) + table.reduceMs,
     reduceAloneMs: reduceMs + table.reduceMs,
     optimizerMs: time.optimizerMs,
-    afterUpdateMs: time.afterUpdateMs,
+    firstGatherMs: hide(work.forwardMs, time.firstGatherMs, gathers),
     ...layerMemory(work, strategy, {
       states,
       read,

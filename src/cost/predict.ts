@@ -73,7 +73,7 @@ function stageTime(plan: Plan, stage: StageCost, stepMs: number, norm: number): 
   const dataMs =
     count * sum(({ cost }) => cost.forwardDataMs + cost.backwardDataMs) +
     stage.reduceMs +
-    sum(({ cost }) => cost.afterUpdateMs);
+    sum(({ cost }) => cost.firstGatherMs);
   const relayoutMs = count * stage.relayoutMs;
   const optimizerMs = norm + sum(({ cost }) => cost.optimizerMs);
   const busyMs = computeMs + recomputeMs + tensorMs + dataMs + relayoutMs + optimizerMs;

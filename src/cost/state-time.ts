@@ -15,8 +15,8 @@ export interface StateTime {
   readonly scatterMs: number;
   /** DDP and ZeRO-1: reducing the gradients, once a step; in the canonical order DDP's gathering their sums. */
   readonly reduceMs: number;
-  /** ZeRO-1 and 2: gathering the parameters after the update, once a step. */
-  readonly afterUpdateMs: number;
+  /** ZeRO-1 and 2: gathering the parameters before the first forward, once a step. */
+  readonly firstGatherMs: number;
   /** The update itself, once a step. */
   readonly optimizerMs: number;
 }
@@ -54,7 +54,7 @@ export function stateTime(
   const converted = addsUp && reducedBytes < 4 ? (held + owned) * (4 + reducedBytes) : 0;
   const convertMs = streamMs(converted, optimizerGBps);
   const optimizerMs = streamMs(owned * updateBytes, optimizerGBps);
-  const none = { gatherMs: 0, scatterMs: 0, reduceMs: 0, afterUpdateMs: 0, optimizerMs };
+  const none = { gatherMs: 0, scatterMs: 0, reduceMs: 0, firstGatherMs: 0, optimizerMs };
   if (group.ranks <= 1) return none;
   const readBytes = read * computeBytes;
   const heldBytes = held * computeBytes;
@@ -70,13 +70,13 @@ export function stateTime(
       return {
         ...none,
         ...(inOrder ? { scatterMs: scatter() } : { reduceMs: once("reduceScatter") }),
-        afterUpdateMs: collectiveMs(times, "allGather", group, heldBytes),
+        firstGatherMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero2":
       return {
         ...none,
         scatterMs: scatter(),
-        afterUpdateMs: collectiveMs(times, "allGather", group, heldBytes),
+        firstGatherMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero3":
       return {

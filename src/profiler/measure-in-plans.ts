@@ -1,3 +1,4 @@
+import type { Slowdowns } from "../cluster/hardware-profile.js";
 import type { ModelProfile, RestSample } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan, Precision } from "../plan/plan.js";
@@ -11,7 +12,13 @@ import { compilePlan } from "../runtime/compile-plan.js";
 import type { WorkerPool } from "../runtime/coordinator/worker-pool.js";
 import { endOf, lastingSteps, type MeasureOptions, measureSteps, startOf } from "./measure-steps.js";
 import { lowerQuartile } from "./median.js";
-import { type LayerTimes, overlapOf, overlapSeen, type RanProgram, slowdownSeen } from "./overlap-seen.js";
+import {
+  gathersSeen,
+  type LayerTimes,
+  type RanProgram,
+  reductionsSeen,
+  slowdownSeen,
+} from "./overlap-seen.js";
 import { restCurve, restSeen } from "./rest-seen.js";
 import { firstOf, sliced } from "./sliced-model.js";
 import { syntheticFeed } from "./synthetic-feed.js";
@@ -71,19 +78,27 @@ export async function measureInPlans(
       besideArenaBytes: 2 * alone.workspaceBytes + BESIDE_BYTES,
     });
   };
+  const inKind = (layer: number): boolean => layer >= first && layer < first + LAYERS;
   const seen = async (
     dataParallel: DataParallel,
+    slowdowns: (found: Ran, aloneMs: (instruction: number) => number) => Slowdowns | null,
     change?: (plan: Plan) => Plan,
-  ): Promise<ReturnType<typeof overlapSeen> | null> => {
-    const inKind = (layer: number): boolean => layer >= first && layer < first + LAYERS;
+  ): Promise<Slowdowns | null> => {
     const found = await ran(LAYERS, { dataParallel, globalBatch: samples * ranks }, change);
     if (!found) return null;
     const aloneMs = await collectivesAlone(pool, found, options, ({ stream }) => stream !== "compute");
-    return overlapSeen(found, inKind, alone, (index) => aloneMs.get(index)!);
+    return slowdowns(found, (index) => aloneMs.get(index)!);
   };
-  const zero = await seen("zero2", (plan) => everyOtherLayerZero3(plan, first));
-  const ddp = await seen("ddp");
-  const overlap = zero && ddp && overlapOf(zero, ddp);
+  const reducing = (found: Ran, aloneMs: (instruction: number) => number): Slowdowns | null =>
+    reductionsSeen(found, inKind, alone, aloneMs);
+  const gathers = await seen(
+    "ddp",
+    (found, aloneMs) => gathersSeen(found, inKind, aloneMs),
+    (plan) => everyOtherLayerZero3(plan, first),
+  );
+  const scatters = await seen("zero2", reducing);
+  const allReduces = await seen("ddp", reducing);
+  const overlap = gathers && scatters && allReduces && { ...allReduces, gathers, reductions: scatters };
   const split = await ran(SPLIT_LAYERS, { tensorDegree: ranks, globalBatch: samples * ranks });
   const between =
     split &&

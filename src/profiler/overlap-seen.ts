@@ -1,4 +1,4 @@
-import type { Overlap, Slowdowns } from "../cluster/hardware-profile.js";
+import type { Slowdowns } from "../cluster/hardware-profile.js";
 import type { Program } from "../program/program.js";
 import { gathersParameters, scattersGradients } from "../program/span-kind.js";
 import { endOf, gapMs, startOf, type Timed } from "./measure-steps.js";
@@ -15,10 +15,14 @@ export interface RanProgram {
   readonly steps: readonly (readonly Timed[])[];
 }
 
-/** What of backward and of forward a collective ran beside, and how long it was there, in ms. */
+type InKind = (layer: number) => boolean;
+type AloneMs = (instruction: number) => number;
+
+type Pass = "forward" | "backward";
+
+/** How long a collective took, and how much of that it ran beside layers, in ms. */
 interface Beside {
-  readonly forwardMs: number;
-  readonly backwardMs: number;
+  readonly besideMs: number;
   readonly durationMs: number;
 }
 
@@ -28,26 +32,21 @@ const MOSTLY = 0.8;
 const MOST_LOST = 0.9;
 
 /**
- * How layers and collectives slowed each other down in a plan that was run: what layers with a gather beside their
- * forward took longer than those without, and what backward took longer than alone, to which reductions are put down
- * once gathers' share is taken off.
+ * How layers and gathers of parameters slowed each other down in a plan that was run: what layers with a gather beside their
+ * forward took longer than those without.
  *
- * Layers of one step are compared for gathers, because they cost a layer less than its time differs from step to step
- * and from plan to plan where power is capped.
+ * Layers of one step are compared, because a gather costs a layer less than its time differs from step to step and from
+ * plan to plan where power is capped.
  *
  * A collective's time is that of the rank which waited least for the others.
  *
  * @param inKind - layers whose times are compared
- * @param alone - one such layer on a device that does nothing else
  * @param aloneMs - a collective of the Program with nothing beside it
+ * @returns null where no gather ran beside layers
  */
-export function overlapSeen(
-  ran: RanProgram,
-  inKind: (layer: number) => boolean,
-  alone: LayerTimes,
-  aloneMs: (instruction: number) => number,
-): { readonly gathers: Slowdowns | null; readonly reductions: Slowdowns | null } {
+export function gathersSeen(ran: RanProgram, inKind: InKind, aloneMs: AloneMs): Slowdowns | null {
   const program = ran.programs[0]!;
+  const gathers = indices(program, gathersParameters);
   const layers = [
     ...new Set(
       program.instructions.flatMap(({ op, label }) =>
@@ -55,37 +54,55 @@ export function overlapSeen(
       ),
     ),
   ];
-  const beside = program.instructions.map((_, index) => besideOf(ran, index, inKind));
-  const gathers = indices(program, (instruction) => gathersParameters(instruction));
+  const lostShare = slope(layers.map((layer) => besideForward(ran, gathers, layer)));
+  return slowdowns(
+    gathers.map((index) => ({ index, ...besideOf(ran, index, inKind, "forward") })),
+    lostShare,
+    aloneMs,
+  );
+}
+
+/**
+ * How layers and reductions of gradients slowed each other down: what backward took longer than alone, in a plan whose
+ * backward has nothing else beside it.
+ *
+ * @param alone - one such layer on a device that does nothing else
+ */
+export function reductionsSeen(
+  ran: RanProgram,
+  inKind: InKind,
+  alone: LayerTimes,
+  aloneMs: AloneMs,
+): Slowdowns | null {
+  const program = ran.programs[0]!;
   const reductions = indices(
     program,
     (instruction) =>
       scattersGradients(instruction) ||
       (instruction.op === "allReduce" && instruction.label.phase === "reduce"),
+  ).map((index) => ({ index, ...besideOf(ran, index, inKind, "backward") }));
+  const count = runsOf(program, inKind, "backward").length;
+  const excessMs = layersMs(ran, inKind, "backward") - count * alone.backwardMs;
+  const besideMs = reductions.reduce((total, one) => total + one.besideMs, 0);
+  return slowdowns(reductions, besideMs > 0 ? excessMs / besideMs : 0, aloneMs);
+}
+
+/** Of collectives that were mostly beside layers; null without any. */
+function slowdowns(
+  collectives: readonly (Beside & { readonly index: number })[],
+  lostShare: number,
+  aloneMs: AloneMs,
+): Slowdowns | null {
+  const hidden = collectives.filter(
+    ({ besideMs, durationMs }) => durationMs > 0 && besideMs >= MOSTLY * durationMs,
   );
-  const sum = (list: readonly number[], of: (one: Beside) => number): number =>
-    list.reduce((total, index) => total + of(beside[index]!), 0);
-  const lost = (share: number): number => Math.min(MOST_LOST, Math.max(0, share));
-  const slowdowns = (list: readonly number[], lostShare: number): Slowdowns | null => {
-    const hidden = list.filter((index) => {
-      const { forwardMs, backwardMs, durationMs } = beside[index]!;
-      return durationMs > 0 && forwardMs + backwardMs >= MOSTLY * durationMs;
-    });
-    const quietMs = hidden.reduce((total, index) => total + aloneMs(index), 0);
-    if (!(quietMs > 0)) return null;
-    return {
-      computeSlowdown: 1 / (1 - lostShare),
-      communicationSlowdown: Math.max(1, sum(hidden, (one) => one.durationMs) / quietMs),
-    };
+  const tookMs = hidden.reduce((total, one) => total + one.durationMs, 0);
+  const quietMs = hidden.reduce((total, { index }) => total + aloneMs(index), 0);
+  if (!(quietMs > 0)) return null;
+  return {
+    computeSlowdown: 1 / (1 - Math.min(MOST_LOST, Math.max(0, lostShare))),
+    communicationSlowdown: Math.max(1, tookMs / quietMs),
   };
-  const gathersLose = lost(slope(layers.map((layer) => besideForward(ran, gathers, layer))));
-  const excessMs =
-    layersMs(ran, inKind, "backward") -
-    layers.length * alone.backwardMs -
-    gathersLose * sum(gathers, (one) => one.backwardMs);
-  const besideMs = sum(reductions, (one) => one.backwardMs);
-  const reductionsLose = besideMs > 0 ? lost(excessMs / besideMs) : 0;
-  return { gathers: slowdowns(gathers, gathersLose), reductions: slowdowns(reductions, reductionsLose) };
 }
 
 /** Of one layer: what it ran beside and what it took, in ms. */
@@ -129,32 +146,19 @@ function slope(points: readonly Point[]): number {
   return variance > (LEAST_SPREAD * besideMs) ** 2 ? together / variance : 0;
 }
 
-/** What takes the place of the machine's slowdowns; null where one of them was not seen. */
-export function overlapOf(
-  zero: ReturnType<typeof overlapSeen>,
-  ddp: ReturnType<typeof overlapSeen>,
-): Overlap | null {
-  const { gathers, reductions } = zero;
-  return gathers && reductions && ddp.reductions ? { ...ddp.reductions, gathers, reductions } : null;
-}
-
 /** How many times as long collectives took in a plan as by themselves, all together; no less than 1. */
 export function slowdownSeen(ran: RanProgram, aloneMs: ReadonlyMap<number, number>): number {
   let tookMs = 0;
   let quietMs = 0;
   for (const [index, ms] of aloneMs) {
-    tookMs += besideOf(ran, index, () => false).durationMs;
+    tookMs += besideOf(ran, index, () => false, "forward").durationMs;
     quietMs += ms;
   }
   return quietMs > 0 ? Math.max(1, tookMs / quietMs) : 1;
 }
 
 /** What layers of one kind took in a pass, the mean over ranks and steps. */
-function layersMs(
-  { programs, steps }: RanProgram,
-  inKind: (layer: number) => boolean,
-  pass: "forward" | "backward",
-): number {
+function layersMs({ programs, steps }: RanProgram, inKind: InKind, pass: Pass): number {
   const total = steps.reduce(
     (sum, ranks) =>
       sum + ranks.reduce((ofRanks, step, rank) => ofRanks + runsMs(programs[rank]!, step, inKind, pass), 0),
@@ -164,12 +168,7 @@ function layersMs(
 }
 
 /** What a rank's layers of one kind took in a pass of one step, the pauses between their graphs counted. */
-export function runsMs(
-  program: Program,
-  step: Timed,
-  inKind: (layer: number) => boolean,
-  pass: "forward" | "backward",
-): number {
+export function runsMs(program: Program, step: Timed, inKind: InKind, pass: Pass): number {
   return runsOf(program, inKind, pass).reduce((own, index) => {
     const { stream } = program.instructions[index]!;
     const next = program.instructions.findIndex((other, at) => at > index && other.stream === stream);
@@ -178,7 +177,7 @@ export function runsMs(
   }, 0);
 }
 
-function runsOf(program: Program, inKind: (layer: number) => boolean, pass: string): readonly number[] {
+function runsOf(program: Program, inKind: InKind, pass: Pass): readonly number[] {
   return indices(
     program,
     ({ op, label }) =>
@@ -194,23 +193,14 @@ function indices(
 }
 
 /** In each step on the rank that had the collective shortest, for it waited least for the others. */
-function besideOf(
-  { programs, steps }: RanProgram,
-  index: number,
-  inKind: (layer: number) => boolean,
-): Beside {
-  const total = { forwardMs: 0, backwardMs: 0, durationMs: 0 };
+function besideOf({ programs, steps }: RanProgram, index: number, inKind: InKind, pass: Pass): Beside {
+  const total = { besideMs: 0, durationMs: 0 };
   for (const ranks of steps) {
     const durations = ranks.map((step) => endOf(step, index) - startOf(step, index));
     const durationMs = Math.min(...durations);
     const rank = durations.indexOf(durationMs);
-    const during = (pass: string): number =>
-      runsOf(programs[rank]!, inKind, pass).reduce(
-        (sum, run) => sum + togetherMs(ranks[rank]!, index, run),
-        0,
-      );
-    total.forwardMs += during("forward") / steps.length;
-    total.backwardMs += during("backward") / steps.length;
+    for (const run of runsOf(programs[rank]!, inKind, pass))
+      total.besideMs += togetherMs(ranks[rank]!, index, run) / steps.length;
     total.durationMs += durationMs / steps.length;
   }
   return total;

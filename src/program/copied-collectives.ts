@@ -19,7 +19,7 @@ export interface CopiedCollectives {
 }
 
 /**
- * Which collectives of a Program are copied where the device can: ZeRO-3's gathers but the first over a group, which
+ * Which collectives of a Program are copied where the device can: gathers of parameters but the first over a group, which
  * tells that all have begun the step, and reduce-scatters of gradients but the last, which nothing would hide.
  */
 export function copiedCollectives(program: Program): CopiedCollectives {

@@ -72,25 +72,17 @@ export function openFlat(
   const shardStart = sharded ? shareIndex * piece : 0;
   const name = layout.part === "tied" ? `${site.name}.tied` : site.name;
   const bfloat16 = computeDtype(plan.precision) === "bfloat16";
-  const masterIsShard = mode === "zero3" || (bfloat16 && sharded);
-  const copyIsShard = mode === "zero3";
   const state = (what: string, elements: number): number =>
     builder.tensor(`${name}.${what}`, "optimizer", "float32", [elements], true);
   const parameter = builder.tensor(
     `${name}.parameter`,
     bfloat16 ? "optimizer" : "parameter",
     "float32",
-    [masterIsShard ? shardElements : layout.elements],
+    [shardElements],
     true,
   );
   const computeCopy = bfloat16
-    ? builder.tensor(
-        `${name}.computeCopy`,
-        "parameter",
-        "bfloat16",
-        [copyIsShard ? shardElements : layout.elements],
-        true,
-      )
+    ? builder.tensor(`${name}.computeCopy`, "parameter", "bfloat16", [shardElements], true)
     : -1;
   const moment1 = state("moment1", shardElements);
   const moment2 = state("moment2", shardElements);
@@ -111,9 +103,9 @@ export function openFlat(
     shardStart,
     shardElements,
     parameter,
-    parameterStart: masterIsShard ? shardStart : 0,
+    parameterStart: shardStart,
     computeCopy,
-    computeCopyStart: copyIsShard ? shardStart : 0,
+    computeCopyStart: shardStart,
     moment1,
     moment2,
     keepsWholeGradient,

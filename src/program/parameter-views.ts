@@ -2,10 +2,13 @@ import type { FlatState } from "./flat-state.js";
 import type { RankState, SiteState } from "./rank-state.js";
 import { stepInputs } from "./sites.js";
 
-/** Parameters as graphs read them, visit after visit: ZeRO-3 gathers each flat just ahead of its use. */
+/**
+ * Parameters as graphs read them, visit after visit. What ranks share is gathered just ahead of its use: under ZeRO-3 for
+ * every visit, under ZeRO-1 and 2 once a step, for its first.
+ */
 export class ParameterViews {
   readonly #state: RankState;
-  /** Whole vectors in reach: persistent ones for good, gathered ones while their visit lasts. */
+  /** Gathered vectors in reach. */
   readonly #gathered = new Map<FlatState, number>();
   readonly #views = new Map<number, readonly number[]>();
   readonly #readBy = new Map<string, readonly FlatState[]>();
@@ -18,12 +21,15 @@ export class ParameterViews {
   gather(site: SiteState, pass: "forward" | "backward", microBatch: number): void {
     const { builder } = this.#state;
     for (const flat of this.#needs(site, pass)) {
-      if (flat.mode !== "zero3" || this.#gathered.has(flat)) continue;
+      if (flat.mode === "ddp" || this.#gathered.has(flat)) continue;
       const source = flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter;
       const { dtype } = builder.tensors[source]!;
-      const whole = builder.tensor(`${site.site.name}.${flat.layout.part}.gathered`, "transient", dtype, [
-        flat.layout.elements,
-      ]);
+      const whole = builder.tensor(
+        `${site.site.name}.${flat.layout.part}.gathered`,
+        flat.mode === "zero3" ? "transient" : "parameter",
+        dtype,
+        [flat.layout.elements],
+      );
       builder.emit({
         op: "allGather",
         stream: "gather",
@@ -37,11 +43,11 @@ export class ParameterViews {
     }
   }
 
-  /** Drops what a visit gathered, unless the next visit needs it too. */
+  /** Drops what a visit of ZeRO-3 gathered, unless the next visit needs it too. */
   release(site: SiteState, next: { site: SiteState; pass: "forward" | "backward" } | undefined): void {
     const kept = next === undefined ? [] : this.#needs(next.site, next.pass);
     for (const flat of site.flats) {
-      if (!kept.includes(flat)) this.#gathered.delete(flat);
+      if (flat.mode === "zero3" && !kept.includes(flat)) this.#gathered.delete(flat);
     }
   }
 

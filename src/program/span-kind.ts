@@ -1,4 +1,4 @@
-import type { Instruction } from "./program.js";
+import type { CollectiveInstruction, Instruction } from "./program.js";
 import type { SpanKind } from "./timeline.js";
 
 /** What a span of this instruction counts as. */
@@ -39,7 +39,7 @@ export function scattersGradients({ op, stream }: Instruction): boolean {
   return op === "reduceScatter" && stream === "reduce";
 }
 
-/** ZeRO-3's gathers, of parameters as the last step left them; those behind an update belong to no micro-batch. */
-export function gathersParameters({ op, label }: Instruction): boolean {
-  return op === "allGather" && label.phase === "gather" && label.microBatch !== undefined;
+/** ZeRO's gathers, of parameters as the last step left them. */
+export function gathersParameters(instruction: Instruction): instruction is CollectiveInstruction {
+  return instruction.op === "allGather" && instruction.label.phase === "gather";
 }

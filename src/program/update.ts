@@ -4,8 +4,7 @@ import { type RankState, stageRanks } from "./rank-state.js";
 
 /**
  * The end of a step: gradients of tied parameters are added up between the first and the last stage, the global norm
- * is taken over every gradient element once, gradients are clipped, every shard is updated, and what ZeRO-1 and
- * ZeRO-2 updated in pieces is gathered again.
+ * is taken over every gradient element once, gradients are clipped, and every shard is updated.
  */
 export function emitUpdate(state: RankState): void {
   addTiedGradients(state);
@@ -103,13 +102,7 @@ function countedPieces(state: RankState, flat: FlatState): readonly number[] {
 function emitAdamw(state: RankState, flat: FlatState): void {
   const { builder } = state;
   const label: InstructionLabel = { phase: "optimizer", layer: flat.layer };
-  const { shardStart, shardElements, computeCopy } = flat;
-  const shardOf = (whole: number, holdsFrom: number): number =>
-    builder.tensors[whole]!.shape[0] === shardElements
-      ? whole
-      : builder.view(whole, `${builder.tensors[whole]!.name}.shard`, shardStart - holdsFrom, [shardElements]);
-  const parameter = shardOf(flat.parameter, flat.parameterStart);
-  const copy = computeCopy >= 0 ? shardOf(computeCopy, flat.computeCopyStart) : -1;
+  const { parameter, shardStart, shardElements, computeCopy } = flat;
   builder.emit({
     op: "adamw",
     stream: "compute",
@@ -121,16 +114,6 @@ function emitAdamw(state: RankState, flat: FlatState): void {
     decayElements: Math.max(0, Math.min(shardElements, flat.layout.decayElements - shardStart)),
     hyper: state.hyper,
     clip: state.clip,
-    computeCopy: copy,
-  });
-  if (flat.mode !== "zero1" && flat.mode !== "zero2") return;
-  builder.emit({
-    op: "allGather",
-    stream: "gather",
-    label: { phase: "gather", layer: flat.layer },
-    group: flat.shareGroup,
-    reduction: "sum",
-    input: copy >= 0 ? copy : parameter,
-    output: copy >= 0 ? computeCopy : flat.parameter,
+    computeCopy,
   });
 }

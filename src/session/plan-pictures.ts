@@ -50,7 +50,7 @@ export function layerNotes({ model, modelProfile, machine, report }: FoundPlan):
 function costText(cost: LayerCost, inFlight: number, microBatches: number): string {
   const compute = microBatches * (cost.forwardComputeMs + cost.backwardComputeMs + cost.recomputeMs);
   const tensor = microBatches * (cost.forwardTensorMs + cost.backwardTensorMs);
-  const data = microBatches * (cost.forwardDataMs + cost.backwardDataMs) + cost.reduceMs + cost.afterUpdateMs;
+  const data = microBatches * (cost.forwardDataMs + cost.backwardDataMs) + cost.reduceMs + cost.firstGatherMs;
   const states = cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes;
   return [
     `compute ${formatMs(compute)}`,

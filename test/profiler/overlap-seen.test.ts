@@ -1,9 +1,15 @@
 import { expect, test } from "vitest";
-import type { Overlap } from "../../src/cluster/hardware-profile.js";
+import type { Overlap, Slowdowns } from "../../src/cluster/hardware-profile.js";
+import type { Plan } from "../../src/plan/plan.js";
+import type { DataParallel } from "../../src/plan/strategy.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
 import { everyOtherLayerZero3 } from "../../src/profiler/measure-in-plans.js";
-import { overlapOf, overlapSeen, slowdownSeen } from "../../src/profiler/overlap-seen.js";
-import type { Program } from "../../src/program/program.js";
+import {
+  gathersSeen,
+  type RanProgram,
+  reductionsSeen,
+  slowdownSeen,
+} from "../../src/profiler/overlap-seen.js";
 import { type DurationOf, simulateTimes } from "../../src/program/simulate.js";
 import { isCollective } from "../../src/program/span-kind.js";
 import { lower, smallModel } from "../program/small-model.js";
@@ -26,24 +32,30 @@ function durationWith(factor: Factor): DurationOf {
   };
 }
 
-/** What a simulated step shows of the slowdowns that it was simulated with. */
+/** What simulated steps show of the slowdowns that they were simulated with. */
 function seen(
-  dataParallel: "ddp" | "zero",
   overlap: Overlap,
   factor: Factor = () => 1,
-): ReturnType<typeof overlapSeen> {
-  const uniform = uniformPlan(model, {
-    ranks: 4,
-    globalBatch: 8,
-    dataParallel: dataParallel === "zero" ? "zero2" : "ddp",
-  });
-  const plan = dataParallel === "zero" ? everyOtherLayerZero3(uniform, 0) : uniform;
-  const { programs } = lower(model, plan);
+): Record<"gathers" | "scatters" | "reductions", Slowdowns> {
   const duration = durationWith(factor);
-  const { times } = simulateTimes(programs, duration, { overlap });
-  const steps = [times.map((ofRank) => ({ instructionsMs: Float64Array.from(ofRank) }))];
-  const ms = (index: number): number => duration(programs[0] as Program, index);
-  return overlapSeen({ programs, steps }, (layer) => layer >= 0 && layer < LAYERS, alone, ms);
+  const step = (dataParallel: DataParallel, change = (plan: Plan): Plan => plan): RanProgram => {
+    const plan = change(uniformPlan(model, { ranks: 4, globalBatch: 8, dataParallel }));
+    const { programs } = lower(model, plan);
+    const { times } = simulateTimes(programs, duration, { overlap });
+    return { programs, steps: [times.map((ofRank) => ({ instructionsMs: Float64Array.from(ofRank) }))] };
+  };
+  const inKind = (layer: number): boolean => layer >= 0 && layer < LAYERS;
+  const aloneMs =
+    ({ programs }: RanProgram) =>
+    (index: number) =>
+      duration(programs[0]!, index);
+  const gathering = step("ddp", (plan) => everyOtherLayerZero3(plan, 0));
+  const reduced = (ran: RanProgram): Slowdowns => reductionsSeen(ran, inKind, alone, aloneMs(ran))!;
+  return {
+    gathers: gathersSeen(gathering, inKind, aloneMs(gathering))!,
+    scatters: reduced(step("zero2")),
+    reductions: reduced(step("ddp")),
+  };
 }
 
 test("slowdowns are found again in the steps of plans that have them", () => {
@@ -53,15 +65,15 @@ test("slowdowns are found again in the steps of plans that have them", () => {
     gathers: { computeSlowdown: 1.2, communicationSlowdown: 1.5 },
     reductions: { computeSlowdown: 1.1, communicationSlowdown: 2 },
   };
-  const found = overlapOf(seen("zero", overlap), seen("ddp", overlap))!;
-  expect(found.computeSlowdown).toBeCloseTo(1.4, 6);
-  expect(found.communicationSlowdown).toBeCloseTo(1.6, 6);
-  expect(found.gathers!.computeSlowdown).toBeCloseTo(1.2, 6);
-  expect(found.gathers!.communicationSlowdown).toBeCloseTo(1.5, 6);
-  // Where both run, what both take is less than their sum.
-  expect(found.reductions!.computeSlowdown).toBeGreaterThan(1.08);
-  expect(found.reductions!.computeSlowdown).toBeLessThan(1.1 + 1e-6);
-  expect(found.reductions!.communicationSlowdown).toBeCloseTo(2, 6);
+  const found = seen(overlap);
+  for (const [slowdowns, expected] of [
+    [found.reductions, overlap],
+    [found.gathers, overlap.gathers],
+    [found.scatters, overlap.reductions],
+  ] as const) {
+    expect(slowdowns.computeSlowdown).toBeCloseTo(expected.computeSlowdown, 6);
+    expect(slowdowns.communicationSlowdown).toBeCloseTo(expected.communicationSlowdown, 6);
+  }
 });
 
 test("what a gather costs is found in steps that are slower, or get slower, or in which ranks differ", () => {
@@ -71,7 +83,7 @@ test("what a gather costs is found in steps that are slower, or get slower, or i
     gathers: { computeSlowdown: 1.2, communicationSlowdown: 1.5 },
     reductions: { computeSlowdown: 1.1, communicationSlowdown: 2 },
   };
-  const gathers = (factor: Factor): number => seen("zero", overlap, factor).gathers!.computeSlowdown;
+  const gathers = (factor: Factor): number => seen(overlap, factor).gathers.computeSlowdown;
   for (const share of [0.9, 1.1]) expect(gathers(() => share)).toBeCloseTo(1.2, 6);
   expect(gathers((_rank, layer) => 1 + 0.01 * layer)).toBeCloseTo(1.2, 6);
   expect(gathers((rank) => 1 + 0.02 * rank)).toBeCloseTo(1.2, 2);
@@ -79,8 +91,7 @@ test("what a gather costs is found in steps that are slower, or get slower, or i
 
 test("layers that are no slower than alone lose nothing", () => {
   const none = { computeSlowdown: 1, communicationSlowdown: 1 };
-  const found = overlapOf(seen("zero", none), seen("ddp", none))!;
-  expect(found).toEqual({ ...none, gathers: none, reductions: none });
+  expect(seen(none)).toEqual({ gathers: none, scatters: none, reductions: none });
 });
 
 test("collectives that take longer in a plan than alone are seen, though ranks wait for each other", () => {

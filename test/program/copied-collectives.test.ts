@@ -68,7 +68,7 @@ const reductions = ({ instructions, groups }: Program, ranks: string): readonly 
     one.stream === "reduce" && "group" in one && groups[one.group]!.join() === ranks ? [index] : [],
   );
 
-test("gathers that may be copied are those of ZeRO-3, and no owner updates before all have used what they copied", () => {
+test("gathers that may be copied are those of parameters, and no owner updates before all have used what they copied", () => {
   const plans = fc.record({
     ranks: fc.constantFrom(2, 4, 8),
     globalBatch: fc.constantFrom(8, 16),
