@@ -169,6 +169,7 @@ void PeerMemory::gather(int instruction, const Tensor& input, const Tensor& outp
   for (size_t step = 1; step <= ranks; step++) {
     const size_t place = (it.place + step) % ranks;
     const void* from = place == it.place ? reinterpret_cast<const void*>(input.address) : it.sources[place];
+    if (from == to + place * bytes) continue;
     check(cudaMemcpyAsync(to + place * bytes, from, bytes, cudaMemcpyDefault, stream), "copying a gathered piece");
   }
 }

@@ -31,7 +31,7 @@ const SHARD_ALIGNMENT = 64;
 /**
  * Model states (Rajbhandari et al. 2020, section 5): float32 parameters and gradients (4 bytes an element each),
  * two float32 moments (8). For bfloat16 forward reads a copy (2), and the float32 master counts as optimizer state,
- * which is sharded from ZeRO-1 on. Parameters are, too: under ZeRO-1 and 2 a rank holds what it gathers beside its shard.
+ * which is sharded from ZeRO-1 on.
  *
  * @param elements parameters of the layer that this rank's tensor share holds
  */
@@ -49,8 +49,7 @@ export function stateMemory(
   const scattered = kind === "zero2" || kind === "zero3" || (kind === "zero1" && inOrder);
   const gradients = scattered ? shard : whole;
   const moments = kind === "ddp" ? whole : shard;
-  const gathersOnce = (kind === "zero1" || kind === "zero2") && shards > 1;
-  const kept = kind === "zero3" ? shard : gathersOnce ? shard + whole : whole;
+  const kept = kind === "zero3" ? shard : whole;
   const mixed = computeDtype(precision) === "bfloat16";
   const madeBytes = DTYPE_BYTES[gradientDtype(precision)];
   return {

@@ -1,5 +1,4 @@
 import type { Program } from "../program/program.js";
-import { gathersParameters } from "../program/span-kind.js";
 import { axis, type BarTrace, baseLayout, type Figure } from "./figure.js";
 import { memoryMarker } from "./palette.js";
 
@@ -17,9 +16,8 @@ interface Held {
 }
 
 /**
- * Who holds what: which share of a layer's parameters, gradients and optimizer state every rank holds through a step, read
- * from the Programs. What ZeRO-1 and 2 gather counts, for it stays from forward to backward; what ZeRO-3 gathers for one pass
- * of a layer does not. Overlap between ranks is replication.
+ * Who holds what: which share of a layer's parameters, gradients and optimizer state every rank keeps from step to step,
+ * read from the Programs. Overlap between ranks is replication.
  */
 export function holdersFigure(programs: readonly Program[], layer: number): Figure {
   const held = programs.flatMap((program) => holdings(program, layer));
@@ -76,15 +74,8 @@ function holdings(program: Program, layer: number): Held[] {
   // A gradient that is shorter than the vector is the shard whose optimizer state this rank holds.
   const gradientElements = program.tensors[flat.gradient]!.shape.reduce((a, b) => a * b, 1);
   const gradientFrom = gradientElements < flat.elements ? flat.shardStart : 0;
-  const gathered = program.instructions
-    .filter(gathersParameters)
-    .find(
-      ({ input, output }) =>
-        (input === flat.computeCopy || input === flat.parameter) &&
-        program.buffers[program.tensors[output]!.buffer]!.category === "parameter",
-    );
   const rows: readonly (readonly [State, [number, number]])[] = [
-    ["parameters", gathered ? kept(gathered.output, 0) : kept(flat.parameter, flat.parameterStart)],
+    ["parameters", kept(flat.parameter, flat.parameterStart)],
     ["gradients", kept(flat.gradient, gradientFrom)],
     ["optimizer state", kept(flat.moment1, flat.shardStart)],
   ];

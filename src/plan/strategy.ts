@@ -2,7 +2,7 @@
  * How the states of a layer are kept over its data-parallel ranks.
  * - `ddp`: every rank holds parameters, gradients and optimizer state; gradients are all-reduced.
  * - `zero1`: optimizer state is sharded; gradients are reduce-scattered once a step. Each rank updates
- *   its shard of the parameters, and what forward and backward read is all-gathered once a step, before the first forward.
+ *   its share of the parameters, and the others' are all-gathered once a step, before the first forward.
  * - `zero2`: gradients are sharded too: reduce-scattered after every micro-batch.
  * - `zero3`: parameters are held as shards alone: all-gathered before every forward and again before backward.
  *

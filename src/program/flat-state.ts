@@ -72,17 +72,25 @@ export function openFlat(
   const shardStart = sharded ? shareIndex * piece : 0;
   const name = layout.part === "tied" ? `${site.name}.tied` : site.name;
   const bfloat16 = computeDtype(plan.precision) === "bfloat16";
+  const masterIsShard = mode === "zero3" || (bfloat16 && sharded);
+  const copyIsShard = mode === "zero3";
   const state = (what: string, elements: number): number =>
     builder.tensor(`${name}.${what}`, "optimizer", "float32", [elements], true);
   const parameter = builder.tensor(
     `${name}.parameter`,
     bfloat16 ? "optimizer" : "parameter",
     "float32",
-    [shardElements],
+    [masterIsShard ? shardElements : layout.elements],
     true,
   );
   const computeCopy = bfloat16
-    ? builder.tensor(`${name}.computeCopy`, "parameter", "bfloat16", [shardElements], true)
+    ? builder.tensor(
+        `${name}.computeCopy`,
+        "parameter",
+        "bfloat16",
+        [copyIsShard ? shardElements : layout.elements],
+        true,
+      )
     : -1;
   const moment1 = state("moment1", shardElements);
   const moment2 = state("moment2", shardElements);
@@ -103,9 +111,9 @@ export function openFlat(
     shardStart,
     shardElements,
     parameter,
-    parameterStart: shardStart,
+    parameterStart: masterIsShard ? shardStart : 0,
     computeCopy,
-    computeCopyStart: shardStart,
+    computeCopyStart: copyIsShard ? shardStart : 0,
     moment1,
     moment2,
     keepsWholeGradient,
@@ -137,6 +145,14 @@ export function openGradient(
   const piece = layout.elements / shareRanks;
   const scattered = builder.view(gradient, `${name}.gradient.piece`, shareIndex * piece, [piece]);
   return { gradient, ownGradient, scattered };
+}
+
+/** What this rank updates of a flat, and others gather: the tensor itself, or its part of a whole one. */
+export function shardOf(builder: ProgramBuilder, flat: FlatState, what: "parameter" | "computeCopy"): number {
+  const tensor = flat[what];
+  const { name, shape } = builder.tensors[tensor]!;
+  if (shape[0] === flat.shardElements) return tensor;
+  return builder.view(tensor, `${name}.shard`, flat.shardStart - flat[`${what}Start`], [flat.shardElements]);
 }
 
 /** All ranks of a grid in the order of the samples and positions that they work on. */

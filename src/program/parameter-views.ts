@@ -1,4 +1,4 @@
-import type { FlatState } from "./flat-state.js";
+import { type FlatState, shardOf } from "./flat-state.js";
 import type { RankState, SiteState } from "./rank-state.js";
 import { stepInputs } from "./sites.js";
 
@@ -8,7 +8,7 @@ import { stepInputs } from "./sites.js";
  */
 export class ParameterViews {
   readonly #state: RankState;
-  /** Gathered vectors in reach. */
+  /** Whole vectors in reach that were gathered: under ZeRO-1 and 2 into the place of the states themselves. */
   readonly #gathered = new Map<FlatState, number>();
   readonly #views = new Map<number, readonly number[]>();
   readonly #readBy = new Map<string, readonly FlatState[]>();
@@ -22,21 +22,21 @@ export class ParameterViews {
     const { builder } = this.#state;
     for (const flat of this.#needs(site, pass)) {
       if (flat.mode === "ddp" || this.#gathered.has(flat)) continue;
-      const source = flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter;
-      const { dtype } = builder.tensors[source]!;
-      const whole = builder.tensor(
-        `${site.site.name}.${flat.layout.part}.gathered`,
-        flat.mode === "zero3" ? "transient" : "parameter",
-        dtype,
-        [flat.layout.elements],
-      );
+      const read = readState(flat);
+      const { dtype } = builder.tensors[flat[read]]!;
+      const whole =
+        flat.mode === "zero3"
+          ? builder.tensor(`${site.site.name}.${flat.layout.part}.gathered`, "transient", dtype, [
+              flat.layout.elements,
+            ])
+          : flat[read];
       builder.emit({
         op: "allGather",
         stream: "gather",
         label: { phase: "gather", layer: site.site.layer, microBatch },
         group: flat.shareGroup,
         reduction: "sum",
-        input: source,
+        input: shardOf(builder, flat, read),
         output: whole,
       });
       this.#gathered.set(flat, whole);
@@ -54,7 +54,7 @@ export class ParameterViews {
   /** The tensor of a parameter. */
   tensor(site: SiteState, name: string): number {
     const { flat, entry } = site.parameterFlat.get(name)!;
-    const whole = this.#gathered.get(flat) ?? (flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter);
+    const whole = this.#gathered.get(flat) ?? flat[readState(flat)];
     let views = this.#views.get(whole);
     if (views === undefined) {
       const { builder } = this.#state;
@@ -87,4 +87,9 @@ export class ParameterViews {
     }
     return flats;
   }
+}
+
+/** What of a flat's states graphs read. */
+function readState({ computeCopy }: FlatState): "computeCopy" | "parameter" {
+  return computeCopy >= 0 ? "computeCopy" : "parameter";
 }

@@ -293,8 +293,8 @@ export interface FlatParameters {
   readonly moment1: number;
   readonly moment2: number;
   /**
-   * First element that `parameter` holds of the unsharded vector: 0, or `shardStart` where the states are sharded (all but
-   * ddp).
+   * First element that `parameter` holds of the unsharded vector: 0, or `shardStart` where only the shard is kept
+   * (ZeRO-3; the float32 masters of ZeRO-1 and ZeRO-2 under bfloat16).
    */
   readonly parameterStart: number;
   /** First element that `gradient` holds: `shardStart` wherever gradients end up sharded (all but ddp). */

@@ -1,4 +1,4 @@
-import type { FlatState } from "./flat-state.js";
+import { type FlatState, shardOf } from "./flat-state.js";
 import { EXACT_LIMBS, EXACT_RUN, type InstructionLabel } from "./program.js";
 import { type RankState, stageRanks } from "./rank-state.js";
 
@@ -102,18 +102,18 @@ function countedPieces(state: RankState, flat: FlatState): readonly number[] {
 function emitAdamw(state: RankState, flat: FlatState): void {
   const { builder } = state;
   const label: InstructionLabel = { phase: "optimizer", layer: flat.layer };
-  const { parameter, shardStart, shardElements, computeCopy } = flat;
+  const { shardStart, shardElements } = flat;
   builder.emit({
     op: "adamw",
     stream: "compute",
     label,
-    parameter,
+    parameter: shardOf(builder, flat, "parameter"),
     gradient: flat.ownGradient,
     moment1: flat.moment1,
     moment2: flat.moment2,
     decayElements: Math.max(0, Math.min(shardElements, flat.layout.decayElements - shardStart)),
     hyper: state.hyper,
     clip: state.clip,
-    computeCopy,
+    computeCopy: flat.computeCopy >= 0 ? shardOf(builder, flat, "computeCopy") : -1,
   });
 }

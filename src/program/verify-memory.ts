@@ -1,3 +1,4 @@
+import { product } from "./flat-layout.js";
 import { forEachRead, forEachWrite } from "./instruction-access.js";
 import type { BufferPlan, Program } from "./program.js";
 import { STREAMS, streamIndex } from "./streams.js";
@@ -62,11 +63,24 @@ class ArenaHistory {
       ({ buffer, offsetBytes }) => buffers[buffer]!.offsetBytes + offsetBytes,
     );
     this.#ends = Float64Array.from(tensors, (view, tensor) => this.#starts[tensor]! + tensorBytes(view));
+    const untouched = (start: number, end: number): Segment[] => [
+      { start, end, writer: -1, readers: undefined },
+    ];
     this.#segments = buffers.map(({ persistent, offsetBytes, sizeBytes }) =>
-      persistent
-        ? [{ start: offsetBytes, end: offsetBytes + sizeBytes, writer: -1, readers: undefined }]
-        : [],
+      persistent ? untouched(offsetBytes, offsetBytes + sizeBytes) : [],
     );
+    // Where others update parts of a vector that this rank holds whole, these are old until they are gathered.
+    for (const flat of program.flats)
+      for (const [tensor, from] of [
+        [flat.parameter, flat.parameterStart],
+        [flat.computeCopy, flat.computeCopyStart],
+      ] as const) {
+        const view = tensors[tensor];
+        if (view === undefined) continue;
+        const elementBytes = tensorBytes(view) / product(view.shape);
+        const start = this.#starts[tensor]! + (flat.shardStart - from) * elementBytes;
+        this.#segments[view.buffer] = untouched(start, start + flat.shardElements * elementBytes);
+      }
     this.#holdings = buffers
       .flatMap(({ persistent, offsetBytes: start, sizeBytes }, buffer) =>
         persistent && sizeBytes > 0 ? [{ start, end: start + sizeBytes, buffer }] : [],

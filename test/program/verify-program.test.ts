@@ -7,6 +7,7 @@ import type {
   Program,
   TransferInstruction,
 } from "../../src/program/program.js";
+import { gathersParameters } from "../../src/program/span-kind.js";
 import { verifyProgram } from "../../src/program/verify-program.js";
 import { lower, smallModel } from "./small-model.js";
 
@@ -226,6 +227,26 @@ describe("what is reported", () => {
     const broken = programs.map((one) => (one.rank === 7 ? { ...one, instructions, buffers } : one));
     expect(verifyProgram(broken).join("\n")).toMatch(/counted once/);
   });
+
+  test.each([
+    ["zero1", "float32"],
+    ["zero2", "bfloat16"],
+  ] as const)(
+    "%s in %s: parameters that others have updated and nobody gathers",
+    (dataParallel, precision) => {
+      const options = { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel, precision };
+      const { programs: whole } = lower(model, uniformPlan(model, options));
+      expect(verifyProgram(whole, model)).toEqual([]);
+      const gathers = whole[0]!.instructions.flatMap((one, index) => (gathersParameters(one) ? [index] : []));
+      for (const index of gathers) {
+        const broken = whole.reduce<readonly Program[]>(
+          (programs, _, rank) => without(rank, index, programs),
+          whole,
+        );
+        expect(verifyProgram(broken).join("\n"), `without ${index}`).toMatch(/before it is written/);
+      }
+    },
+  );
 
   test("a loss in the place of another micro-batch's", () => {
     const { programs: whole } = lower(
