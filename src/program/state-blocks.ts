@@ -50,7 +50,8 @@ export function wholeShapes(programs: readonly Program[]): ReadonlyMap<string, r
 
 /**
  * The blocks of whole parameters that a rank's tensors hold, in the order in which they lie there. What is in no
- * block is padding. `computeCopy` holds parameters too, in bfloat16; `gradient` what the last step left.
+ * block is padding. `computeCopy` holds parameters too, in bfloat16; `gradient` what the last step left. Of a vector that
+ * is gathered once a step (ZeRO-1 and 2) what this rank updates: the rest is older than the last step.
  */
 export function heldBlocks(
   program: Program,
@@ -66,8 +67,11 @@ export function heldBlocks(
         : what === "computeCopy"
           ? flat.computeCopyStart
           : flat[`${what}Start`];
-    const elements = product(program.tensors[tensor]!.shape);
-    return blocksOfSlice(slice, start, start + elements).map((block) => ({
+    const [from, elements] =
+      what === "gradient"
+        ? [start, product(program.tensors[tensor]!.shape)]
+        : [flat.shardStart, flat.shardElements];
+    return blocksOfSlice(slice, from, from + elements).map((block) => ({
       ...block,
       tensor,
       offset: slice.flatOffset + block.offset - start,
