@@ -33,7 +33,7 @@
 namespace galvatron {
 
 // Changes whenever anything in this header, program.h or failure.h changes what crosses the library border.
-constexpr uint32_t kDeviceAbi = 4;
+constexpr uint32_t kDeviceAbi = 6;
 
 // Opaque on the CPU side: a device pointer as a number.
 using Address = uint64_t;

@@ -48,7 +48,7 @@ export interface Slowdowns {
 
 /** The same by what runs beside computing. */
 export interface Overlap extends Slowdowns {
-  /** Of ZeRO-3's gathers, where they differ: a device may copy parameters out of the other ranks' memory. */
+  /** Of ZeRO's gathers, where they differ: a device may copy parameters out of the other ranks' memory. */
   readonly gathers?: Slowdowns;
   /** Of reduce-scatters of gradients, where they differ: a device may copy their pieces and add them up. */
   readonly reductions?: Slowdowns;

@@ -43,7 +43,7 @@ export const forwardMs = (cost: LayerCost): number =>
   cost.forwardComputeMs + cost.forwardTensorMs + cost.forwardDataMs;
 export const backwardMs = (cost: LayerCost): number =>
   cost.backwardComputeMs + cost.recomputeMs + cost.backwardTensorMs + cost.backwardDataMs;
-/** Gathers before a stage's first forward count here, too: stages of a pipeline gather at once, as they update at once. */
+/** Gathers before the first forward count here, too: too much for later stages of a pipeline, which gather while they wait. */
 export const afterMs = (cost: LayerCost): number => cost.optimizerMs + cost.firstGatherMs;
 /** Bytes that add up over a stage's layers. */
 export const additiveBytes = (cost: LayerCost, inFlight: number): number =>

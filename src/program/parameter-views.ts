@@ -3,13 +3,15 @@ import type { RankState, SiteState } from "./rank-state.js";
 import { stepInputs } from "./sites.js";
 
 /**
- * Parameters as graphs read them, visit after visit. What ranks share is gathered just ahead of its use: under ZeRO-3 for
- * every visit, under ZeRO-1 and 2 once a step, for its first.
+ * Parameters as graphs read them, visit after visit. What ranks share is gathered ahead of its use: under ZeRO-3 for every
+ * visit, under ZeRO-1 and 2 once a step, for the first.
  */
 export class ParameterViews {
   readonly #state: RankState;
-  /** Whole vectors in reach that were gathered: under ZeRO-1 and 2 into the place of the states themselves. */
-  readonly #gathered = new Map<FlatState, number>();
+  /**
+   * Whole vectors in reach that were gathered, by the state whose shards they are of: under ZeRO-1 and 2 the state itself.
+   */
+  readonly #gathered = new Map<number, number>();
   readonly #views = new Map<number, readonly number[]>();
   readonly #readBy = new Map<string, readonly FlatState[]>();
 
@@ -21,8 +23,8 @@ export class ParameterViews {
   gather(site: SiteState, pass: "forward" | "backward", microBatch: number): void {
     const { builder } = this.#state;
     for (const flat of this.#needs(site, pass)) {
-      if (flat.mode === "ddp" || this.#gathered.has(flat)) continue;
       const read = readState(flat);
+      if (flat.mode === "ddp" || this.#gathered.has(flat[read])) continue;
       const { dtype } = builder.tensors[flat[read]]!;
       const whole =
         flat.mode === "zero3"
@@ -39,22 +41,25 @@ export class ParameterViews {
         input: shardOf(builder, flat, read),
         output: whole,
       });
-      this.#gathered.set(flat, whole);
+      this.#gathered.set(flat[read], whole);
     }
   }
 
   /** Drops what a visit of ZeRO-3 gathered, unless the next visit needs it too. */
   release(site: SiteState, next: { site: SiteState; pass: "forward" | "backward" } | undefined): void {
-    const kept = next === undefined ? [] : this.#needs(next.site, next.pass);
+    const needed = next === undefined ? [] : this.#needs(next.site, next.pass);
+    const kept = new Set(needed.map((flat) => flat[readState(flat)]));
     for (const flat of site.flats) {
-      if (flat.mode === "zero3" && !kept.includes(flat)) this.#gathered.delete(flat);
+      const state = flat[readState(flat)];
+      if (flat.mode === "zero3" && !kept.has(state)) this.#gathered.delete(state);
     }
   }
 
   /** The tensor of a parameter. */
   tensor(site: SiteState, name: string): number {
     const { flat, entry } = site.parameterFlat.get(name)!;
-    const whole = this.#gathered.get(flat) ?? flat[readState(flat)];
+    const state = flat[readState(flat)];
+    const whole = this.#gathered.get(state) ?? state;
     let views = this.#views.get(whole);
     if (views === undefined) {
       const { builder } = this.#state;

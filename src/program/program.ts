@@ -12,7 +12,7 @@ import type { Plan } from "../plan/plan.js";
  */
 export type Stream =
   | "compute"
-  /** ZeRO-3 parameter gathers. */
+  /** ZeRO's parameter gathers. */
   | "gather"
   /** Gradient reductions. */
   | "reduce"

@@ -101,6 +101,14 @@ function operandProblems(program: Program, instruction: Instruction): readonly s
       expect(out === into * factor, `${into} elements in, ${out} out, over ${ranks} ranks`);
       if (instruction.op === "allToAll") expect(into % ranks === 0, `${into} elements over ${ranks} ranks`);
       sameDtype(instruction.input, instruction.output);
+      const [own, whole] = [tensor(instruction.input), tensor(instruction.output)];
+      if (instruction.op === "allGather" && own.buffer === whole.buffer) {
+        const place = program.groups[instruction.group]!.indexOf(program.rank);
+        expect(
+          own.offsetBytes === whole.offsetBytes + place * tensorBytes(own),
+          "gathers in place, but its piece lies in another's",
+        );
+      }
       if (instruction.accumulates) {
         const sums = instruction.op === "reduceScatter" && instruction.reduction === "sum";
         expect(sums, "only a reduceScatter of sums adds to its output");

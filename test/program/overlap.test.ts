@@ -21,10 +21,10 @@ describe("communication hides behind computing", () => {
   test.each([
     // The embedding is last: its own vector and the tied table are reduced when nothing is left to hide behind.
     ["ddp", 2 * 8],
-    // Beside that, ZeRO-1 and 2 gather what the embedding and layer 0 read before either can begin.
-    ["zero1", 2 * 8 + 3 * 8],
+    // Beside that, ZeRO-1 and 2 gather what the embedding reads before it can begin.
+    ["zero1", 2 * 8 + 2 * 8],
     // Reducing twice, the head's two vectors are longer than one graph.
-    ["zero2", 2 * 8 + 3 * 8 + 2 * 6],
+    ["zero2", 2 * 8 + 2 * 8 + 2 * 6],
     // Gathers of two vectors for one graph, at both ends.
     ["zero3", 2 * 8 + 5 * 8],
   ] as const)("%s: all but the ends", (dataParallel, exposed) => {

@@ -228,16 +228,20 @@ describe("what is reported", () => {
     expect(verifyProgram(broken).join("\n")).toMatch(/counted once/);
   });
 
-  test.each([
-    ["zero1", "float32"],
-    ["zero2", "bfloat16"],
-  ] as const)(
-    "%s in %s: parameters that others have updated and nobody gathers",
-    (dataParallel, precision) => {
-      const options = { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel, precision };
-      const { programs: whole } = lower(model, uniformPlan(model, options));
-      expect(verifyProgram(whole, model)).toEqual([]);
-      const gathers = whole[0]!.instructions.flatMap((one, index) => (gathersParameters(one) ? [index] : []));
+  describe.each([
+    ["zero1", "float32", "deferred"],
+    ["zero2", "bfloat16", "deferred"],
+    ["zero1", "float32", "canonical"],
+  ] as const)("gathers of %s in %s, sums in %s order", (dataParallel, precision, gradientOrder) => {
+    const tied = smallModel(4, { tied: true });
+    const options = { ranks: 4, globalBatch: 8, microBatches: 2, dataParallel, precision, gradientOrder };
+    const { programs: whole } = lower(tied, uniformPlan(tied, options));
+    const gathers = whole[0]!.instructions.flatMap((one, index) => (gathersParameters(one) ? [index] : []));
+
+    test("parameters that others have updated and nobody gathers", () => {
+      expect(verifyProgram(whole, tied)).toEqual([]);
+      // Each once, the table that embedding and head share too.
+      expect(gathers).toHaveLength(whole[0]!.flats.length);
       for (const index of gathers) {
         const broken = whole.reduce<readonly Program[]>(
           (programs, _, rank) => without(rank, index, programs),
@@ -245,8 +249,17 @@ describe("what is reported", () => {
         );
         expect(verifyProgram(broken).join("\n"), `without ${index}`).toMatch(/before it is written/);
       }
-    },
-  );
+    });
+
+    test("a piece that is gathered in place from the place of another", () => {
+      const { input } = whole[1]!.instructions[gathers[0]!] as CollectiveInstruction;
+      const tensors = whole[1]!.tensors.map((tensor, index) =>
+        index === input ? { ...tensor, offsetBytes: 0 } : tensor,
+      );
+      const broken = whole.map((program) => (program.rank === 1 ? { ...program, tensors } : program));
+      expect(verifyProgram(broken).join("\n")).toMatch(/gathers in place/);
+    });
+  });
 
   test("a loss in the place of another micro-batch's", () => {
     const { programs: whole } = lower(

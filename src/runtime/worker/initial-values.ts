@@ -161,7 +161,7 @@ const REPEATED_ELEMENTS = 2 ** 20;
 export function* repeatedWrites(
   program: Program,
   seed: number,
-  fill: FillNormal = drawNormal,
+  fill: FillNormal,
   { round = roundBfloat16 }: InitialValueOptions = {},
 ): Generator<RepeatedWrite> {
   const inits = new Map(program.parameters.map(({ name, init }) => [name, init]));

@@ -78,28 +78,24 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         loaded?.feeder?.close();
         loaded = null;
         await native.load(message.program, message.graphs, message.keptBytes);
-        const source = message.restore
-          ? await checkpointSource(message.restore)
-          : message.weights
-            ? weightStates(message.weights)
-            : message.seed === null
-              ? null
-              : drawnStates(message.program, message.seed, fill);
-        const options = message.restore ? { ...initial, cleared: false } : initial;
-        const repeated = fill && message.repeated && message.seed !== null && message.keptBytes === 0;
-        if (repeated)
-          for (const { tensor, from, until, bytes } of repeatedWrites(
-            message.program,
-            message.seed,
-            fill,
-            initial,
-          ))
-            await native.writeRepeated(tensor, from, until, bytes);
-        const writes =
-          repeated || message.keptBytes > 0
-            ? constantWrites(message.program)
-            : initialWrites(message.program, source, options);
-        for await (const write of writes) await native.write(write.tensor, write.bytes);
+        const { program, seed, keptBytes } = message;
+        const fresh = keptBytes === 0 && !message.restore && !message.weights;
+        if (fresh && message.repeated && fill && seed !== null) {
+          for (const write of repeatedWrites(program, seed, fill, initial))
+            await native.writeRepeated(write.tensor, write.from, write.until, write.bytes);
+          for (const write of constantWrites(program)) await native.write(write.tensor, write.bytes);
+        } else {
+          const source = message.restore
+            ? await checkpointSource(message.restore)
+            : message.weights
+              ? weightStates(message.weights)
+              : seed === null
+                ? null
+                : drawnStates(program, seed, fill);
+          const options = message.restore ? { ...initial, cleared: false } : initial;
+          const writes = keptBytes > 0 ? constantWrites(program) : initialWrites(program, source, options);
+          for await (const write of writes) await native.write(write.tensor, write.bytes);
+        }
         loaded = {
           program: withoutList(message.program),
           feeder: message.feed
