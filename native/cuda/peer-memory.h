@@ -16,8 +16,8 @@ namespace galvatron::cuda {
 //
 // Gathers of what no instruction of the step has written yet (ZeRO's parameters) need no word between the ranks. Why a
 // rank may read: its first collective of the step over the same ranks and stream stays NCCL's and only ends when
-// all others have begun the step, so what they wrote in the step before is done. Pieces of a vector
-// that is gathered in place are read where their owner keeps them, which nobody else writes. Why nobody overwrites too early: what a
+// all others have begun the step, so what they wrote in the step before is done. Pieces of a vector that is gathered in
+// place are read where their owner keeps them, which nobody else writes. Why nobody overwrites too early: what a
 // rank gathered it uses in backward before it gives its part of the same parameters' gradients to the reduction that
 // the owner's update waits for. Both hold of the Programs as they are lowered
 // (test/program/copied-collectives.test.ts). Nothing else writes states but loading them, when all ranks have ended their steps.

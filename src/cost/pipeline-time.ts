@@ -12,7 +12,10 @@ export interface StageWork {
   readonly gradientMs: number;
   /** After its last backward: gradient reductions that nothing hides. */
   readonly reduceMs: number;
-  /** After every stage has reduced, since the norm is over all of them: the norm and update; besides, what nothing hides of gathers before the first forward. */
+  /**
+   * After every stage has reduced, since the norm is over all of them: the norm and update. Besides, what nothing hides of
+   * gathers before the first forward.
+   */
   readonly afterMs: number;
 }
 
