@@ -31,8 +31,10 @@ export interface LayerCost extends LayerMemory {
   readonly backwardDataMs: number;
   /** Once a step: the gradient reduction behind the last micro-batch's backward, less what that hides. */
   readonly reduceMs: number;
-  /** The same where no backward follows that could hide it: for the first layer of the model or stage. */
+  /** The same and what backward hides of the last reduce-scatter, where nothing follows that could: the first of a stage. */
   readonly reduceAloneMs: number;
+  /** What forward hides of the step's first gather, where nothing comes before that could: the first of the model. */
+  readonly gatherAloneMs: number;
   /** Once a step, after the norm is known: the update. */
   readonly optimizerMs: number;
   /** Once a step: ZeRO-1 and 2's gather before the first forward, less what that hides. */
@@ -45,6 +47,8 @@ export const backwardMs = (cost: LayerCost): number =>
   cost.backwardComputeMs + cost.recomputeMs + cost.backwardTensorMs + cost.backwardDataMs;
 /** Gathers before the first forward count here, too: too much for later stages of a pipeline, which gather while they wait. */
 export const afterMs = (cost: LayerCost): number => cost.optimizerMs + cost.firstGatherMs;
+/** Once a step: what the layer and its embedding wait for at both ends of the first stage's step. */
+export const edgesMs = (cost: LayerCost): number => cost.gatherAloneMs + cost.reduceAloneMs;
 /** Bytes that add up over a stage's layers. */
 export const additiveBytes = (cost: LayerCost, inFlight: number): number =>
   cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes + inFlight * cost.activationBytes;
@@ -152,23 +156,29 @@ export function layerCost(
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
   // Gathers that are copies run beside reductions: they are hidden first, and reductions behind what that takes.
   const gatheredMs = gathers ? hide(backwardComputeMs, time.gatherMs, gathers) : 0;
-  const besideMs = (gathers ? 0 : time.gatherMs) + time.scatterMs + (scattered ? addMs : 0);
+  const scatterMs = time.scatterMs + (scattered ? addMs : 0);
+  const beforeScatterMs = gathers ? 0 : time.gatherMs;
+  const besideMs = beforeScatterMs + scatterMs;
   const behindMs = (communicationMs: number): number =>
     hide(backwardComputeMs + gatheredMs, communicationMs, reductions);
   const reduceMs = time.reduceMs + wholeMs(cost, kind, strategy, reduced, sums.addsUp);
+  const hiddenScatterMs = scatterMs - (behindMs(besideMs) - behindMs(beforeScatterMs));
+  const forwardDataMs = hide(work.forwardMs, time.gatherMs, gathers);
+  const firstGatherMs = hide(work.forwardMs, time.firstGatherMs, gathers);
   return {
     forwardComputeMs: work.forwardMs,
     forwardTensorMs: tensor.forwardMs,
-    forwardDataMs: hide(work.forwardMs, time.gatherMs, gathers),
+    forwardDataMs,
     backwardComputeMs: work.backwardMs + accumulateMs,
     recomputeMs,
     backwardTensorMs: tensor.backwardMs + recomputeTensorMs,
     leadMs: recomputeMs + recomputeTensorMs,
     backwardDataMs: gatheredMs + behindMs(besideMs),
     reduceMs: behindMs(besideMs + reduceMs) - behindMs(besideMs) + table.reduceMs,
-    reduceAloneMs: reduceMs + table.reduceMs,
+    reduceAloneMs: reduceMs + hiddenScatterMs + table.reduceMs,
+    gatherAloneMs: time.gatherMs + time.firstGatherMs - forwardDataMs - firstGatherMs,
     optimizerMs: time.optimizerMs,
-    firstGatherMs: hide(work.forwardMs, time.firstGatherMs, gathers),
+    firstGatherMs,
     ...layerMemory(work, strategy, {
       states,
       read,

@@ -10,7 +10,7 @@ export interface StageWork {
   /** Moving one micro-batch's activations to the next stage; its gradient comes back in `gradientMs`. 0 on the last stage. */
   readonly sendMs: number;
   readonly gradientMs: number;
-  /** After its last backward: gradient reductions that nothing hides. */
+  /** After its last backward: gradient reductions that nothing hides. On the first stage also gathers before its first forward. */
   readonly reduceMs: number;
   /**
    * After every stage has reduced, since the norm is over all of them: the norm and update. Besides, what nothing hides of

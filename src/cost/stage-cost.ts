@@ -7,6 +7,7 @@ import {
   afterMs,
   backwardMs,
   borderBytes,
+  edgesMs,
   forwardMs,
   type LayerCost,
   peakBytes,
@@ -70,7 +71,9 @@ export function stageCost(
   for (const [index, part] of parts.entries()) {
     forward += forwardMs(part.cost);
     backward += backwardMs(part.cost);
-    reduce += index === 0 ? part.cost.reduceAloneMs : part.cost.reduceMs;
+    // Behind the embedding's, the first layer's passes have next to nothing before and after them.
+    const isFirst = part.kind === EMBEDDING_KIND || index === 0 || parts[index - 1]!.kind === EMBEDDING_KIND;
+    reduce += isFirst ? (stage === 0 ? edgesMs(part.cost) : part.cost.reduceAloneMs) : part.cost.reduceMs;
     update += afterMs(part.cost);
     const next = parts[index + 1];
     if (!next) continue;

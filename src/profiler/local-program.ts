@@ -16,8 +16,14 @@ export interface LocalProgram {
 /**
  * A rank's Program as one rank can run it alone, to time its graphs: what others would send is a copy of its own
  * share, since products of equal numbers take less power and so less time, and the optimizer does nothing.
+ *
+ * @param keeps - what stays as it is, collectives with others too
  */
-export function localProgram(program: Program, rank: number): LocalProgram {
+export function localProgram(
+  program: Program,
+  rank: number,
+  keeps: (instruction: Instruction) => boolean = () => false,
+): LocalProgram {
   const tensors: TensorView[] = [...program.tensors];
   const scratch = tensors.push({
     name: "scratch",
@@ -56,6 +62,7 @@ export function localProgram(program: Program, rank: number): LocalProgram {
     return Array.from({ length: ratio }, (_, index) => copy(it, input, piece(output, input, index)));
   };
   const alone = (instruction: Instruction): readonly Instruction[] => {
+    if (keeps(instruction)) return [instruction];
     switch (instruction.op) {
       case "allReduce":
       case "allGather":
@@ -87,7 +94,7 @@ export function localProgram(program: Program, rank: number): LocalProgram {
     program: {
       ...program,
       rank,
-      groups: [],
+      groups: instructions.some((it) => "group" in it) ? program.groups : [],
       instructions,
       buffers: [
         ...program.buffers.map((buffer) => ({
@@ -109,6 +116,17 @@ export function localProgram(program: Program, rank: number): LocalProgram {
       arenaBytes: program.arenaBytes + 256,
     },
   };
+}
+
+/**
+ * A rank's Program where as many groups as the ranks make run these Programs side by side, each within itself; gradients
+ * are not reduced, since reductions run beside what is timed.
+ */
+export function programInGroup(programs: readonly Program[], rank: number): LocalProgram {
+  const within = rank % programs.length;
+  const program = programs[within]!;
+  const groups = program.groups.map((group) => group.map((member) => member + rank - within));
+  return localProgram({ ...program, groups }, rank, ({ label }) => label.phase !== "reduce");
 }
 
 function elementsOf(shape: readonly number[]): number {

@@ -18,7 +18,7 @@ import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
 import { sizesOf } from "./layer-sizes.js";
-import { localProgram } from "./local-program.js";
+import { localProgram, programInGroup } from "./local-program.js";
 import { measureInPlans } from "./measure-in-plans.js";
 import type { MeasureOptions } from "./measure-steps.js";
 import { endOf, gapMs, lastingSteps, startOf } from "./measure-steps.js";
@@ -73,7 +73,7 @@ interface PlaceWork {
 
 /**
  * Measures every kind of layer under every split that this many ranks allow, each rank computing its share at the
- * same time; without the collectives between them, unless a device's tensor group takes all ranks.
+ * same time; on a device as many tensor groups as the ranks make, on a host without the collectives between ranks.
  */
 export async function profileModel(
   pool: WorkerPool,
@@ -233,13 +233,11 @@ async function measureSlice(
   const original = programs[0]!;
   const onDevice = pool.options.device === "cuda";
   const feed = onDevice ? syntheticFeed(model) : null;
-  // A device that waits for others now and then takes less power, and computes faster: a tensor group of all ranks
-  // runs as it is.
-  const together = onDevice && programs.length > 1 && programs.length === pool.options.ranks;
+  // A device that waits for others now and then takes less power, and computes faster: tensor groups run as they are,
+  // as many as the ranks make, but for reductions beside computing, whose slowdown has its own price.
+  const together = onDevice && programs.length > 1;
   const local = Array.from({ length: pool.options.ranks }, (_, rank) =>
-    together
-      ? { program: programs[rank]!, places: original.instructions.map((_it, index) => index) }
-      : localProgram(original, rank),
+    together ? programInGroup(programs, rank) : localProgram(original, rank),
   );
   await pool.load({
     programs: local.map(({ program }) => program),

@@ -149,13 +149,13 @@ export function receiveAcross(
   direction: Direction,
   microBatch: number,
   reservedFrom: number,
-): readonly (number | undefined)[] {
+): { readonly tensors: readonly (number | undefined)[]; readonly unpack: () => void } {
   const { builder, rank } = state;
   const label: InstructionLabel = { phase: "transfer", layer: to.layer, microBatch };
   const relayout: InstructionLabel = { ...label, phase: "relayout" };
   const stream = direction === "activations" ? "activationsIn" : "gradientsIn";
   const unpack: (() => void)[] = [];
-  const outputs = crossingsOf(state, from, to, direction).map((crossing) => {
+  const tensors = crossingsOf(state, from, to, direction).map((crossing) => {
     if (crossing === undefined) return undefined;
     const output = openTarget(state, crossing, microBatch);
     for (const piece of movesOf(state, crossing).byReceiver.get(rank) ?? []) {
@@ -168,6 +168,8 @@ export function receiveAcross(
     }
     return output;
   });
-  for (const emit of unpack) emit();
-  return outputs;
+  const unpackAll = (): void => {
+    for (const emit of unpack) emit();
+  };
+  return { tensors, unpack: unpackAll };
 }

@@ -52,26 +52,37 @@ export function emitForward(
   return { outputs: graphs.borderOutputs.map((name) => read(visit, name)), kept };
 }
 
+/** What a site's backward finds: what forward kept, and where the strategy says so all that is repeated from it. */
+export function emitRecompute(
+  state: RankState,
+  views: ParameterViews,
+  site: SiteState,
+  microBatch: number,
+  kept: Environment,
+): Environment {
+  const { graphs, strategy, layer, recomputeSteps } = site.site;
+  const environment = new Map(kept);
+  if (strategy.recompute) {
+    const label: InstructionLabel = { phase: "recompute", layer, microBatch };
+    const visit: Visit = { state, views, site, microBatch, environment, label, countLoss: false };
+    for (const index of recomputeSteps) emitStep(visit, graphs.forward[index]!);
+  }
+  return environment;
+}
+
 /**
- * Runs a site backward, after repeating its forward where the strategy says so. `outputGradients` are those of the
- * border outputs, in order; returns those of the border inputs (`undefined` where the layer makes none).
+ * Runs a site backward. `outputGradients` are those of the border outputs, in order; returns those of the border inputs
+ * (`undefined` where the layer makes none).
  */
 export function emitBackward(
   state: RankState,
   views: ParameterViews,
   site: SiteState,
   microBatch: number,
-  kept: Environment,
+  environment: Environment,
   outputGradients: readonly (number | undefined)[],
 ): readonly (number | undefined)[] {
-  const { graphs, strategy, layer, recomputeSteps, gradientOf } = site.site;
-  const base = { state, views, site, microBatch };
-  const environment = new Map(kept);
-  if (strategy.recompute) {
-    const label: InstructionLabel = { phase: "recompute", layer, microBatch };
-    const visit: Visit = { ...base, environment, label, countLoss: false };
-    for (const index of recomputeSteps) emitStep(visit, graphs.forward[index]!);
-  }
+  const { graphs, layer, gradientOf } = site.site;
   for (const [index, name] of graphs.borderOutputs.entries()) {
     const gradient = gradientOf.get(name);
     const tensor = outputGradients[index];
@@ -79,7 +90,7 @@ export function emitBackward(
   }
   const label: InstructionLabel = { phase: "backward", layer, microBatch };
   const sink = openGradientSink(state, site, microBatch);
-  const visit: Visit = { ...base, environment, label, sink, countLoss: false };
+  const visit: Visit = { state, views, site, microBatch, environment, label, sink, countLoss: false };
   for (const step of graphs.backward) emitStep(visit, step);
   contributeGradients(state, site, sink, microBatch);
   return graphs.borderInputs.map((name) => {

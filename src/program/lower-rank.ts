@@ -3,7 +3,7 @@ import type { Plan } from "../plan/plan.js";
 import { stageOfRank } from "../plan/stages.js";
 import { crossInStage, type Direction, receiveAcross, sendAcross } from "./borders.js";
 import { closeProgram } from "./close-program.js";
-import { type Environment, emitBackward, emitForward } from "./layer-passes.js";
+import { type Environment, emitBackward, emitForward, emitRecompute } from "./layer-passes.js";
 import { ParameterViews } from "./parameter-views.js";
 import type { Program } from "./program.js";
 import { openRank, type RankState, type Shared, type SiteState } from "./rank-state.js";
@@ -13,6 +13,12 @@ import { emitUpdate } from "./update.js";
 
 /** A border's tensors; `undefined` where nothing flows (a border value without gradient). */
 type Border = readonly (number | undefined)[];
+
+/** What a neighbouring stage sends: whole once `unpack` has put its pieces together. */
+interface Incoming {
+  readonly tensors: Border;
+  readonly unpack: () => void;
+}
 
 /** One pass of one micro-batch through one site. */
 interface Visit {
@@ -111,11 +117,11 @@ class StageWriter {
     return this.#next.size > 0 && at(now)! < at(before)!;
   }
 
-  #receive(operation: StageOperation, reservedFrom: number): Border {
+  #receive(operation: StageOperation, reservedFrom: number): Incoming {
     const { stage, sites } = this.#state;
     const forward = operation.pass === "forward";
     const neighbour = this.#sites[forward ? stage - 1 : stage + 1];
-    if (neighbour === undefined) return [];
+    if (neighbour === undefined) return { tensors: [], unpack: () => {} };
     const from = forward ? neighbour.at(-1)! : neighbour[0]!;
     const to = forward ? sites[0]!.site : sites.at(-1)!.site;
     return receiveAcross(this.#state, from, to, directionOf(operation), operation.microBatch, reservedFrom);
@@ -138,10 +144,11 @@ class StageWriter {
     this.#pendingSends = [];
   }
 
-  #forward(microBatch: number, incoming: Border): Border {
+  #forward(microBatch: number, { tensors, unpack }: Incoming): Border {
     const { sites } = this.#state;
     const kept: Environment[] = [];
-    let border = incoming;
+    unpack();
+    let border = tensors;
     for (const [index, site] of sites.entries()) {
       const before = sites[index - 1];
       this.#enterVisit(site, microBatch);
@@ -157,11 +164,12 @@ class StageWriter {
     return border;
   }
 
-  #backward(microBatch: number, incoming: Border): Border {
+  /** Recompute needs no gradient: at the end of a stage it stands before what waits for the next stage's. */
+  #backward(microBatch: number, { tensors, unpack }: Incoming): Border {
     const { sites } = this.#state;
     const kept = this.#kept.get(microBatch)!;
     this.#kept.delete(microBatch);
-    let border = incoming;
+    let border = tensors;
     for (let index = sites.length - 1; index >= 0; index--) {
       const site = sites[index]!;
       const after = sites[index + 1];
@@ -169,7 +177,9 @@ class StageWriter {
       if (after !== undefined) {
         border = crossInStage(this.#state, after.site, site.site, "gradients", border, microBatch);
       }
-      border = emitBackward(this.#state, this.#views, site, microBatch, kept[index]!, border);
+      const environment = emitRecompute(this.#state, this.#views, site, microBatch, kept[index]!);
+      if (after === undefined) unpack();
+      border = emitBackward(this.#state, this.#views, site, microBatch, environment, border);
       this.#leaveVisit(site);
     }
     return border;

@@ -1,8 +1,8 @@
 import { inFlight } from "../cost/pipeline-time.js";
-import { memoryPrice, type Part } from "./memory-price.js";
+import { type Alternative, memoryPrice, type Part } from "./memory-price.js";
 import type { OuterChoice } from "./outer-choice.js";
 import { peakClasses } from "./peak-class.js";
-import type { Addend, ShapeTable } from "./shape-table.js";
+import { type Addend, asFirst, type ShapeTable } from "./shape-table.js";
 import { aloneWeights, weighted } from "./stage-table.js";
 
 export const passMs = (one: Addend): number => one.forwardMs + one.backwardMs;
@@ -27,19 +27,26 @@ export function kindCounts(kinds: readonly string[]): ReadonlyMap<string, number
 /** Body and vocabulary as parts of a choice under one common budget. */
 export function pricedParts(
   shape: ShapeTable,
-  counts: ReadonlyMap<string, number>,
+  kinds: readonly string[],
   held: number,
   cost: (one: Addend) => number,
 ): Part[] {
-  const parts: Part[] = [...counts].map(([kind, count]) => ({
+  const [first, ...others] = kinds;
+  const alternatives = (list: readonly Addend[]): Alternative[] =>
+    list.map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) }));
+  const parts: Part[] = [...kindCounts(others)].map(([kind, count]) => ({
     count,
-    alternatives: shape.choices.get(kind)!.map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) })),
+    alternatives: alternatives(shape.choices.get(kind)!),
   }));
+  parts.push({
+    count: 1,
+    alternatives: alternatives(shape.choices.get(first!)!.map((one) => asFirst(one, 0))),
+  });
   parts.push({
     count: 1,
     alternatives: shape.vocabulary.map(({ embedding, head }) => ({
       bytes: bytesOf(embedding, held) + bytesOf(head, held),
-      ms: cost(embedding) + cost(head),
+      ms: cost(asFirst(embedding, 0)) + cost(head),
     })),
   });
   return parts;
@@ -61,19 +68,18 @@ export function candidateBound(
   budgetBytes: number,
 ): number {
   const { stages, microBatches: m, schedule } = outer;
-  const counts = kindCounts(kinds);
   const held = schedule === "gpipe" ? m : inFlight(schedule, stages - 1, stages, m);
   const pooled = stages * budgetBytes;
   const ranks = memoryPrice(
-    pricedParts(shape, counts, held, (one) => rankOf(one, m)),
+    pricedParts(shape, kinds, held, (one) => rankOf(one, m)),
     pooled,
   ).boundMs;
   if (stages === 1) return shape.normMs + ranks;
   // Where a path comes back through a stage, the recompute of its last layer may be done already.
   const led = (one: Addend): number => passMs(one) - one.leadMs;
-  const whole = memoryPrice(pricedParts(shape, counts, held, passMs), pooled).boundMs;
+  const whole = memoryPrice(pricedParts(shape, kinds, held, passMs), pooled).boundMs;
   const pass = Math.max(
-    memoryPrice(pricedParts(shape, counts, held, led), pooled).boundMs,
+    memoryPrice(pricedParts(shape, kinds, held, led), pooled).boundMs,
     whole - (stages - 1) * mostLead(shape),
   );
   const bubble = schedule === "gpipe" ? pass + ((m - 1) * pass) / stages : pass / (1 - (1 - 1 / m) ** stages);
@@ -88,7 +94,6 @@ export function peakedBound(
   budgetBytes: number,
 ): number {
   const { microBatches: m, schedule } = outer;
-  const counts = kindCounts(kinds);
   const held = inFlight(schedule, 0, 1, m);
   const cost = (one: Addend): number => rankOf(one, m);
   let boundMs = Number.POSITIVE_INFINITY;
@@ -97,7 +102,7 @@ export function peakedBound(
     const allowed = (one: Addend): boolean => one.peakBytes <= capBytes;
     const choices = new Map([...shape.choices].map(([kind, list]) => [kind, list.filter(allowed)]));
     const vocabulary = shape.vocabulary.filter((one) => allowed(one.embedding) && allowed(one.head));
-    const parts = pricedParts({ ...shape, choices, vocabulary }, counts, held, cost);
+    const parts = pricedParts({ ...shape, choices, vocabulary }, kinds, held, cost);
     boundMs = Math.min(boundMs, memoryPrice(parts, budgetBytes - floorBytes).boundMs);
   }
   return shape.normMs + boundMs;

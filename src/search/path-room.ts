@@ -107,7 +107,7 @@ function hullFloors(problem: Problem, path: SchedulePath): PathFloors {
       const cost = (one: Addend): number => weighted(weights, one);
       const held = inFlight(outer.schedule, stage, outer.stages, outer.microBatches);
       const ahead = kinds.slice(start, start + count);
-      const parts = { shape, ahead, held, ends: stageEnds(shape, stage, outer.stages) };
+      const parts = { shape, stage, ahead, held, ends: stageEnds(shape, stage, outer.stages) };
       floor = Number.POSITIVE_INFINITY;
       for (const { floorBytes, capBytes } of peakClasses(shape)) {
         const priced = memoryPrice(pricedStage(parts, count, capBytes, cost), budgetBytes - floorBytes);
@@ -180,6 +180,7 @@ export function exactDividePath(
         new Map([["path", weights]]),
       );
       const { cost, led } = scalarFloor(shape, {
+        stage,
         kinds: reached,
         held,
         budgetBytes: budgetBytes - endBytes,

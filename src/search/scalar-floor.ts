@@ -21,6 +21,7 @@ function scalarShape(shape: ShapeTable, weights: Weights): ShapeTable {
       const better = (a: Choice, b: Choice): boolean =>
         a.layout === b.layout &&
         weighted(weights, a) <= weighted(weights, b) &&
+        (weights.reduce === 0 || (a.reduceAloneMs <= b.reduceAloneMs && a.edgesMs <= b.edgesMs)) &&
         a.leadMs >= b.leadMs &&
         a.stateBytes <= b.stateBytes &&
         a.activationBytes <= b.activationBytes &&
@@ -42,6 +43,7 @@ function scalarShape(shape: ShapeTable, weights: Weights): ShapeTable {
 }
 
 export interface ScalarQuery {
+  readonly stage: number;
   readonly kinds: readonly string[];
   readonly held: number;
   readonly budgetBytes: number;
@@ -66,8 +68,7 @@ export function scalarFloor(shape: ShapeTable, query: ScalarQuery): ScalarFloor 
     inFlight: query.held,
     weights,
     budgetBytes: query.budgetBytes,
-    // The least of both: a reduction that something may hide.
-    afterEmbedding: true,
+    stage: query.stage,
     frontier: ledFrontier,
     continuing: (labels, nextKind) => rankStandIns(labels, standIns(shape, "free", nextKind), weights),
     mostLabels: Number.POSITIVE_INFINITY,

@@ -3,6 +3,7 @@ import {
   afterMs,
   backwardMs,
   borderBytes,
+  edgesMs,
   forwardMs,
   type LayerCost,
   layerCost,
@@ -24,12 +25,18 @@ export interface Addend {
   readonly leadMs: number;
   readonly reduceMs: number;
   readonly reduceAloneMs: number;
+  readonly edgesMs: number;
   readonly afterMs: number;
   readonly stateBytes: number;
   /** For every micro-batch in flight. */
   readonly activationBytes: number;
   /** Of which a stage needs only the largest of its layers. */
   readonly peakBytes: number;
+}
+
+/** The same as a stage's first part: nothing hides its reduction, nor, at the beginning of the model, its gather. */
+export function asFirst<T extends Addend>(one: T, stage: number): T {
+  return { ...one, reduceMs: stage === 0 ? one.edgesMs : one.reduceAloneMs };
 }
 
 /** One strategy of one kind, priced for a micro-batch. */
@@ -72,6 +79,7 @@ function addend(cost: LayerCost): Addend {
     leadMs: cost.leadMs,
     reduceMs: cost.reduceMs,
     reduceAloneMs: cost.reduceAloneMs,
+    edgesMs: edgesMs(cost),
     afterMs: afterMs(cost),
     stateBytes: cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes,
     activationBytes: cost.activationBytes,
@@ -86,6 +94,7 @@ function beats(a: Addend, b: Addend): boolean {
     a.leadMs >= b.leadMs &&
     a.reduceMs <= b.reduceMs &&
     a.reduceAloneMs <= b.reduceAloneMs &&
+    a.edgesMs <= b.edgesMs &&
     a.afterMs <= b.afterMs &&
     a.stateBytes <= b.stateBytes &&
     a.activationBytes <= b.activationBytes &&

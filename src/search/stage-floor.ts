@@ -4,7 +4,7 @@ import { type Alternative, memoryPrice, type Part, priceHull } from "./memory-pr
 import type { PeakClass } from "./peak-class.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
 import { type ScalarFloor, scalarFloor } from "./scalar-floor.js";
-import type { Addend } from "./shape-table.js";
+import { type Addend, asFirst } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
 import { type Weights, weighted } from "./stage-table.js";
 import {
@@ -55,6 +55,8 @@ function byCost<T>(value: (name: StageCostName) => T): Record<StageCostName, T> 
 }
 
 interface KindFloor {
+  /** Of a stage's first layer. */
+  readonly first: Hulls;
   readonly forwardMs: number;
   readonly backwardMs: number;
   readonly hulls: Hulls;
@@ -137,8 +139,8 @@ export function stageFloors(
 ): Floors {
   const { shape, outer, kinds, budgetBytes } = problem;
   const { stages, microBatches: m, schedule } = outer;
-  const names = [...shape.choices.keys()];
-  const counts = names.map((name) => {
+  const kindNames = [...shape.choices.keys()];
+  const counts = kindNames.map((name) => {
     const sums = new Int32Array(kinds.length + 1);
     for (let i = 0; i < kinds.length; i++) sums[i + 1] = sums[i]! + (kinds[i] === name ? 1 : 0);
     return sums;
@@ -148,29 +150,36 @@ export function stageFloors(
     const led = leastValue(list, (one) => one.backwardMs - one.leadMs);
     return Math.max(gain, leastValue(list, (one) => one.backwardMs) - led);
   }, 0);
-  const byHeld = new Map<number, HeldFloors>();
+  const byHeld = new Map<string, HeldFloors>();
   const heldFloors = (held: number, stage: number): HeldFloors => {
-    let floors = byHeld.get(held);
+    const key = `${held} ${stage === 0}`;
+    let floors = byHeld.get(key);
     if (!floors) {
       const weights = stageWeights(problem, stage);
       const end = (list: readonly Addend[]): EndFloor => endFloor(list, classes, held, weights);
       const embedding = end(leadingEmbeddings(shape));
       const head = end(shape.vocabulary.map((one) => one.head));
-      const byKind = names.map((name) => {
+      const byKind = kindNames.map((name) => {
         const list = shape.choices.get(name)!;
         return {
           forwardMs: leastValue(list, (one) => one.forwardMs),
           backwardMs: leastValue(list, (one) => one.backwardMs),
           hulls: hullsOf(list, classes, held, weights),
+          first: hullsOf(
+            list.map((one) => asFirst(one, stage)),
+            classes,
+            held,
+            weights,
+          ),
         };
       });
       floors = { embedding, head, byKind };
-      byHeld.set(held, floors);
+      byHeld.set(key, floors);
     }
     return floors;
   };
   const width = kinds.length + 1;
-  const oneKind = names.length === 1;
+  const oneKind = kindNames.length === 1;
   const exact = new Map<number, ReadonlyMap<StageCostName, ScalarFloor> | null>();
   const exactFloors = (stage: number, start: number): ReadonlyMap<StageCostName, ScalarFloor> | null => {
     const key = oneKind ? stage : stage * width + start;
@@ -202,8 +211,12 @@ export function stageFloors(
       if (count === 0) continue;
       forwardMs += count * floor.forwardMs;
       backwardMs += count * floor.backwardMs;
+      const firsts = kindNames[index] === kinds[start] ? 1 : 0;
       for (const [at, own] of parts.entries())
-        for (const name of names) own[name].push({ count, alternatives: floor.hulls[at]![name] });
+        for (const name of names) {
+          if (firsts > 0) own[name].push({ count: firsts, alternatives: floor.first[at]![name] });
+          if (count > firsts) own[name].push({ count: count - firsts, alternatives: floor.hulls[at]![name] });
+        }
     }
     const ends = byCost(() => 0);
     for (const part of [...(isFirst ? [embedding] : []), ...(isLast ? [head] : [])]) {
@@ -278,6 +291,7 @@ function exactStage(
   // The nearest first: a length that one of them rules out needs no other.
   for (const name of stage === 0 ? FIRST_NEAREST : NEAREST) {
     const { cost, led } = scalarFloor(shape, {
+      stage,
       kinds: ahead,
       held: inFlight(schedule, stage, stages, m),
       budgetBytes: room.bytes,

@@ -275,7 +275,7 @@ function stageTables(
       inFlight: inFlight(schedule, stage, stages, m),
       weights: rank,
       budgetBytes,
-      afterEmbedding: stage === 0,
+      stage,
       frontier: single ? rankFrontier : (labels) => costFrontier(labels, costs),
       continuing: (labels, nextKind) => {
         const standIn = standIns(shape, front, nextKind, kinds[start]!);

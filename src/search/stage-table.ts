@@ -1,5 +1,5 @@
 import type { Label } from "./label.js";
-import type { Choice, ShapeTable } from "./shape-table.js";
+import { asFirst, type Choice, type ShapeTable } from "./shape-table.js";
 
 /** How often a stage's times count in the cost that labels are ranked by. */
 export interface Weights {
@@ -61,8 +61,8 @@ export interface StageQuery {
   readonly weights: Weights;
   /** Bytes that the layers may use. */
   readonly budgetBytes: number;
-  /** The embedding stands before the first layer, so that layer's reduction is not the last. */
-  readonly afterEmbedding: boolean;
+  /** Of the pipeline. */
+  readonly stage: number;
   /** Keeps the labels worth keeping, of one first and last layout. */
   readonly frontier: (labels: Label[]) => Label[];
   /** Of labels that more layers follow, across layouts; the layer that comes next has this kind. */
@@ -89,11 +89,9 @@ function extend(
     (previous === null ? 0 : previous.sumBytes) + choice.stateBytes + query.inFlight * choice.activationBytes;
   const peak = Math.max(previous === null ? 0 : previous.peakBytes - previous.sumBytes, choice.peakBytes);
   if (sumBytes + peak > query.budgetBytes) return false;
-  const alone = previous === null && !query.afterEmbedding;
-  const reduce = alone ? choice.reduceAloneMs : choice.reduceMs;
   const forwardMs = (previous === null ? 0 : previous.forwardMs) + choice.forwardMs + relayout;
   const backwardMs = (previous === null ? 0 : previous.backwardMs) + choice.backwardMs + relayout;
-  const reduceMs = (previous === null ? 0 : previous.reduceMs) + reduce;
+  const reduceMs = (previous === null ? 0 : previous.reduceMs) + choice.reduceMs;
   const afterMs = (previous === null ? 0 : previous.afterMs) + choice.afterMs;
   out.sumBytes = sumBytes;
   out.peakBytes = sumBytes + peak;
@@ -144,7 +142,8 @@ export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] | nu
   const layouts = shape.layouts.length;
   let draft = blank();
   for (const [position, kind] of query.kinds.entries()) {
-    const choices = shape.choices.get(kind)!;
+    const all = shape.choices.get(kind)!;
+    const choices = position === 0 ? all.map((one) => asFirst(one, query.stage)) : all;
     const relayouts = shape.relayouts.get(kind)!;
     const buckets: Label[][] = [];
     for (const previous of current) {

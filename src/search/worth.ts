@@ -4,7 +4,7 @@ import type { Label } from "./label.js";
 import { type Alternative, memoryPrice, type Part } from "./memory-price.js";
 import { peakClasses } from "./peak-class.js";
 import type { RelaxedDivision } from "./relaxed-division.js";
-import type { Addend, Choice, ShapeTable } from "./shape-table.js";
+import { type Addend, asFirst, type Choice, type ShapeTable } from "./shape-table.js";
 import type { Problem } from "./solve-candidate.js";
 import type { Floors } from "./stage-floor.js";
 import { aloneWeights, criticalWeights, PASS_WEIGHTS, type Weights, weighted } from "./stage-table.js";
@@ -39,6 +39,7 @@ interface Rest {
 /** What a stage is made of, as far as its bounds go. */
 interface StageParts {
   readonly shape: ShapeTable;
+  readonly stage: number;
   /** Kinds from the stage's first layer on. */
   readonly ahead: readonly string[];
   readonly held: number;
@@ -205,9 +206,9 @@ export function stageEnds(shape: ShapeTable, stage: number, stages: number): Add
   return ends;
 }
 
-/** Embeddings as a stage's first part: nothing hides their reduction. */
+/** Embeddings as the model's first part. */
 export function leadingEmbeddings(shape: ShapeTable): Addend[] {
-  return shape.vocabulary.map(({ embedding }) => ({ ...embedding, reduceMs: embedding.reduceAloneMs }));
+  return shape.vocabulary.map(({ embedding }) => asFirst(embedding, 0));
 }
 
 /** One stage alone, whose step must stay within the limit. */
@@ -232,7 +233,7 @@ export function worthInPipeline(
 ): Worth {
   const { shape, outer, budgetBytes } = problem;
   const held = inFlight(outer.schedule, stage, outer.stages, outer.microBatches);
-  const parts = { shape, ahead, held, ends: stageEnds(shape, stage, outer.stages) };
+  const parts = { shape, stage, ahead, held, ends: stageEnds(shape, stage, outer.stages) };
   const { lengths } = room;
   const cases = peakClasses(shape).flatMap(({ floorBytes, capBytes }) => {
     const leanest = restOf(parts, capBytes, 1, 0, () => 0);
@@ -282,7 +283,7 @@ export function worthInPipeline(
 
 /** A stage of some length as parts of a choice under one budget, of strategies with no peak above a cap. */
 export function pricedStage(
-  { shape, ahead, held, ends }: StageParts,
+  { shape, stage, ahead, held, ends }: StageParts,
   length: number,
   capBytes: number,
   cost: (one: Addend) => number,
@@ -291,8 +292,10 @@ export function pricedStage(
     list
       .filter(({ peakBytes }) => peakBytes <= capBytes)
       .map((one) => ({ bytes: bytesOf(one, held), ms: cost(one) }));
+  const first = shape.choices.get(ahead[0]!)!.map((one) => asFirst(one, stage));
   return [
-    ...[...kindCounts(ahead.slice(0, length))].map(([kind, count]) => ({
+    { count: 1, alternatives: alternatives(first) },
+    ...[...kindCounts(ahead.slice(1, length))].map(([kind, count]) => ({
       count,
       alternatives: alternatives(shape.choices.get(kind)!),
     })),

@@ -55,7 +55,7 @@ bench() { timeout "$1" node "test/bench/gpu/$2.mjs" "${@:3}" --results "${RESULT
 verify() { bench "${VERIFY_LIMIT:-240}" verify --plans "${VERIFY_PLANS:-32}" --seconds "${VERIFY_SECONDS:-200}" --json "$out/verify.json"; }
 communicators() { bench 60 communicators --json "$out/communicators.json"; }
 collectives() { bench 120 collectives --json "$out/collectives.json"; }
-gpt() { bench 300 whole gpt --plans "${GPT_PLANS:-searched,zero2,ddp}" --json "$out/gpt.json"; }
+gpt() { bench 420 whole gpt --plans "${GPT_PLANS:-searched,zero2,ddp}" --json "$out/gpt.json"; }
 # Not recorded: whether fewer blocks for reductions and gathers leave more to the computing beside them.
 gpt-blocks() {
   local blocks
@@ -77,7 +77,7 @@ beside() {
   tail -n 12 "$out/beside-1.log" "$out/beside-2.log"
   grep -E "==|FAIL|of .* pass" "$out/beside-one.log"
 }
-llama() { bench 300 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --json "$out/llama.json"; }
+llama() { bench 420 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --json "$out/llama.json"; }
 predict-gpt() { bench 330 predict gpt --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-240}" ${PREDICT_OPTIONS:-} --json "$out/predict-gpt.json"; }
 predict-llama() { bench 330 predict llama --layers 4 --plans "${PREDICT_PLANS:-20}" --seconds "${PREDICT_SECONDS:-240}" --json "$out/predict-llama.json"; }
 budgets-gpt() { bench 330 budgets gpt --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-gpt.json"; }

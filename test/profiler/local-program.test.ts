@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { DTYPE_BYTES } from "../../src/base/units.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
-import { localProgram } from "../../src/profiler/local-program.js";
+import { localProgram, programInGroup } from "../../src/profiler/local-program.js";
+import { simulateTimes } from "../../src/program/simulate.js";
 import { lower, smallModel } from "../program/small-model.js";
 
 const model = smallModel(2, { tied: false });
@@ -53,4 +54,21 @@ test("what others would send is a copy of the rank's own share, all over the out
     expect(copies.length * size(instruction.input)).toBe(size(instruction.output));
   });
   expect(gathers).toBeGreaterThan(0);
+});
+
+test("groups side by side talk within themselves, and reduce no gradients", () => {
+  const plan = uniformPlan(model, { ranks: 2, globalBatch: 4, tensorDegree: 2, tensorSplit: "sequence" });
+  const group = lower(model, plan).programs;
+  const reductions = group[0]!.instructions.filter(({ stream }) => stream === "reduce").length;
+  expect(reductions).toBeGreaterThan(1);
+  const ran = [0, 1, 2, 3].map((rank) => programInGroup(group, rank).program);
+  expect(ran.map(({ groups }) => groups)).toEqual([[[0, 1]], [[0, 1]], [[2, 3]], [[2, 3]]]);
+  for (const [rank, one] of ran.entries()) {
+    expect(one.rank).toBe(rank);
+    const talks = one.instructions.filter((instruction) => "group" in instruction);
+    expect(talks.some(({ op }) => op === "allToAll")).toBe(true);
+    expect(talks.filter(({ label }) => label.phase === "reduce")).toEqual([]);
+  }
+  // Every collective still meets the same one on the other rank of its group, so steps end.
+  expect(simulateTimes(ran, () => 1).stepMs).toBeGreaterThan(0);
 });

@@ -90,3 +90,30 @@ test("every random plan lowers to programs that fit together", () => {
     { numRuns: 30 },
   );
 });
+
+test("what the last layer of a stage recomputes waits for no gradient, whatever layout that comes in", () => {
+  const model = smallModel(2, { tied: false });
+  const plan = uniformPlan(model, { ranks: 4, pipelineDegree: 2, globalBatch: 4, tensorDegree: 2 });
+  const [first, second] = plan.layers;
+  const layers = [
+    { ...first!, recompute: true },
+    { ...second!, tensorDegree: 1, dataDegree: 2 },
+  ];
+  const { programs } = lower(model, { ...plan, layers });
+  for (const { instructions } of programs.slice(0, 2)) {
+    const at = (phase: string, from = 0): number =>
+      instructions.findIndex(
+        ({ label }, index) => index >= from && label.phase === phase && label.layer === 0,
+      );
+    const recompute = at("recompute");
+    const backward = at("backward");
+    const joined = at("relayout", recompute);
+    expect(recompute).toBeGreaterThan(0);
+    expect(joined).toBeGreaterThan(recompute);
+    expect(joined).toBeLessThan(backward);
+    const gradients = instructions.flatMap(({ stream }, index) => (stream === "gradientsIn" ? [index] : []));
+    expect(gradients.length).toBeGreaterThan(1);
+    for (const { waits } of instructions.slice(recompute, joined))
+      expect(waits.filter((wait) => gradients.includes(wait))).toEqual([]);
+  }
+});

@@ -50,20 +50,20 @@ export const instructionTimes = (step) =>
 const fixed = (value, digits) => Number(value.toFixed(digits));
 const percent = (predicted, measured) => (100 * (predicted / measured - 1)).toFixed(1);
 
-/** A device at its power limit swings about its speed: so long is run, and the mean counts. */
-const EXECUTED_MS = 2000;
-const meanAfter = (values, skip) => mean(values.slice(skip));
+/** A device at its power limit swings about its lasting speed, a second each way: so long is run, and the last two thirds count. */
+const EXECUTED_MS = 4500;
+const lasting = (values) => mean(values.slice(Math.max(3, Math.floor(values.length / 3))));
 
 /** Trains some steps under one frozen plan, in workers of its own: what others have loaded is not its memory. */
 export async function execute(model, { lowered, prediction }) {
   await closeWorkers();
   try {
-    const steps = Math.min(40, Math.max(8, 3 + Math.ceil(EXECUTED_MS / prediction.stepMs)));
+    const steps = Math.min(90, Math.max(8, 3 + Math.ceil(EXECUTED_MS / prediction.stepMs)));
     const got = await train(model, prediction.plan, steps, { lowered });
     const row = {
       ...prediction,
-      measuredMs: meanAfter(got.stepMs, 3),
-      wallMs: meanAfter(got.wallMs, 3),
+      measuredMs: lasting(got.stepMs),
+      wallMs: lasting(got.wallMs),
       measuredBytes: Math.max(...got.memoryBytes),
       memoryBytesByRank: got.memoryBytes,
       arenaBytes: got.arenaBytes,
