@@ -49,6 +49,38 @@ export function gapMs(step: Timed, instruction: number, next: number): number {
   return Math.min(MOST_GAP_MS, Math.max(0, startOf(step, next) - endOf(step, instruction)));
 }
 
+/**
+ * What some instructions of a step take where ranks work in groups: within a group each waits for its slowest rank, so the
+ * slowest of each counts; groups wait for each other at the end of the step, so the slowest group does. The mean over steps.
+ *
+ * @param instructions - places that are alike on all ranks
+ * @param groupRanks - ranks of a group, consecutive
+ */
+export function slowestMs(
+  steps: readonly (readonly Timed[])[],
+  instructions: readonly number[],
+  groupRanks: number,
+): number {
+  const took = (step: Timed, index: number): number => {
+    const isLast = 2 * index + 2 >= step.instructionsMs.length;
+    return endOf(step, index) - startOf(step, index) + (isLast ? 0 : gapMs(step, index, index + 1));
+  };
+  let totalMs = 0;
+  for (const ranks of steps) {
+    let slowest = 0;
+    for (let first = 0; first < ranks.length; first += groupRanks) {
+      const group = ranks.slice(first, first + groupRanks);
+      const inGroup = instructions.reduce(
+        (sum, index) => sum + Math.max(...group.map((step) => took(step, index))),
+        0,
+      );
+      slowest = Math.max(slowest, inGroup);
+    }
+    totalMs += slowest;
+  }
+  return totalMs / steps.length;
+}
+
 /** A step with the times of its instructions. */
 export type Timed = Pick<RankStep, "instructionsMs">;
 

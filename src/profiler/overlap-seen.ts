@@ -157,14 +157,12 @@ export function slowdownSeen(ran: RanProgram, aloneMs: ReadonlyMap<number, numbe
   return quietMs > 0 ? Math.max(1, tookMs / quietMs) : 1;
 }
 
-/** What layers of one kind took in a pass, the mean over ranks and steps. */
+/** What layers of one kind took in a pass on the slowest rank of a step, for which the others wait; the mean over steps. */
 function layersMs({ programs, steps }: RanProgram, inKind: InKind, pass: Pass): number {
-  const total = steps.reduce(
-    (sum, ranks) =>
-      sum + ranks.reduce((ofRanks, step, rank) => ofRanks + runsMs(programs[rank]!, step, inKind, pass), 0),
-    0,
+  const slowest = steps.map((ranks) =>
+    Math.max(...ranks.map((step, rank) => runsMs(programs[rank]!, step, inKind, pass))),
   );
-  return total / steps.length / programs.length;
+  return slowest.reduce((sum, ms) => sum + ms, 0) / steps.length;
 }
 
 /** What a rank's layers of one kind took in a pass of one step, the pauses between their graphs counted. */

@@ -21,7 +21,7 @@ import { sizesOf } from "./layer-sizes.js";
 import { localProgram, programInGroup } from "./local-program.js";
 import { measureInPlans } from "./measure-in-plans.js";
 import type { MeasureOptions } from "./measure-steps.js";
-import { endOf, gapMs, lastingSteps, startOf } from "./measure-steps.js";
+import { endOf, lastingSteps, slowestMs, startOf } from "./measure-steps.js";
 import { lowerQuartile } from "./median.js";
 import { firstOf, sliced } from "./sliced-model.js";
 import { syntheticFeed } from "./synthetic-feed.js";
@@ -254,12 +254,18 @@ async function measureSlice(
   const beforeHead = before && Math.max(...before.map((step) => step.onnxRuntimeBytes));
   // Without communicators, each of which has its own price.
   const alone = together ? before : steps.flat();
-  const place = (inPlace: (layer: number) => boolean): PlaceWork => ({
-    workspaceBytes:
-      beforeHead === null || inPlace(count) ? workspaceBytes(original, steps, inPlace) : beforeHead,
-    forwardMs: phaseMs(original, places, steps, "forward", inPlace, onDevice),
-    backwardMs: phaseMs(original, places, steps, "backward", inPlace, onDevice),
-  });
+  const place = (inPlace: (layer: number) => boolean): PlaceWork => {
+    const phaseMs = (phase: "forward" | "backward"): number => {
+      const own = timedIn(original, places, phase, inPlace);
+      return onDevice ? slowestMs(steps, own, programs.length) : usualMs(steps, own);
+    };
+    return {
+      workspaceBytes:
+        beforeHead === null || inPlace(count) ? workspaceBytes(original, steps, inPlace) : beforeHead,
+      forwardMs: phaseMs("forward"),
+      backwardMs: phaseMs("backward"),
+    };
+  };
   return {
     body: place((layer) => layer >= run.first && layer < run.first + run.count),
     embedding: place((layer) => layer === -1),
@@ -330,27 +336,25 @@ function workspaceBytes(
   return Math.max(...steps.flat().map(ofStep));
 }
 
-/**
- * Time that graphs and element-wise work took, the mean over ranks: the lower quartile over steps on a host, where
- * others disturb; the mean on a device, the pauses between instructions counted.
- */
-function phaseMs(
+/** Where a Program times graphs and element-wise work of a pass. */
+function timedIn(
   program: Program,
   places: readonly number[],
-  steps: readonly (readonly RankStep[])[],
   phase: "forward" | "backward",
   inPlace: (layer: number) => boolean,
-  onDevice: boolean,
-): number {
-  const own = program.instructions.flatMap(({ op, label }, index) =>
+): readonly number[] {
+  return program.instructions.flatMap(({ op, label }, index) =>
     TIMED.has(op) && label.phase === phase && label.layer !== undefined && inPlace(label.layer)
       ? [places[index]!]
       : [],
   );
+}
+
+/** What instructions took on a host, where others disturb: the mean over ranks, the lower quartile over steps. */
+function usualMs(steps: readonly (readonly RankStep[])[], instructions: readonly number[]): number {
   const sum = (step: RankStep): number =>
-    own.reduce((total, index) => total + endOf(step, index) - startOf(step, index) + gap(step, index), 0);
-  const gap = (step: RankStep, index: number): number =>
-    onDevice && 2 * index + 2 < step.instructionsMs.length ? gapMs(step, index, index + 1) : 0;
-  const means = steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length);
-  return onDevice ? means.reduce((sum, ms) => sum + ms, 0) / means.length : lowerQuartile(means);
+    instructions.reduce((total, index) => total + endOf(step, index) - startOf(step, index), 0);
+  return lowerQuartile(
+    steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length),
+  );
 }

@@ -36,6 +36,7 @@ function durationWith(factor: Factor): DurationOf {
 function seen(
   overlap: Overlap,
   factor: Factor = () => 1,
+  aloneFactor = 1,
 ): Record<"gathers" | "scatters" | "reductions", Slowdowns> {
   const duration = durationWith(factor);
   const step = (dataParallel: DataParallel, change = (plan: Plan): Plan => plan): RanProgram => {
@@ -49,8 +50,12 @@ function seen(
     ({ programs }: RanProgram) =>
     (index: number) =>
       duration(programs[0]!, index);
+  const slowest = {
+    forwardMs: alone.forwardMs * aloneFactor,
+    backwardMs: alone.backwardMs * aloneFactor,
+  };
   const gathering = step("ddp", (plan) => everyOtherLayerZero3(plan, 0));
-  const reduced = (ran: RanProgram): Slowdowns => reductionsSeen(ran, inKind, alone, aloneMs(ran))!;
+  const reduced = (ran: RanProgram): Slowdowns => reductionsSeen(ran, inKind, slowest, aloneMs(ran))!;
   return {
     gathers: gathersSeen(gathering, inKind, aloneMs(gathering))!,
     scatters: reduced(step("zero2")),
@@ -87,6 +92,12 @@ test("what a gather costs is found in steps that are slower, or get slower, or i
   for (const share of [0.9, 1.1]) expect(gathers(() => share)).toBeCloseTo(1.2, 6);
   expect(gathers((_rank, layer) => 1 + 0.01 * layer)).toBeCloseTo(1.2, 6);
   expect(gathers((rank) => 1 + 0.02 * rank)).toBeCloseTo(1.2, 2);
+});
+
+test("what a reduction costs is found where one rank is slower than the others, alone as in the plan", () => {
+  const overlap = { computeSlowdown: 1.4, communicationSlowdown: 1.6 };
+  const { scatters } = seen(overlap, (rank) => (rank === 2 ? 1.05 : 1), 1.05);
+  expect(scatters.computeSlowdown).toBeCloseTo(1.4, 1);
 });
 
 test("layers that are no slower than alone lose nothing", () => {
