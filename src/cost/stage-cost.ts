@@ -47,6 +47,13 @@ export function stageParts(
   });
 }
 
+/** What a stage's part at `index` communicates once a step, less what hides it: at the ends of a step nothing does. */
+export function onceMs(cost: LayerCost, stage: number, index: number): number {
+  // The embedding's own passes hide next to nothing of the first layer's.
+  if (stage === 0) return index <= 1 ? edgesMs(cost) : cost.reduceMs;
+  return index === 0 ? cost.reduceAloneMs : cost.reduceMs;
+}
+
 /**
  * Adds up one stage. A layout change inside the stage stands between its two layers; at the border of two stages the
  * transfer itself brings every piece to the rank that needs it.
@@ -71,9 +78,7 @@ export function stageCost(
   for (const [index, part] of parts.entries()) {
     forward += forwardMs(part.cost);
     backward += backwardMs(part.cost);
-    // Behind the embedding's, the first layer's passes have next to nothing before and after them.
-    const isFirst = part.kind === EMBEDDING_KIND || index === 0 || parts[index - 1]!.kind === EMBEDDING_KIND;
-    reduce += isFirst ? (stage === 0 ? edgesMs(part.cost) : part.cost.reduceAloneMs) : part.cost.reduceMs;
+    reduce += onceMs(part.cost, stage, index);
     update += afterMs(part.cost);
     const next = parts[index + 1];
     if (!next) continue;

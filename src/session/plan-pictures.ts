@@ -4,6 +4,7 @@ import { BYTES_PER_GB } from "../base/units.js";
 import { costModel } from "../cost/cost-model.js";
 import type { LayerCost } from "../cost/layer-cost.js";
 import { planStages } from "../cost/predict.js";
+import { onceMs } from "../cost/stage-cost.js";
 import { formatMs } from "../display/cost-figure.js";
 import { holdersFigure } from "../display/holders-figure.js";
 import { searchFigure } from "../display/search-figure.js";
@@ -40,17 +41,25 @@ export interface Sweep {
 export function layerNotes({ model, modelProfile, machine, report }: FoundPlan): LayerNote {
   const { plan } = report;
   const stages = planStages(costModel(model, modelProfile, machine.hardware, plan.gradientOrder), plan);
-  const parts = stages.flatMap(({ parts, inFlight }) => parts.map(({ cost }) => ({ cost, inFlight })));
+  const parts = stages.flatMap(({ parts, inFlight }, stage) =>
+    parts.map(({ cost }, index) => ({ cost, inFlight, onceMs: onceMs(cost, stage, index) })),
+  );
   return (layer) => {
     const part = parts[layer + 1];
-    return part ? costText(part.cost, part.inFlight, plan.microBatches) : "";
+    return part ? costText(part, plan.microBatches) : "";
   };
 }
 
-function costText(cost: LayerCost, inFlight: number, microBatches: number): string {
+interface PlacedCost {
+  readonly cost: LayerCost;
+  readonly inFlight: number;
+  readonly onceMs: number;
+}
+
+function costText({ cost, inFlight, onceMs }: PlacedCost, microBatches: number): string {
   const compute = microBatches * (cost.forwardComputeMs + cost.backwardComputeMs + cost.recomputeMs);
   const tensor = microBatches * (cost.forwardTensorMs + cost.backwardTensorMs);
-  const data = microBatches * (cost.forwardDataMs + cost.backwardDataMs) + cost.reduceMs + cost.firstGatherMs;
+  const data = microBatches * (cost.forwardDataMs + cost.backwardDataMs) + onceMs + cost.firstGatherMs;
   const states = cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes;
   return [
     `compute ${formatMs(compute)}`,
