@@ -31,9 +31,9 @@ export interface LayerCost extends LayerMemory {
   readonly backwardDataMs: number;
   /** Once a step: the gradient reduction behind the last micro-batch's backward, less what that hides. */
   readonly reduceMs: number;
-  /** The same and what backward hides of the last reduce-scatter, where nothing follows that could: the first of a stage. */
+  /** In full, and what backward hides of the last reduce-scatter: for a stage's first layer, behind which no backward comes. */
   readonly reduceAloneMs: number;
-  /** What forward hides of the step's first gather, where nothing comes before that could: the first of the model. */
+  /** What forward hides of the step's first gather: for the model's first layer, before which no forward comes. */
   readonly gatherAloneMs: number;
   /** Once a step, after the norm is known: the update. */
   readonly optimizerMs: number;
@@ -47,7 +47,7 @@ export const backwardMs = (cost: LayerCost): number =>
   cost.backwardComputeMs + cost.recomputeMs + cost.backwardTensorMs + cost.backwardDataMs;
 /** Gathers before the first forward count here, too: too much for later stages of a pipeline, which gather while they wait. */
 export const afterMs = (cost: LayerCost): number => cost.optimizerMs + cost.firstGatherMs;
-/** Once a step: what the layer and its embedding wait for at both ends of the first stage's step. */
+/** Once a step: what the model's first layer, or its embedding, waits for at both ends of the step. */
 export const edgesMs = (cost: LayerCost): number => cost.gatherAloneMs + cost.reduceAloneMs;
 /** Bytes that add up over a stage's layers. */
 export const additiveBytes = (cost: LayerCost, inFlight: number): number =>

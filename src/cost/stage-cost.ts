@@ -47,8 +47,8 @@ export function stageParts(
   });
 }
 
-/** What a stage's part at `index` communicates once a step, less what hides it: at the ends of a step nothing does. */
-export function onceMs(cost: LayerCost, stage: number, index: number): number {
+/** What nothing hides of a part's reductions, once a step; on the first stage, of its first gather too. */
+export function exposedMs(cost: LayerCost, stage: number, index: number): number {
   // The embedding's own passes hide next to nothing of the first layer's.
   if (stage === 0) return index <= 1 ? edgesMs(cost) : cost.reduceMs;
   return index === 0 ? cost.reduceAloneMs : cost.reduceMs;
@@ -78,7 +78,7 @@ export function stageCost(
   for (const [index, part] of parts.entries()) {
     forward += forwardMs(part.cost);
     backward += backwardMs(part.cost);
-    reduce += onceMs(part.cost, stage, index);
+    reduce += exposedMs(part.cost, stage, index);
     update += afterMs(part.cost);
     const next = parts[index + 1];
     if (!next) continue;

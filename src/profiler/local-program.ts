@@ -6,7 +6,7 @@ const FILLER = 0.01;
 
 type Place = Pick<Instruction, "stream" | "label">;
 
-/** A rank's Program as one rank can run it alone. */
+/** A rank's Program as it is run to be timed. */
 export interface LocalProgram {
   readonly program: Program;
   /** Where each instruction of the Program it was made from stands in it. */
@@ -119,8 +119,8 @@ export function localProgram(
 }
 
 /**
- * A rank's Program where as many groups as the ranks make run these Programs side by side, each within itself; gradients
- * are not reduced, since reductions run beside what is timed.
+ * A rank's Program where as many groups as the ranks make run these Programs of one stage side by side, each within itself.
+ * All is as it is, the optimizer too, but gradients are not reduced: that would run beside what is timed.
  */
 export function programInGroup(programs: readonly Program[], rank: number): LocalProgram {
   const within = rank % programs.length;

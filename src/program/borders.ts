@@ -141,7 +141,10 @@ export function sendAcross(
   };
 }
 
-/** Receives border tensors from a neighbouring stage. `reservedFrom`: from where on their addresses are kept free. */
+/**
+ * Receives border tensors from a neighbouring stage, which are whole once `unpack` has emitted what puts their pieces
+ * together. `reservedFrom`: from where on their addresses are kept free.
+ */
 export function receiveAcross(
   state: RankState,
   from: Site,

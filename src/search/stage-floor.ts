@@ -62,7 +62,7 @@ interface KindFloor {
   readonly hulls: Hulls;
 }
 
-/** Floors by the number of micro-batches that a stage holds. */
+/** Floors by the number of micro-batches that a stage holds, and whether it is the first. */
 interface HeldFloors {
   readonly embedding: EndFloor;
   readonly head: EndFloor;

@@ -133,8 +133,8 @@ function thinned(labels: readonly (Label | null)[], count: number): (Label | nul
  * Frontiers of a stage by its number of layers: entry ℓ − 1 holds every label worth keeping for the first ℓ layers.
  *
  * Layer after layer: a label is extended by every strategy; of equal first and last layouts only the frontier stays.
- * Orders of the same strategies give equal labels, of which one stays, so identical layers cost no more than their
- * counts would.
+ * Orders of the same strategies behind the same first layer give equal labels, of which one stays, so identical layers cost
+ * little more than their counts would.
  */
 export function stageTable(shape: ShapeTable, query: StageQuery): Label[][] | null {
   const result: Label[][] = [];

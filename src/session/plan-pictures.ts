@@ -4,7 +4,7 @@ import { BYTES_PER_GB } from "../base/units.js";
 import { costModel } from "../cost/cost-model.js";
 import type { LayerCost } from "../cost/layer-cost.js";
 import { planStages } from "../cost/predict.js";
-import { onceMs } from "../cost/stage-cost.js";
+import { exposedMs } from "../cost/stage-cost.js";
 import { formatMs } from "../display/cost-figure.js";
 import { holdersFigure } from "../display/holders-figure.js";
 import { searchFigure } from "../display/search-figure.js";
@@ -42,7 +42,7 @@ export function layerNotes({ model, modelProfile, machine, report }: FoundPlan):
   const { plan } = report;
   const stages = planStages(costModel(model, modelProfile, machine.hardware, plan.gradientOrder), plan);
   const parts = stages.flatMap(({ parts, inFlight }, stage) =>
-    parts.map(({ cost }, index) => ({ cost, inFlight, onceMs: onceMs(cost, stage, index) })),
+    parts.map(({ cost }, index) => ({ cost, inFlight, exposedMs: exposedMs(cost, stage, index) })),
   );
   return (layer) => {
     const part = parts[layer + 1];
@@ -53,13 +53,13 @@ export function layerNotes({ model, modelProfile, machine, report }: FoundPlan):
 interface PlacedCost {
   readonly cost: LayerCost;
   readonly inFlight: number;
-  readonly onceMs: number;
+  readonly exposedMs: number;
 }
 
-function costText({ cost, inFlight, onceMs }: PlacedCost, microBatches: number): string {
+function costText({ cost, inFlight, exposedMs }: PlacedCost, microBatches: number): string {
   const compute = microBatches * (cost.forwardComputeMs + cost.backwardComputeMs + cost.recomputeMs);
   const tensor = microBatches * (cost.forwardTensorMs + cost.backwardTensorMs);
-  const data = microBatches * (cost.forwardDataMs + cost.backwardDataMs) + onceMs + cost.firstGatherMs;
+  const data = microBatches * (cost.forwardDataMs + cost.backwardDataMs) + exposedMs + cost.firstGatherMs;
   const states = cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes;
   return [
     `compute ${formatMs(compute)}`,

@@ -50,7 +50,7 @@ export const instructionTimes = (step) =>
 const fixed = (value, digits) => Number(value.toFixed(digits));
 const percent = (predicted, measured) => (100 * (predicted / measured - 1)).toFixed(1);
 
-/** A device at its power limit swings about its lasting speed, a second each way: so long is run, and the last two thirds count. */
+/** A device at its power limit swings about its lasting speed, once a second: so long is run, and the last two thirds count. */
 const EXECUTED_MS = 4500;
 const lasting = (values) => mean(values.slice(Math.max(3, Math.floor(values.length / 3))));
 
