@@ -3,9 +3,10 @@
 #   bash test/gpu/run.sh [PART ...]    parts: machine smoke kernels timings sanitizer blocks programs peers (all but smoke by
 #   default); benchmarks: predict-gpt gpt predict-llama llama one verify budgets-gpt budgets-llama curve collectives
 #   communicators gpt-blocks stalled beside
-# Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu). A part whose .done file lies in STATE
+# Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu), results to RESULTS (docs/benchmarks/gpu.json). A part whose .done file lies in STATE
 # (default /tmp/galvatron-gpu) is skipped, so a second call goes on where the first stopped; RESUME=0 starts over.
-# The summary comes last.
+# PACK=FOLDER puts what each part wrote, small files only, into FOLDER/PART.tgz when it ends: a later part that is cut off
+# does not take it along. The summary comes last.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bundle=${BUNDLE:-.gpu}
@@ -102,6 +103,10 @@ for part in "${parts[@]}"; do
   "$part" 2>&1 | tee "$out/$part.log" | tail -n "${shown[$part]:-40}" | cut -c1-400
   code=${PIPESTATUS[0]}
   [ "$code" -eq 0 ] && touch "$state/$part.done"
+  if [ -n "${PACK:-}" ]; then
+    mkdir -p "$PACK"
+    find "$out" "$state" -maxdepth 1 -type f -size -4000k -print0 | tar czf "$PACK/$part.tgz" --null -T - 2>/dev/null
+  fi
   summary+=("$part: exit $code, $(($(date +%s) - begin)) s")
 done
 echo "== summary"

@@ -2,7 +2,19 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { breakdown, captured, closeWorkers, dist, gpus, machine, record, state, train } from "./product.mjs";
+import {
+  breakdown,
+  captured,
+  closeWorkers,
+  dist,
+  gpus,
+  machine,
+  record,
+  recordRows,
+  state,
+  today,
+  train,
+} from "./product.mjs";
 
 const { describePlan } = dist("plan/describe-plan.js");
 const { planByHand } = dist("session/find-plan.js");
@@ -105,9 +117,11 @@ export function recordErrors(part, rows, hash) {
     .filter((row) => row.measuredMs)
     .map(({ text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes }) => {
       const device = `${gpus} x ${machine.cluster.deviceName}`;
-      return { part, hash, gpus, device, text, stepMs, simulatedMs, measuredMs, memoryBytes, measuredBytes };
+      const times = { stepMs, simulatedMs, measuredMs };
+      return { part, hash, device, date: today(), text, ...times, memoryBytes, measuredBytes };
     });
   writeFileSync(path.join(state, `predictions-${part}.json`), JSON.stringify(own));
+  recordRows(own);
   const now = readdirSync(state)
     .filter((file) => file.startsWith("predictions-"))
     .flatMap((file) => JSON.parse(readFileSync(path.join(state, file), "utf8")));

@@ -157,9 +157,24 @@ export function exposure(program, times, stepMs) {
   return { stepMs, computeMs, exposedMs: busyMs - computeMs, idleMs: stepMs - busyMs };
 }
 
+export const today = () => new Date().toISOString().slice(0, 10);
 const resultFile = path.resolve(option("results", path.join(root, "docs", "benchmarks", "gpu.json")));
-/** Replaces the entry of this name in the result file, which several processes may write. */
+/** Replaces the entry of this name in the result file. */
 export function record(name, entry) {
+  alone(() => write(name, entry));
+}
+/** Puts rows into the list of predictions beside the result file, in the place of those of the same predictions. */
+export function recordRows(rows) {
+  const file = path.join(path.dirname(resultFile), "gpu-predictions.json");
+  alone(() => {
+    const others = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : [];
+    const hashes = new Set(rows.map((row) => row.hash));
+    const kept = [...others.filter((row) => !hashes.has(row.hash)), ...rows];
+    writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`);
+  });
+}
+/** Several processes may write results. */
+function alone(write) {
   const lock = `${resultFile}.lock`;
   mkdirSync(path.dirname(resultFile), { recursive: true });
   const pause = new Int32Array(new SharedArrayBuffer(4));
@@ -172,7 +187,7 @@ export function record(name, entry) {
     }
   }
   try {
-    write(name, entry);
+    write();
   } finally {
     rmSync(lock, { recursive: true, force: true });
   }
@@ -186,7 +201,7 @@ function write(name, entry) {
     ratio: null,
     unit: "ms",
     device: `${gpus} x ${machine.cluster.deviceName}`,
-    date: new Date().toISOString().slice(0, 10),
+    date: today(),
     command: process.env.BENCH_COMMAND ?? "npm run bench:gpu",
     ...entry,
   };
