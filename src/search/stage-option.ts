@@ -1,5 +1,5 @@
 import type { Label } from "./label.js";
-import { type Addend, asFirst, type ShapeTable, type VocabularyChoice } from "./shape-table.js";
+import type { Addend, ShapeTable, VocabularyChoice } from "./shape-table.js";
 import { aloneWeights, type Weights, weighted } from "./stage-table.js";
 
 /** One complete way to fill a stage, embedding and head included. */
@@ -46,7 +46,7 @@ export function stageOption(shape: ShapeTable, label: Label, layers: number, end
     const part = embedding.embedding;
     f += part.forwardMs + relayout;
     b += part.backwardMs + relayout;
-    reduce += asFirst(part, 0).reduceMs;
+    reduce += part.edgesMs;
     after += part.afterMs;
     bytes += partBytes(part, inFlight);
     peak = Math.max(peak, part.peakBytes);

@@ -92,6 +92,5 @@ const [least = 1, most = 1] = [ratios[0], ratios.at(-1)];
 console.log(
   `${values.plans} plans with overlap: simulated over predicted ${least.toFixed(3)} to ${most.toFixed(3)}, median ${(ratios[ratios.length >> 1] ?? 1).toFixed(3)}`,
 );
-// The bound that docs/cost-model.md states, and how many plans it says are below.
-const below = ratios.filter((ratio) => ratio < 0.75).length;
-if (wrong > 0 || worst > 1e-9 || below > ratios.length / 1000 || most > 1.15) process.exit(1);
+// The bound that docs/cost-model.md states, which names the seeds of the two plans that are known to be below.
+if (wrong > 0 || worst > 1e-9 || least < 0.75 || most > 1.15) process.exit(1);

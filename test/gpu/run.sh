@@ -3,7 +3,8 @@
 #   bash test/gpu/run.sh [PART ...]    parts: machine smoke kernels timings sanitizer blocks programs peers (all but smoke by
 #   default); benchmarks: predict-gpt gpt predict-llama llama one verify budgets-gpt budgets-llama curve collectives
 #   communicators gpt-blocks stalled beside
-# Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu), results to RESULTS (docs/benchmarks/gpu.json). A part whose .done file lies in STATE
+# Reads BUNDLE (default .gpu), writes logs and JSON under OUT (default out/gpu), results to RESULTS (default
+# docs/benchmarks/gpu.json). A part whose .done file lies in STATE
 # (default /tmp/galvatron-gpu) is skipped, so a second call goes on where the first stopped; RESUME=0 starts over.
 # PACK=FOLDER puts what each part wrote, small files only, into FOLDER/PART.tgz when it ends: a later part that is cut off
 # does not take it along. The summary comes last.
