@@ -145,18 +145,17 @@ export function layerCost(
   const pipelined = strategy.tensorDegree * strategy.dataDegree < nodes * ranksPerNode;
   const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
   const scattered = sharded || inOrder || (strategy.dataParallel === "zero2" && group.ranks > 1);
-  // Sharded gradients are added up where they arrive, on the stream of the reductions; in the canonical order by the
-  // reductions themselves, which read what they add to.
-  const addMs = inOrder
-    ? streamMs((4 * elements) / stateRanks(strategy), hardware.optimizerGBps)
-    : accumulateTimeMs(added.gradientBytes, precision, hardware.optimizerGBps);
+  // Adding up takes the device from computing, also where it is done on the stream of the reductions. In the canonical
+  // order these add by themselves, and read what they add to.
+  const addMs = inOrder ? 0 : accumulateTimeMs(added.gradientBytes, precision, hardware.optimizerGBps);
+  const readMs = inOrder ? streamMs((4 * elements) / stateRanks(strategy), hardware.optimizerGBps) : 0;
   const widens = canonical && madeBytes < 4 && (scattered || !accumulates);
   const widenMs = widens ? streamMs((madeBytes + 4) * elements, hardware.optimizerGBps) : 0;
-  const accumulateMs = widenMs + (scattered ? 0 : addMs);
+  const accumulateMs = widenMs + addMs;
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
   // Gathers that are copies run beside reductions: they are hidden first, and reductions behind what that takes.
   const gatheredMs = gathers ? hide(backwardComputeMs, time.gatherMs, gathers) : 0;
-  const scatterMs = time.scatterMs + (scattered ? addMs : 0);
+  const scatterMs = time.scatterMs + readMs;
   const beforeScatterMs = gathers ? 0 : time.gatherMs;
   const besideMs = beforeScatterMs + scatterMs;
   const behindMs = (communicationMs: number): number =>

@@ -89,13 +89,13 @@ export async function measureInPlans(
     const aloneMs = await collectivesAlone(pool, found, options, ({ stream }) => stream !== "compute");
     return slowdowns(found, (index) => aloneMs.get(index)!);
   };
-  const reducing = (found: Ran, aloneMs: (instruction: number) => number): Slowdowns | null =>
-    reductionsSeen(found, inKind, alone, aloneMs);
   const gathers = await seen(
     "ddp",
     (found, aloneMs) => gathersSeen(found, inKind, aloneMs),
     (plan) => everyOtherLayerZero3(plan, first),
   );
+  const reducing = (found: Ran, aloneMs: (instruction: number) => number): Slowdowns | null =>
+    gathers && reductionsSeen(found, inKind, alone, aloneMs, gathers);
   const scatters = await seen("zero2", reducing);
   const allReduces = await seen("ddp", reducing);
   const overlap = gathers && scatters && allReduces && { ...allReduces, gathers, reductions: scatters };

@@ -63,16 +63,21 @@ export function gathersSeen(ran: RanProgram, inKind: InKind, aloneMs: AloneMs): 
 }
 
 /**
- * How layers and reductions of gradients slowed each other down: what backward took longer than alone, in a plan whose
+ * How layers and reductions of gradients slowed each other down: what layers took longer than alone, in a plan whose
  * backward has nothing else beside it.
  *
+ * Both passes count. A device whose power is capped changes its clock within tens of ms: in a long forward, which takes less
+ * power, it is faster than alone, in a long backward slower, whatever is beside it.
+ *
  * @param alone - one such layer on a device that does nothing else
+ * @param gathers - what gathers beside forward cost
  */
 export function reductionsSeen(
   ran: RanProgram,
   inKind: InKind,
   alone: LayerTimes,
   aloneMs: AloneMs,
+  gathers: Slowdowns,
 ): Slowdowns | null {
   const program = ran.programs[0]!;
   const reductions = indices(
@@ -82,7 +87,14 @@ export function reductionsSeen(
       (instruction.op === "allReduce" && instruction.label.phase === "reduce"),
   ).map((index) => ({ index, ...besideOf(ran, index, inKind, "backward") }));
   const count = runsOf(program, inKind, "backward").length;
-  const excessMs = layersMs(ran, inKind, "backward") - count * alone.backwardMs;
+  const gatheringMs = indices(program, gathersParameters).reduce(
+    (total, index) => total + besideOf(ran, index, inKind, "forward").besideMs,
+    0,
+  );
+  const excessMs =
+    layersMs(ran, inKind) -
+    count * (alone.forwardMs + alone.backwardMs) -
+    gatheringMs * (1 - 1 / gathers.computeSlowdown);
   const besideMs = reductions.reduce((total, one) => total + one.besideMs, 0);
   return slowdowns(reductions, besideMs > 0 ? excessMs / besideMs : 0, aloneMs);
 }
@@ -157,11 +169,11 @@ export function slowdownSeen(ran: RanProgram, aloneMs: ReadonlyMap<number, numbe
   return quietMs > 0 ? Math.max(1, tookMs / quietMs) : 1;
 }
 
-/** What layers of one kind took in a pass on the slowest rank of a step, for which the others wait; the mean over steps. */
-function layersMs({ programs, steps }: RanProgram, inKind: InKind, pass: Pass): number {
-  const slowest = steps.map((ranks) =>
-    Math.max(...ranks.map((step, rank) => runsMs(programs[rank]!, step, inKind, pass))),
-  );
+/** What layers of one kind took on the slowest rank of a step, for which the others wait; the mean over steps. */
+function layersMs({ programs, steps }: RanProgram, inKind: InKind): number {
+  const took = (step: Timed, program: Program): number =>
+    runsMs(program, step, inKind, "forward") + runsMs(program, step, inKind, "backward");
+  const slowest = steps.map((ranks) => Math.max(...ranks.map((step, rank) => took(step, programs[rank]!))));
   return slowest.reduce((sum, ms) => sum + ms, 0) / steps.length;
 }
 

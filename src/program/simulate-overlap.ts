@@ -32,7 +32,8 @@ interface Expected {
 
 /**
  * The simulation with mutual slowdown: while a rank computes and communicates at once, its computing runs at
- * 1 / computeSlowdown and the communication at 1 / communicationSlowdown of full speed.
+ * 1 / computeSlowdown and the communication at 1 / communicationSlowdown of full speed. Two that compute at once each run at
+ * half of it: element-wise work is bound by memory, but takes multiprocessors from products.
  */
 export function simulateOverlap(
   programs: readonly Program[],
@@ -83,6 +84,8 @@ export function simulateOverlap(
     for (let at = 0; at < task.members.length; at += 2) {
       const rank = task.members[at]!;
       if (task.kind === "compute") {
+        // Element-wise work on a stream of collectives computes, too.
+        factor *= busy.compute[rank]!;
         if (busy.communicate[rank]! > 0) factor *= slowdowns.communicate.computeSlowdown;
         if (busy.gather[rank]! > 0) factor *= slowdowns.gather.computeSlowdown;
         if (busy.reduce[rank]! > 0) factor *= slowdowns.reduce.computeSlowdown;

@@ -1,5 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
-import type { Overlap, Slowdowns } from "../cluster/hardware-profile.js";
+import type { Overlap } from "../cluster/hardware-profile.js";
 import { type ExecutionOrder, executionOrder } from "./execution-order.js";
 import type { Program } from "./program.js";
 import { findRendezvous, type Rendezvous } from "./rendezvous.js";
@@ -12,7 +12,10 @@ import type { Timeline, TimelineSpan } from "./timeline.js";
 export type DurationOf = (program: Program, instruction: number) => number;
 
 export interface SimulateOptions {
-  /** How much computing and communication slow each other down while both run on a rank. Left out: they do not. */
+  /**
+   * How much computing and communication slow each other down while both run on a rank; what computes on several streams at
+   * once then shares the device. Left out: nothing slows anything down.
+   */
   readonly overlap?: Overlap;
 }
 
@@ -35,19 +38,10 @@ export function simulateTimes(
 ): SimulatedTimes {
   const rendezvous = findRendezvous(programs);
   const { overlap } = options;
-  if (
-    overlap !== undefined &&
-    [overlap, overlap.gathers ?? overlap, overlap.reductions ?? overlap].some(slowsDown)
-  ) {
-    return simulateOverlap(programs, rendezvous, duration, overlap);
-  }
+  if (overlap !== undefined) return simulateOverlap(programs, rendezvous, duration, overlap);
   const execution = executionOrder(programs, rendezvous);
   requireComplete(programs, execution);
   return replay(programs, rendezvous, execution, duration);
-}
-
-function slowsDown({ computeSlowdown, communicationSlowdown }: Slowdowns): boolean {
-  return computeSlowdown > 1 || communicationSlowdown > 1;
 }
 
 /** {@link simulateTimes} as spans, for figures and tables. */

@@ -20,14 +20,16 @@ const alone = { forwardMs: 10, backwardMs: 20 };
 const COLLECTIVE_MS = 4;
 
 /** Layers of a step take `factor` times as long as alone. */
-type Factor = (rank: number, layer: number) => number;
+type Factor = (rank: number, layer: number, phase: string) => number;
 
 function durationWith(factor: Factor): DurationOf {
   return (program, index) => {
     const instruction = program.instructions[index]!;
     const { phase, layer } = instruction.label;
     if (instruction.op === "run")
-      return (phase === "forward" ? alone.forwardMs : alone.backwardMs) * factor(program.rank, layer ?? 0);
+      return (
+        (phase === "forward" ? alone.forwardMs : alone.backwardMs) * factor(program.rank, layer ?? 0, phase)
+      );
     return isCollective(instruction) && (phase === "gather" || phase === "reduce") ? COLLECTIVE_MS : 0;
   };
 }
@@ -55,9 +57,11 @@ function seen(
     backwardMs: alone.backwardMs * aloneFactor,
   };
   const gathering = step("ddp", (plan) => everyOtherLayerZero3(plan, 0));
-  const reduced = (ran: RanProgram): Slowdowns => reductionsSeen(ran, inKind, slowest, aloneMs(ran))!;
+  const gathers = gathersSeen(gathering, inKind, aloneMs(gathering))!;
+  const reduced = (ran: RanProgram): Slowdowns =>
+    reductionsSeen(ran, inKind, slowest, aloneMs(ran), gathers)!;
   return {
-    gathers: gathersSeen(gathering, inKind, aloneMs(gathering))!,
+    gathers,
     scatters: reduced(step("zero2")),
     reductions: reduced(step("ddp")),
   };
@@ -100,9 +104,15 @@ test("what a reduction costs is found where one rank is slower than the others, 
   expect(scatters.computeSlowdown).toBeCloseTo(1.4, 1);
 });
 
+const none = { computeSlowdown: 1, communicationSlowdown: 1 };
+
 test("layers that are no slower than alone lose nothing", () => {
-  const none = { computeSlowdown: 1, communicationSlowdown: 1 };
   expect(seen(none)).toEqual({ gathers: none, scatters: none, reductions: none });
+});
+
+test("a clock that is higher in forward and lower in backward is no slowdown", () => {
+  const { scatters, reductions } = seen(none, (_rank, _layer, phase) => (phase === "forward" ? 0.92 : 1.04));
+  for (const { computeSlowdown } of [scatters, reductions]) expect(computeSlowdown).toBeCloseTo(1, 9);
 });
 
 test("collectives that take longer in a plan than alone are seen, though ranks wait for each other", () => {

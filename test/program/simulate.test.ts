@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Overlap } from "../../src/cluster/hardware-profile.js";
 import { uniformPlan } from "../../src/plan/uniform.js";
 import type { Instruction, Program } from "../../src/program/program.js";
 import { type DurationOf, simulate, simulateTimes } from "../../src/program/simulate.js";
@@ -95,6 +96,8 @@ const PLANS = {
   }),
 };
 
+const addsBeside = ({ op, stream }: Instruction): boolean => op === "accumulate" && stream === "reduce";
+
 describe.each(Object.entries(PLANS))("%s", (_, plan) => {
   const { programs } = lower(model, plan);
 
@@ -106,9 +109,12 @@ describe.each(Object.entries(PLANS))("%s", (_, plan) => {
   });
 
   test("the simulation with slowdowns of nearly 1 agrees with the one without", () => {
-    const plain = simulateTimes(programs, duration);
+    // But for what computes beside computing.
+    const apart: DurationOf = (program, index) =>
+      addsBeside(program.instructions[index]!) ? 0 : duration(program, index);
+    const plain = simulateTimes(programs, apart);
     const barely = { computeSlowdown: 1 + 1e-12, communicationSlowdown: 1 };
-    const other = simulateTimes(programs, duration, { overlap: barely });
+    const other = simulateTimes(programs, apart, { overlap: barely });
     expect(other.stepMs).toBeCloseTo(plain.stepMs, 6);
     for (const [rank, times] of plain.times.entries()) {
       for (const [index, time] of times.entries()) expect(other.times[rank]![index]).toBeCloseTo(time, 6);
@@ -201,6 +207,29 @@ test("reduce-scatters with factors of their own take these, all-reduces the othe
     const { times } = simulateTimes(programs, long, { overlap });
     expect(times[0]![2 * at + 1]! - times[0]![2 * at]!).toBeCloseTo(2 * factor, 6);
   }
+});
+
+test("what is added up beside computing takes its time from it", () => {
+  const { programs } = lower(
+    model,
+    uniformPlan(model, { ranks: 2, globalBatch: 8, microBatches: 2, dataParallel: "zero2" }),
+  );
+  const stepMs = (addMs: number, overlap?: Overlap): number =>
+    simulateTimes(
+      programs,
+      (program, index) => {
+        const instruction = program.instructions[index]!;
+        if (instruction.op === "run") return 10;
+        return addsBeside(instruction) ? addMs : 0;
+      },
+      { ...(overlap && { overlap }) },
+    ).stepMs;
+  const graphs = programs[0]!.instructions.filter(({ op }) => op === "run").length;
+  const adding = programs[0]!.instructions.filter(addsBeside).length;
+  expect(adding).toBeGreaterThan(0);
+  const none = { computeSlowdown: 1, communicationSlowdown: 1 };
+  expect(stepMs(2, none)).toBeCloseTo(10 * graphs + 2 * adding, 6);
+  expect(stepMs(2)).toBeLessThan(10 * graphs + 2 * adding);
 });
 
 test("programs that wait for each other for ever are refused", () => {
