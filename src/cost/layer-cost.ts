@@ -145,13 +145,12 @@ export function layerCost(
   const pipelined = strategy.tensorDegree * strategy.dataDegree < nodes * ranksPerNode;
   const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
   const scattered = sharded || inOrder || (strategy.dataParallel === "zero2" && group.ranks > 1);
-  // Adding up takes the device from computing, also where it is done on the stream of the reductions. In the canonical
-  // order these add by themselves, and read what they add to.
+  // In the canonical order reductions add by themselves, and read what they add to.
   const addMs = inOrder ? 0 : accumulateTimeMs(added.gradientBytes, precision, hardware.optimizerGBps);
   const readMs = inOrder ? streamMs((4 * elements) / stateRanks(strategy), hardware.optimizerGBps) : 0;
   const widens = canonical && madeBytes < 4 && (scattered || !accumulates);
   const widenMs = widens ? streamMs((madeBytes + 4) * elements, hardware.optimizerGBps) : 0;
-  const accumulateMs = widenMs + addMs;
+  const accumulateMs = widenMs + (scattered ? 0 : addMs);
   const backwardComputeMs = work.backwardMs + recomputeMs + accumulateMs;
   // Gathers that are copies run beside reductions: they are hidden first, and reductions behind what that takes.
   const gatheredMs = gathers ? hide(backwardComputeMs, time.gatherMs, gathers) : 0;
@@ -172,9 +171,11 @@ export function layerCost(
     recomputeMs,
     backwardTensorMs: tensor.backwardMs + recomputeTensorMs,
     leadMs: recomputeMs + recomputeTensorMs,
-    backwardDataMs: gatheredMs + behindMs(besideMs),
-    reduceMs: behindMs(besideMs + reduceMs) - behindMs(besideMs) + table.reduceMs,
-    reduceAloneMs: reduceMs + hiddenScatterMs + table.reduceMs,
+    // Shards are added up where they arrive, on the stream of the reductions, and sums are converted there. But that takes the
+    // device from computing, so nothing hides it.
+    backwardDataMs: gatheredMs + behindMs(besideMs) + (scattered ? addMs : 0),
+    reduceMs: behindMs(besideMs + reduceMs) - behindMs(besideMs) + time.convertMs + table.reduceMs,
+    reduceAloneMs: reduceMs + hiddenScatterMs + time.convertMs + table.reduceMs,
     gatherAloneMs: time.gatherMs + time.firstGatherMs - forwardDataMs - firstGatherMs,
     optimizerMs: time.optimizerMs,
     firstGatherMs,

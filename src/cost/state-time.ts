@@ -15,6 +15,8 @@ export interface StateTime {
   readonly scatterMs: number;
   /** DDP and ZeRO-1: reducing the gradients, once a step; in the canonical order DDP's gathering their sums. */
   readonly reduceMs: number;
+  /** DDP and ZeRO-1: converting sums to the type that is reduced, and back, once a step. */
+  readonly convertMs: number;
   /** ZeRO-1 and 2: gathering the parameters before the first forward, once a step. */
   readonly firstGatherMs: number;
   /** The update itself, once a step. */
@@ -54,22 +56,22 @@ export function stateTime(
   const converted = addsUp && reducedBytes < 4 ? (held + owned) * (4 + reducedBytes) : 0;
   const convertMs = streamMs(converted, optimizerGBps);
   const optimizerMs = streamMs(owned * updateBytes, optimizerGBps);
-  const none = { gatherMs: 0, scatterMs: 0, reduceMs: 0, firstGatherMs: 0, optimizerMs };
+  const none = { gatherMs: 0, scatterMs: 0, reduceMs: 0, convertMs: 0, firstGatherMs: 0, optimizerMs };
   if (group.ranks <= 1) return none;
   const readBytes = read * computeBytes;
   const heldBytes = held * computeBytes;
   const scatter = (): number => collectiveMs(times, "reduceScatter", group, reducedBytes * read);
   const once = (collective: "allReduce" | "allGather" | "reduceScatter"): number =>
-    convertMs + collectiveMs(times, collective, group, reducedBytes * reduced);
+    collectiveMs(times, collective, group, reducedBytes * reduced);
   switch (kind) {
     case "ddp":
       return inOrder
         ? { ...none, scatterMs: scatter(), reduceMs: once("allGather") }
-        : { ...none, reduceMs: once("allReduce") };
+        : { ...none, convertMs, reduceMs: once("allReduce") };
     case "zero1":
       return {
         ...none,
-        ...(inOrder ? { scatterMs: scatter() } : { reduceMs: once("reduceScatter") }),
+        ...(inOrder ? { scatterMs: scatter() } : { convertMs, reduceMs: once("reduceScatter") }),
         firstGatherMs: collectiveMs(times, "allGather", group, heldBytes),
       };
     case "zero2":

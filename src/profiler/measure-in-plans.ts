@@ -94,10 +94,10 @@ export async function measureInPlans(
     (found, aloneMs) => gathersSeen(found, inKind, aloneMs),
     (plan) => everyOtherLayerZero3(plan, first),
   );
-  const reducing = (found: Ran, aloneMs: (instruction: number) => number): Slowdowns | null =>
-    gathers && reductionsSeen(found, inKind, alone, aloneMs, gathers);
-  const scatters = await seen("zero2", reducing);
-  const allReduces = await seen("ddp", reducing);
+  const reductions = (dataParallel: DataParallel): Promise<Slowdowns | null> | null =>
+    gathers && seen(dataParallel, (found, aloneMs) => reductionsSeen(found, inKind, alone, aloneMs, gathers));
+  const scatters = await reductions("zero2");
+  const allReduces = await reductions("ddp");
   const overlap = gathers && scatters && allReduces && { ...allReduces, gathers, reductions: scatters };
   const split = await ran(SPLIT_LAYERS, { tensorDegree: ranks, globalBatch: samples * ranks });
   const between =
