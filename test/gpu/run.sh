@@ -80,8 +80,8 @@ beside() {
   grep -E "==|FAIL|of .* pass" "$out/beside-one.log"
 }
 llama() { bench 420 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --json "$out/llama.json"; }
-predict-gpt() { bench "${PREDICT_LIMIT:-330}" predict gpt --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-240}" ${PREDICT_OPTIONS:-} --json "$out/predict-gpt.json"; }
-predict-llama() { bench "${PREDICT_LIMIT:-330}" predict llama --layers 4 --plans "${PREDICT_PLANS:-20}" --seconds "${PREDICT_SECONDS:-240}" --json "$out/predict-llama.json"; }
+predict-gpt() { bench "${PREDICT_LIMIT:-470}" predict gpt --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-420}" ${PREDICT_OPTIONS:-} --json "$out/predict-gpt.json"; }
+predict-llama() { bench "${PREDICT_LIMIT:-470}" predict llama --layers 4 --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-420}" --json "$out/predict-llama.json"; }
 budgets-gpt() { bench 330 budgets gpt --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-gpt.json"; }
 budgets-llama() { bench 330 budgets llama --layers "${BUDGET_LLAMA_LAYERS:-16}" --seconds "${BUDGET_SECONDS:-240}" --json "$out/budgets-llama.json"; }
 curve() { bench 300 curve ${CURVE_OPTIONS:-} --json "$out/curve.json"; }
