@@ -21,8 +21,8 @@ import { sizesOf } from "./layer-sizes.js";
 import { localProgram, programInGroup } from "./local-program.js";
 import { measureInPlans } from "./measure-in-plans.js";
 import type { MeasureOptions } from "./measure-steps.js";
-import { endOf, lastingSteps, slowestMs, startOf } from "./measure-steps.js";
-import { lowerQuartile } from "./median.js";
+import { lastingSteps, slowestMs } from "./measure-steps.js";
+import { median } from "./median.js";
 import { firstOf, sliced } from "./sliced-model.js";
 import { syntheticFeed } from "./synthetic-feed.js";
 
@@ -46,13 +46,13 @@ const DEFAULT_MEASURE: ModelMeasureOptions = {
 /** A captured step needs one more: the second is the one that is captured. */
 const DEVICE_WARMUP = 3;
 
-/** Layer counts whose difference is the time of one layer, without what surrounds it. */
+/** Layer counts whose difference, on a device, is the time of one layer, without what surrounds it. */
 const FEW_LAYERS = 1;
 const MORE_LAYERS = 3;
 
-/** Below this, what was measured is measured again, so often. */
-const SHORT_MS = 100;
-const MORE_REPEATS = 10;
+/** A host measures for so long, but no more steps than these: others on the machine make its speed swing. */
+const HOST_MS = 500;
+const MOST_HOST_STEPS = 20;
 
 interface Split {
   readonly tensorDegree: number;
@@ -177,16 +177,17 @@ async function measureKind(
   const repeats = model.layers.some((name, layer) => name === kind && model.layers[layer + 1] === kind);
   const measure = (count: number, last: boolean): ReturnType<typeof measureSlice> =>
     measureSlice(pool, slice(count), plan(slice(count)), options, { first, count, last });
-  const few = await measure(FEW_LAYERS, !repeats);
-  const more = repeats ? await measure(MORE_LAYERS, true) : few;
-  const between = MORE_LAYERS - FEW_LAYERS;
-  const body = repeats
-    ? {
-        ...more.body,
-        forwardMs: Math.max(0, (more.body.forwardMs - few.body.forwardMs) / between),
-        backwardMs: Math.max(0, (more.body.backwardMs - few.body.backwardMs) / between),
-      }
-    : few.body;
+  const count = repeats ? MORE_LAYERS : FEW_LAYERS;
+  // A host's speed swings from second to second: there, a difference of two runs says less than the layers of one.
+  const few = repeats && pool.options.device === "cuda" ? await measure(FEW_LAYERS, false) : null;
+  const more = await measure(count, true);
+  const perLayer = (ms: number, fewMs = 0): number =>
+    Math.max(0, ms - fewMs) / (few ? count - FEW_LAYERS : count);
+  const body = {
+    ...more.body,
+    forwardMs: perLayer(more.body.forwardMs, few?.body.forwardMs),
+    backwardMs: perLayer(more.body.backwardMs, few?.body.backwardMs),
+  };
   const shape = { ...split, samples };
   const request = (name: string): LayerGraphs =>
     layerGraphs(
@@ -257,7 +258,7 @@ async function measureSlice(
   const place = (inPlace: (layer: number) => boolean): PlaceWork => {
     const phaseMs = (phase: "forward" | "backward"): number => {
       const own = timedIn(original, places, phase, inPlace);
-      return onDevice ? slowestMs(steps, own, programs.length) : usualMs(steps, own);
+      return onDevice ? slowestMs(steps, own, programs.length) : usualMs(steps, own, programs.length);
     };
     return {
       workspaceBytes:
@@ -287,8 +288,8 @@ async function hostSteps(
 ): Promise<readonly (readonly RankStep[])[]> {
   const steps = (await pool.run(options.warmup + options.repeats)).slice(options.warmup);
   const tookMs = steps.reduce((sum, ranks) => sum + Math.max(...ranks.map((step) => step.stepMs)), 0);
-  // Short steps are measured more often: their noise is larger, and they cost nothing.
-  return tookMs < SHORT_MS ? [...steps, ...(await pool.run(MORE_REPEATS))] : steps;
+  const wanted = Math.min(MOST_HOST_STEPS, Math.ceil((HOST_MS * steps.length) / tookMs));
+  return wanted > steps.length ? [...steps, ...(await pool.run(wanted - steps.length))] : steps;
 }
 
 /**
@@ -350,11 +351,11 @@ function timedIn(
   );
 }
 
-/** What instructions took on a host, where others disturb: the mean over ranks, the lower quartile over steps. */
-function usualMs(steps: readonly (readonly RankStep[])[], instructions: readonly number[]): number {
-  const sum = (step: RankStep): number =>
-    instructions.reduce((total, index) => total + endOf(step, index) - startOf(step, index), 0);
-  return lowerQuartile(
-    steps.map((ranks) => ranks.reduce((total, step) => total + sum(step), 0) / ranks.length),
-  );
+/** What instructions took on a host, where others disturb: the slowest ranks of each step, as on a device; the median over steps. */
+function usualMs(
+  steps: readonly (readonly RankStep[])[],
+  instructions: readonly number[],
+  groupRanks: number,
+): number {
+  return median(steps.map((ranks) => slowestMs([ranks], instructions, groupRanks)));
 }

@@ -44,7 +44,7 @@ function projectFolderOf(folder: string): string {
 }
 
 /** Counts up when measuring changes so that old profiles say something else than new ones would. */
-const PROFILER_VERSION = 15;
+const PROFILER_VERSION = 16;
 
 /** What a profile depends on besides machine and model. */
 export function profileVersions(): Readonly<Record<string, string | number>> {
