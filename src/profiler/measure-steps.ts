@@ -1,5 +1,6 @@
 import type { Program } from "../program/program.js";
 import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
+import { median } from "./median.js";
 
 export interface MeasureOptions {
   readonly warmup: number;
@@ -79,6 +80,15 @@ export function slowestMs(
     totalMs += slowest;
   }
   return totalMs / steps.length;
+}
+
+/** The same on a host, where others disturb: the median over steps. */
+export function usualMs(
+  steps: readonly (readonly Timed[])[],
+  instructions: readonly number[],
+  groupRanks: number,
+): number {
+  return median(steps.map((ranks) => slowestMs([ranks], instructions, groupRanks)));
 }
 
 /** A step with the times of its instructions. */

@@ -21,8 +21,7 @@ import { sizesOf } from "./layer-sizes.js";
 import { localProgram, programInGroup } from "./local-program.js";
 import { measureInPlans } from "./measure-in-plans.js";
 import type { MeasureOptions } from "./measure-steps.js";
-import { lastingSteps, slowestMs } from "./measure-steps.js";
-import { median } from "./median.js";
+import { lastingSteps, slowestMs, usualMs } from "./measure-steps.js";
 import { firstOf, sliced } from "./sliced-model.js";
 import { syntheticFeed } from "./synthetic-feed.js";
 
@@ -349,13 +348,4 @@ function timedIn(
       ? [places[index]!]
       : [],
   );
-}
-
-/** What instructions took on a host, where others disturb: the slowest ranks of each step, as on a device; the median over steps. */
-function usualMs(
-  steps: readonly (readonly RankStep[])[],
-  instructions: readonly number[],
-  groupRanks: number,
-): number {
-  return median(steps.map((ranks) => slowestMs([ranks], instructions, groupRanks)));
 }

@@ -46,3 +46,9 @@ test("what adding up and converting take from computing is priced as the Program
       expect(Math.abs(often / once - 1), `${dataParallel}, links × ${linkSpeed}`).toBeLessThan(0.03);
     }
 });
+
+test("adding up hides nothing of the reduction that it waits for", () => {
+  // Links so slow that reductions take longer than backward: counted as computing, adding would hide a part of them.
+  const [once, often] = [1, 8].map((microBatches) => simulatedOverPrice("zero2", microBatches, 0.01));
+  expect(Math.abs(often! / once! - 1)).toBeLessThan(0.03);
+});

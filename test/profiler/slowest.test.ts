@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { slowestMs, type Timed } from "../../src/profiler/measure-steps.js";
+import { slowestMs, type Timed, usualMs } from "../../src/profiler/measure-steps.js";
 
 /** Instructions one after another, `pauseMs` between them. */
 function step(durationsMs: readonly number[], pauseMs = 0): Timed {
@@ -28,4 +28,10 @@ test("is the mean over steps, short pauses counted and waits not", () => {
   expect(slowestMs([RANKS, RANKS.map(() => step([1, 1, 1, 1]))], [0, 2], 1)).toBe((5 + 2) / 2);
   expect(slowestMs([[step([1, 1, 1], 0.003)]], [0, 1, 2], 1)).toBeCloseTo(3.006, 12);
   expect(slowestMs([[step([1, 1, 1], 7)]], [0, 1], 1)).toBeCloseTo(2.04, 12);
+});
+
+test("on a host one disturbed step of three changes nothing, and the slowest rank still counts", () => {
+  const disturbed = RANKS.map(() => step([100, 9, 100, 5]));
+  expect(usualMs([RANKS, disturbed, RANKS], [0, 2], 1)).toBe(5);
+  expect(usualMs([RANKS, disturbed, RANKS], [0, 2], 2)).toBe(6);
 });
