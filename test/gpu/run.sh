@@ -66,18 +66,27 @@ gpt-blocks() {
       bench 60 whole gpt --plans zero3 --no-peer --json "$out/gpt-blocks-$blocks.json" | sed "s/^/$blocks blocks: /"
   done
 }
-# On one machine of four GPUs, beside each other: one GPU, two GPUs, and the comparisons that need one.
+# On one machine of four GPUs, beside each other: predictions on two and one, both models, and plans verified on two. What
+# ran at one time has a STATE of its own, for profiles are kept by the number of GPUs.
 beside() {
-  (CUDA_VISIBLE_DEVICES=0 bench 280 predict gpt --ranks 1 --plans 8 --seconds 150 --json "$out/predict-gpt-1.json" >"$out/beside-1.log" 2>&1) &
+  export STATE=$state
   (
-    export CUDA_VISIBLE_DEVICES=1,2
-    bench 280 predict gpt --ranks 2 --plans 14 --seconds 220 --json "$out/predict-gpt-2.json"
-    bench 200 verify --plans 16 --seconds 120 --json "$out/verify-2.json"
-  ) >"$out/beside-2.log" 2>&1 &
-  (CUDA_VISIBLE_DEVICES=3 kernels; CUDA_VISIBLE_DEVICES=3 one) >"$out/beside-one.log" 2>&1 &
+    export CUDA_VISIBLE_DEVICES=0,1
+    bench 270 predict gpt --ranks 2 --plans 14 --seconds 230 --json "$out/predict-gpt-2.json"
+    bench 200 verify --plans 60 --seconds 120 --json "$out/verify-2.json"
+  ) >"$out/beside-0.log" 2>&1 &
+  (
+    export CUDA_VISIBLE_DEVICES=2,3 STATE=$state/llama
+    bench 270 predict llama --layers 4 --ranks 2 --plans 14 --seconds 230 --json "$out/predict-llama-2.json"
+    (
+      export CUDA_VISIBLE_DEVICES=2 STATE=$state
+      bench 170 predict gpt --ranks 1 --plans 8 --seconds 140 --json "$out/predict-gpt-1.json"
+    ) >"$out/beside-2.log" 2>&1 &
+    CUDA_VISIBLE_DEVICES=3 bench 170 predict llama --layers 4 --ranks 1 --plans 8 --seconds 140 --json "$out/predict-llama-1.json"
+    wait
+  ) >"$out/beside-3.log" 2>&1 &
   wait
-  tail -n 12 "$out/beside-1.log" "$out/beside-2.log"
-  grep -E "==|FAIL|of .* pass" "$out/beside-one.log"
+  cat "$out"/beside-[0-3].log | grep -vE "^(\{|  )"
 }
 llama() { bench 420 whole llama --plans "${LLAMA_PLANS:-searched,zero2}" --json "$out/llama.json"; }
 predict-gpt() { bench "${PREDICT_LIMIT:-470}" predict gpt --plans "${PREDICT_PLANS:-24}" --seconds "${PREDICT_SECONDS:-420}" ${PREDICT_OPTIONS:-} --json "$out/predict-gpt.json"; }
@@ -88,7 +97,7 @@ curve() { bench 300 curve ${CURVE_OPTIONS:-} --json "$out/curve.json"; }
 one() { bench "${ONE_LIMIT:-470}" one ${ONE_OPTIONS:-} --json "$out/one.json"; }
 smoke() { timeout 60 python3 test/gpu/blocks.py "$bundle/graphs" "$runtime" --json "$out/smoke.json" --cases small-gpt,small-llama; }
 peers() { (cd test/bench/peers && timeout 120 python3 gpt2_step.py --batch 32) | tee "$out/gpt2-peer.json"; }
-declare -A shown=([communicators]=14 [smoke]=6 [budgets-gpt]=40 [budgets-llama]=40 [curve]=8 [verify]=36 [collectives]=24 [gpt]=40 [llama]=40 [predict-gpt]=75 [predict-llama]=60 [beside]=60 [gpt-blocks]=60 [one]=60 [machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
+declare -A shown=([communicators]=14 [smoke]=6 [budgets-gpt]=40 [budgets-llama]=40 [curve]=8 [verify]=36 [collectives]=24 [gpt]=40 [llama]=40 [predict-gpt]=75 [predict-llama]=60 [beside]=90 [gpt-blocks]=60 [one]=60 [machine]=20 [kernels]=12 [timings]=75 [sanitizer]=8 [blocks]=24 [programs]=45 [peers]=4)
 
 parts=("$@")
 [ ${#parts[@]} -eq 0 ] && parts=(machine kernels timings sanitizer blocks programs peers)
@@ -106,7 +115,7 @@ for part in "${parts[@]}"; do
   [ "$code" -eq 0 ] && touch "$state/$part.done"
   if [ -n "${PACK:-}" ]; then
     mkdir -p "$PACK"
-    find "$out" "$state" -maxdepth 1 -type f -size -4000k -print0 | tar czf "$PACK/$part.tgz" --null -T - 2>/dev/null
+    find "$out" "$state" -maxdepth 2 -type f -size -4000k -print0 | tar czf "$PACK/$part.tgz" --null -T - 2>/dev/null
   fi
   summary+=("$part: exit $code, $(($(date +%s) - begin)) s")
 done
