@@ -67,19 +67,18 @@ gpt-blocks() {
   done
 }
 # On one machine of four GPUs, beside each other: predictions on two and one, both models, and plans verified on two. What
-# ran at one time has a STATE of its own, for profiles are kept by the number of GPUs.
+# runs on equally many GPUs at one time keeps its profiles apart.
 beside() {
-  export STATE=$state
   (
     export CUDA_VISIBLE_DEVICES=0,1
     bench 270 predict gpt --ranks 2 --plans 14 --seconds 230 --json "$out/predict-gpt-2.json"
     bench 200 verify --plans 60 --seconds 120 --json "$out/verify-2.json"
   ) >"$out/beside-0.log" 2>&1 &
   (
-    export CUDA_VISIBLE_DEVICES=2,3 STATE=$state/llama
+    export CUDA_VISIBLE_DEVICES=2,3 PROFILES=$state/llama
     bench 270 predict llama --layers 4 --ranks 2 --plans 14 --seconds 230 --json "$out/predict-llama-2.json"
     (
-      export CUDA_VISIBLE_DEVICES=2 STATE=$state
+      export CUDA_VISIBLE_DEVICES=2 PROFILES=$state
       bench 170 predict gpt --ranks 1 --plans 8 --seconds 140 --json "$out/predict-gpt-1.json"
     ) >"$out/beside-2.log" 2>&1 &
     CUDA_VISIBLE_DEVICES=3 bench 170 predict llama --layers 4 --ranks 1 --plans 8 --seconds 140 --json "$out/predict-llama-1.json"

@@ -1,6 +1,6 @@
 // Predictions that are frozen before their plans run, and what the plans then did.
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import {
   breakdown,
@@ -120,7 +120,10 @@ export function recordErrors(part, rows, hash) {
       const times = { stepMs, simulatedMs, measuredMs };
       return { part, hash, device, date: today(), text, ...times, memoryBytes, measuredBytes };
     });
-  writeFileSync(path.join(state, `predictions-${part}.json`), JSON.stringify(own));
+  // Renamed when whole: another part may be reading what there is.
+  const at = path.join(state, `predictions-${part}.json`);
+  writeFileSync(path.join(state, `writing-${part}.json`), JSON.stringify(own));
+  renameSync(path.join(state, `writing-${part}.json`), at);
   recordRows(own);
   const now = readdirSync(state)
     .filter((file) => file.startsWith("predictions-"))

@@ -59,8 +59,8 @@ for (const options of [
 const drawn = [];
 for (let i = 0; i < 20 * wanted; i++) {
   const any = drawPlan(model, base, pick);
-  // One stage runs alike under either schedule: such plans would count twice.
-  const plan = any.stageLayers.length === 1 ? { ...any, schedule: "1f1b" } : any;
+  // One micro-batch runs alike under either schedule: such plans would count twice.
+  const plan = any.microBatches === 1 ? { ...any, schedule: "1f1b" } : any;
   // Samples a rank below the smallest measured are the extrapolation's business, not this one's.
   if (plan.microBatches <= 4 && verifyPlan(model, plan).length === 0) drawn.push(plan);
 }

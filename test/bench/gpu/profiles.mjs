@@ -1,7 +1,7 @@
-// Profiles of this machine and of a model: measured once, kept in STATE by the number of GPUs (hardware-4.arrow,
-// gpt-4.arrow, llama-4.arrow).
+// Profiles of this machine and of a model: measured once, kept in PROFILES (default STATE) by the number of GPUs
+// (hardware-4.arrow, gpt-4.arrow, llama-4.arrow). Runs beside each other on equally many GPUs need one each.
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { closeWorkers, dist, gpus, machine, models, precision, state, tiny, workers } from "./product.mjs";
 
@@ -15,8 +15,11 @@ const begin = performance.now();
 export const seconds = () => (performance.now() - begin) / 1e3;
 const hashOf = (bytes) => createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 
+const folder = process.env.PROFILES ?? state;
+mkdirSync(folder, { recursive: true });
+
 async function kept(file, read, make) {
-  const at = path.join(state, file);
+  const at = path.join(folder, file);
   if (!existsSync(at)) {
     const from = seconds();
     // Workers of its own: what others have loaded would count as memory that it takes.
