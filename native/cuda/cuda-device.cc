@@ -424,7 +424,7 @@ class CudaDevice final : public Device {
                         static_cast<int64_t>(output.elements())),
                 "fill");
   }
-  void sumSquares(Stream stream, const std::vector<Tensor>& inputs, const Tensor& output) override {
+  void sumSquares(Stream stream, const std::vector<Tensor>& inputs, bool accumulates, const Tensor& output) override {
     std::vector<int> types;
     std::vector<const void*> addresses;
     std::vector<int64_t> elements;
@@ -434,7 +434,7 @@ class CudaDevice final : public Device {
       elements.push_back(static_cast<int64_t>(input.elements()));
     }
     checkKernel(gv_sum_squares(on(stream), types.data(), addresses.data(), elements.data(),
-                               static_cast<int>(inputs.size()), static_cast<double*>(pointer(output))),
+                               static_cast<int>(inputs.size()), accumulates, static_cast<double*>(pointer(output))),
                 "sum of squares");
   }
   void clip(Stream stream, const Tensor& sumSquares, const Tensor& hyper, const Tensor& output) override {

@@ -40,7 +40,10 @@ size_t PeerMemory::placeIn(const std::vector<int>& ranks) const {
 
 void PeerMemory::find(const Program& program) {
   std::vector<bool> written(program.buffers.size(), false);
-  std::map<std::vector<int>, int> lastReduction;
+  size_t lastLayer = 0;
+  for (size_t i = 0; i < program.instructions.size(); i++) {
+    if (program.instructions[i].op == Op::run && program.instructions[i].layer >= 0) lastLayer = i;
+  }
   std::set<std::pair<int, Stream>> began;
   for (size_t i = 0; i < program.instructions.size(); i++) {
     const Instruction& it = program.instructions[i];
@@ -53,14 +56,13 @@ void PeerMemory::find(const Program& program) {
           groups_[ranks].gathers.push_back(static_cast<int>(i));
         }
       }
-      if (it.op == Op::reduceScatter && it.stream == Stream::reduce && ranks.size() > 1) {
+      if (it.op == Op::reduceScatter && it.stream == Stream::reduce && ranks.size() > 1 && i < lastLayer) {
         const TensorView& piece = program.tensors[static_cast<size_t>(it.output)];
         const bool adds = piece.dtype == Dtype::float32 || piece.dtype == Dtype::bfloat16;
         if (adds && piece.sizeBytes >= kLeastPieceBytes && it.reduction == Reduction::sum && !it.accumulates &&
             ranks.size() <= GV_MOST_PIECES) {
           groups_[ranks].reductions.push_back(static_cast<int>(i));
         }
-        lastReduction[ranks] = static_cast<int>(i);
       }
       // Ends for nobody before all have come.
       if (it.op == Op::allReduce || it.op == Op::allGather || it.op == Op::reduceScatter) {
@@ -70,13 +72,6 @@ void PeerMemory::find(const Program& program) {
     eachWritten(it, [&](int tensor) {
       written[static_cast<size_t>(program.tensors[static_cast<size_t>(tensor)].buffer)] = true;
     });
-  }
-  for (const auto& [ranks, last] : lastReduction) {
-    const auto found = groups_.find(ranks);
-    if (found == groups_.end()) continue;
-    std::vector<int>& copied = found->second.reductions;
-    if (!copied.empty() && copied.back() == last) copied.pop_back();
-    if (copied.empty() && found->second.gathers.empty()) groups_.erase(found);
   }
 }
 

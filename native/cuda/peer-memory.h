@@ -23,8 +23,8 @@ namespace galvatron::cuda {
 // (test/program/copied-collectives.test.ts). Nothing else writes states but loading them, when all ranks have ended their steps.
 //
 // Reductions tell by flags when a rank's gradients are there to be read, and when they have been; a kernel adds the copied
-// pieces up, in the order of the ranks, in float32. The last one over the same ranks stays NCCL's: nothing
-// computes beside it, and alone NCCL is faster than one copy engine.
+// pieces up, in the order of the ranks, in float32. Those behind which at most an embedding's backward comes stay NCCL's:
+// nothing computes beside them, and alone NCCL is faster than one copy engine.
 class PeerMemory {
  public:
   PeerMemory(int rank, Meeting& meeting) : rank_(rank), meeting_(meeting) {}

@@ -33,7 +33,7 @@
 namespace galvatron {
 
 // Changes whenever anything in this header, program.h or failure.h changes what crosses the library border.
-constexpr uint32_t kDeviceAbi = 6;
+constexpr uint32_t kDeviceAbi = 7;
 
 // Opaque on the CPU side: a device pointer as a number.
 using Address = uint64_t;
@@ -209,7 +209,7 @@ class Device {
   virtual void copy(Stream stream, const Tensor& input, const Tensor& output) = 0;
   virtual void accumulate(Stream stream, const Tensor& input, const Tensor& output) = 0;
   virtual void fill(Stream stream, double value, const Tensor& output) = 0;
-  virtual void sumSquares(Stream stream, const std::vector<Tensor>& inputs, const Tensor& output) = 0;
+  virtual void sumSquares(Stream stream, const std::vector<Tensor>& inputs, bool accumulates, const Tensor& output) = 0;
   virtual void clip(Stream stream, const Tensor& sumSquares, const Tensor& hyper, const Tensor& output) = 0;
   virtual void adamw(Stream stream, const AdamwTensors& tensors) = 0;
 };

@@ -166,7 +166,7 @@ void Executor::runInstruction(int index) {
       device_->fill(stream, source.value, it.output);
       break;
     case Op::sumSquares:
-      device_->sumSquares(stream, it.inputs, it.output);
+      device_->sumSquares(stream, it.inputs, source.accumulates, it.output);
       break;
     case Op::clip:
       device_->clip(stream, it.sumSquares, it.hyper, it.output);

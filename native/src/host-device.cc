@@ -226,8 +226,10 @@ class HostDevice final : public Device {
     });
   }
 
-  void sumSquares(Stream, const std::vector<Tensor>& inputs, const Tensor& output) override {
-    if (output.elements() == kExactLimbs) return sumSquaresExactly(inputs, static_cast<double*>(at(output, 0)));
+  void sumSquares(Stream, const std::vector<Tensor>& inputs, bool accumulates, const Tensor& output) override {
+    auto* to = static_cast<double*>(at(output, 0));
+    if (!accumulates) std::fill(to, to + output.elements(), 0.0);
+    if (output.elements() == kExactLimbs) return addSquaresExactly(inputs, to);
     double sum = 0;
     for (const Tensor& input : inputs) {
       std::vector<double> parts(blocksOf(input.elements()));
@@ -236,7 +238,7 @@ class HostDevice final : public Device {
       });
       for (const double part : parts) sum += part;
     }
-    *static_cast<double*>(pointer(output.address)) = sum;
+    *to += sum;
   }
 
   void clip(Stream, const Tensor& sumSquares, const Tensor& hyper, const Tensor& output) override {
@@ -268,8 +270,7 @@ class HostDevice final : public Device {
   }
 
  private:
-  void sumSquaresExactly(const std::vector<Tensor>& inputs, double* output) {
-    std::fill(output, output + kExactLimbs, 0.0);
+  void addSquaresExactly(const std::vector<Tensor>& inputs, double* output) {
     for (const Tensor& input : inputs) {
       std::vector<double> parts(kExactLimbs * blocksOf(input.elements()));
       inBlocks(input.elements(), threads_, [&](size_t block, size_t start, size_t length) {

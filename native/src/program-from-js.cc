@@ -45,7 +45,9 @@ Instruction instructionOf(const JsField& field) {
   it.op = static_cast<Op>(field.at("op").oneOf(kOps));
   it.stream = static_cast<Stream>(field.at("stream").oneOf(kStreamNames));
   it.waits = field.at("waits").indices();
-  it.label = labelOf(field.at("label"));
+  const JsField label = field.at("label");
+  it.label = labelOf(label);
+  if (label.has("layer")) it.layer = static_cast<int>(label.at("layer").integer(-1, INT32_MAX));
   switch (it.op) {
     case Op::run:
       it.graph = field.at("graph").index();
@@ -92,6 +94,7 @@ Instruction instructionOf(const JsField& field) {
     case Op::sumSquares:
       it.inputs = field.at("inputs").indices();
       it.output = field.at("output").index();
+      it.accumulates = field.has("accumulates") && field.at("accumulates").boolean();
       break;
     case Op::clip:
       it.sumSquares = field.at("sumSquares").index();

@@ -131,13 +131,15 @@ struct Instruction {
   std::vector<int> waits;
   // "forward layer 3 micro-batch 1": for messages.
   std::string label;
+  // Layer of the body; -1 the embedding, or of no layer.
+  int layer = -1;
 
   int graph = -1;                // run
   std::vector<int> inputs;       // run, sumSquares
   std::vector<int> outputs;      // run
   int group = -1;                // collectives, exchange
   Reduction reduction = Reduction::sum;
-  bool accumulates = false;      // reduceScatter
+  bool accumulates = false;      // reduceScatter, sumSquares
   int input = -1;                // collectives, copyBlock, copy, accumulate
   int output = -1;               // collectives, copyBlock, copy, accumulate, fill, sumSquares, clip
   int peer = -1;                 // send, receive

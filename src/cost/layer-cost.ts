@@ -33,8 +33,11 @@ export interface LayerCost extends LayerMemory {
   readonly reduceMs: number;
   /** In full, and what backward hides of the last reduce-scatter: for a stage's first layer, behind which no backward comes. */
   readonly reduceAloneMs: number;
-  /** What forward hides of the step's first gather: for the model's first layer, before which no forward comes. */
-  readonly gatherAloneMs: number;
+  /**
+   * For the model's first layer, before which no forward comes: what its gather takes more than another layer's. Less under
+   * ZeRO-1 and 2, where the step before gathers it while other layers are updated.
+   */
+  readonly edgeGatherMs: number;
   /** Once a step, after the norm is known: the update. */
   readonly optimizerMs: number;
   /** Once a step: ZeRO-1 and 2's gather before the first forward, less what that hides. */
@@ -48,7 +51,7 @@ export const backwardMs = (cost: LayerCost): number =>
 /** Gathers before the first forward count here, too: too much for later stages of a pipeline, which gather while they wait. */
 export const afterMs = (cost: LayerCost): number => cost.optimizerMs + cost.firstGatherMs;
 /** Once a step: what the model's first layer, or its embedding, waits for at both ends of the step. */
-export const edgesMs = (cost: LayerCost): number => cost.gatherAloneMs + cost.reduceAloneMs;
+export const edgesMs = (cost: LayerCost): number => Math.max(0, cost.edgeGatherMs + cost.reduceAloneMs);
 /** Bytes that add up over a stage's layers. */
 export const additiveBytes = (cost: LayerCost, inFlight: number): number =>
   cost.parameterBytes + cost.gradientBytes + cost.optimizerBytes + inFlight * cost.activationBytes;
@@ -142,7 +145,8 @@ export function layerCost(
   const recomputeMs = strategy.recompute ? work.forwardMs : 0;
   const recomputeTensorMs = strategy.recompute ? tensor.forwardMs : 0;
   const { nodes, ranksPerNode } = cost.cluster;
-  const pipelined = strategy.tensorDegree * strategy.dataDegree < nodes * ranksPerNode;
+  const stageRanks = strategy.tensorDegree * strategy.dataDegree;
+  const pipelined = stageRanks < nodes * ranksPerNode;
   const sharded = strategy.dataParallel === "zero3" && group.ranks > 1;
   const scattered = sharded || inOrder || (strategy.dataParallel === "zero2" && group.ranks > 1);
   // In the canonical order reductions add by themselves, and read what they add to.
@@ -163,6 +167,9 @@ export function layerCost(
   const hiddenScatterMs = scatterMs - (behindMs(besideMs) - behindMs(beforeScatterMs));
   const forwardDataMs = hide(work.forwardMs, time.gatherMs, gathers);
   const firstGatherMs = hide(work.forwardMs, time.firstGatherMs, gathers);
+  // As many layers as a stage has, each about as large, are updated meanwhile.
+  const updatedMs = ((cost.model.layers.length * stageRanks) / (nodes * ranksPerNode)) * time.optimizerMs;
+  const aheadMs = Math.max(0, time.firstGatherMs - updatedMs);
   return {
     forwardComputeMs: work.forwardMs,
     forwardTensorMs: tensor.forwardMs,
@@ -176,7 +183,7 @@ export function layerCost(
     backwardDataMs: gatheredMs + behindMs(besideMs) + (scattered ? addMs : 0),
     reduceMs: behindMs(besideMs + reduceMs) - behindMs(besideMs) + time.convertMs + table.reduceMs,
     reduceAloneMs: reduceMs + hiddenScatterMs + time.convertMs + table.reduceMs,
-    gatherAloneMs: time.gatherMs + time.firstGatherMs - forwardDataMs - firstGatherMs,
+    edgeGatherMs: time.gatherMs - forwardDataMs + aheadMs - firstGatherMs,
     optimizerMs: time.optimizerMs,
     firstGatherMs,
     ...layerMemory(work, strategy, {

@@ -40,6 +40,7 @@ export function closeProgram(state: RankState): Program {
         moment2: flat.moment2,
         parameterStart: flat.parameterStart,
         gradientStart: flat.ownGradientStart,
+        wholeBetweenSteps: flat.wholeBetweenSteps,
         computeCopy: flat.computeCopy,
         computeCopyStart: flat.computeCopyStart,
       }),

@@ -1,3 +1,4 @@
+import { forEachWrite } from "./instruction-access.js";
 import type { CollectiveInstruction, Program } from "./program.js";
 import { gathersParameters, scattersGradients } from "./span-kind.js";
 import { tensorBytes } from "./tensor-bytes.js";
@@ -19,32 +20,34 @@ export interface CopiedCollectives {
 }
 
 /**
- * Which collectives of a Program are copied where the device can: gathers of parameters but the first over a group, which
- * tells that all have begun the step, and reduce-scatters of gradients but the last, which nothing would hide.
+ * Which collectives of a Program are copied where the device can: gathers of parameters that the step has not written, but
+ * the first over a group, which tells that all have begun the step; and reduce-scatters of gradients but those behind which
+ * at most an embedding's backward comes, which would hide nothing.
  */
 export function copiedCollectives(program: Program): CopiedCollectives {
   const gathers: number[] = [];
-  const reductions = new Map<string, number[]>();
+  const reductions: number[] = [];
   const met = new Set<number>();
+  const written = new Set<number>();
+  const ofLayers = program.instructions.map(({ op, label }) => op === "run" && (label.layer ?? -1) >= 0);
+  const lastLayer = ofLayers.lastIndexOf(true);
   for (const [index, instruction] of program.instructions.entries()) {
-    if (!("group" in instruction) || program.groups[instruction.group]!.length < 2) continue;
-    if (gathersParameters(instruction) && met.has(instruction.group)) gathers.push(index);
-    if (instruction.stream === "gather") met.add(instruction.group);
-    if (scattersGradients(instruction)) {
-      const group = program.groups[instruction.group]!.join();
-      reductions.set(group, [...(reductions.get(group) ?? []), index]);
+    if ("group" in instruction && program.groups[instruction.group]!.length > 1) {
+      const rests =
+        gathersParameters(instruction) && !written.has(program.tensors[instruction.input]!.buffer);
+      if (rests && met.has(instruction.group)) gathers.push(index);
+      if (instruction.stream === "gather") met.add(instruction.group);
+      if (scattersGradients(instruction) && index < lastLayer) reductions.push(index);
     }
+    forEachWrite(instruction, (tensor) => written.add(program.tensors[tensor]!.buffer));
   }
   const pieceBytes = (index: number): number =>
     tensorBytes(program.tensors[(program.instructions[index] as CollectiveInstruction).output]!);
-  const copied = [...reductions.values()]
-    .flatMap((ofGroup) => ofGroup.slice(0, -1))
-    .filter((index) => {
-      const { accumulates, group } = program.instructions[index] as CollectiveInstruction;
-      const { length } = program.groups[group]!;
-      return !accumulates && length <= MOST_RANKS && pieceBytes(index) >= LEAST_PIECE_BYTES;
-    })
-    .sort((a, b) => a - b);
+  const copied = reductions.filter((index) => {
+    const { accumulates, group } = program.instructions[index] as CollectiveInstruction;
+    const { length } = program.groups[group]!;
+    return !accumulates && length <= MOST_RANKS && pieceBytes(index) >= LEAST_PIECE_BYTES;
+  });
   const staging = copied.map((index) => {
     const { length } = program.groups[(program.instructions[index] as CollectiveInstruction).group]!;
     return (length - 1) * Math.min(MOST_PIECE_BYTES, pieceBytes(index));

@@ -40,6 +40,11 @@ export interface FlatState {
   readonly reducedDtype: "float32" | "bfloat16";
   /** The whole vector, until it is reduced: ddp, and ZeRO-1 when it reduces once a step. */
   readonly keepsWholeGradient: boolean;
+  /**
+   * Each rank has the whole vector when a step begins: gathered as soon as it was updated, while others are. For what a
+   * stage reads first under ZeRO-1 and 2, before which no forward comes that could hide a gather.
+   */
+  readonly wholeBetweenSteps: boolean;
   /** Reduced after every micro-batch onto what those before have left: the canonical order. */
   readonly reducesInOrder: boolean;
   /** What a reduce-scatter writes: this rank's piece of the vector. */
@@ -52,7 +57,11 @@ export interface FlatState {
   expected: number;
 }
 
-/** Opens the tensors of one flat vector, by its ZeRO mode and precision. */
+/**
+ * Opens the tensors of one flat vector, by its ZeRO mode and precision.
+ *
+ * @param isFirst - the stage's first forward reads it
+ */
 export function openFlat(
   builder: ProgramBuilder,
   plan: Plan,
@@ -60,6 +69,7 @@ export function openFlat(
   layout: FlatLayout,
   rank: number,
   gradientOrder: GradientOrder,
+  isFirst: boolean,
 ): FlatState {
   const { strategy, grid } = site;
   const share = strategy.tensorSplit === "sequence" ? sampleOrder(grid) : dataGroup(grid, rank);
@@ -117,6 +127,7 @@ export function openFlat(
     moment1,
     moment2,
     keepsWholeGradient,
+    wholeBetweenSteps: isFirst && (mode === "zero1" || mode === "zero2"),
     gradientDtype: addsUp ? "float32" : gradientDtype(plan.precision),
     reducedDtype: gradientOrder === "canonical" ? "float32" : gradientDtype(plan.precision),
     reducesInOrder,

@@ -5,8 +5,11 @@ import type { Instruction } from "./program.js";
 export function forEachRead(instruction: Instruction, visit: (tensor: number) => void): void {
   switch (instruction.op) {
     case "run":
+      for (const tensor of instruction.inputs) visit(tensor);
+      return;
     case "sumSquares":
       for (const tensor of instruction.inputs) visit(tensor);
+      if (instruction.accumulates) visit(instruction.output);
       return;
     case "allReduce":
     case "allGather":

@@ -1,10 +1,11 @@
 import { type FlatState, shardOf } from "./flat-state.js";
+import type { InstructionLabel } from "./program.js";
 import type { RankState, SiteState } from "./rank-state.js";
 import { stepInputs } from "./sites.js";
 
 /**
  * Parameters as graphs read them, visit after visit. What ranks share is gathered ahead of its use: under ZeRO-3 for every
- * visit, under ZeRO-1 and 2 once a step, for the first.
+ * visit, under ZeRO-1 and 2 once a step, for the first, or by the step before, behind its update.
  */
 export class ParameterViews {
   readonly #state: RankState;
@@ -17,6 +18,10 @@ export class ParameterViews {
 
   constructor(state: RankState) {
     this.#state = state;
+    for (const flat of state.flats) {
+      const whole = flat[readState(flat)];
+      if (flat.wholeBetweenSteps) this.#gathered.set(whole, whole);
+    }
   }
 
   /** Starts the gathers that a visit needs; does nothing for what is already there. */
@@ -32,15 +37,7 @@ export class ParameterViews {
               flat.layout.elements,
             ])
           : flat[read];
-      builder.emit({
-        op: "allGather",
-        stream: "gather",
-        label: { phase: "gather", layer: site.site.layer, microBatch },
-        group: flat.shareGroup,
-        reduction: "sum",
-        input: shardOf(builder, flat, read),
-        output: whole,
-      });
+      emitGather(this.#state, flat, whole, { phase: "gather", layer: site.site.layer, microBatch });
       this.#gathered.set(flat[read], whole);
     }
   }
@@ -94,7 +91,25 @@ export class ParameterViews {
   }
 }
 
+/** All shards of what graphs read of a flat, to every rank that shares them. */
+export function emitGather(
+  { builder }: RankState,
+  flat: FlatState,
+  output: number,
+  label: InstructionLabel,
+): void {
+  builder.emit({
+    op: "allGather",
+    stream: "gather",
+    label,
+    group: flat.shareGroup,
+    reduction: "sum",
+    input: shardOf(builder, flat, readState(flat)),
+    output,
+  });
+}
+
 /** What of a flat's states graphs read. */
-function readState({ computeCopy }: FlatState): "computeCopy" | "parameter" {
+export function readState({ computeCopy }: FlatState): "computeCopy" | "parameter" {
   return computeCopy >= 0 ? "computeCopy" : "parameter";
 }

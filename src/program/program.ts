@@ -170,10 +170,12 @@ export const EXACT_RUN = 64;
 
 /**
  * output (float64 `[1]`) = sum over the tensors of the sum of their squares, in a fixed order; or, float64
- * `[EXACT_LIMBS]`, the exact sum of runs, whose parts add up to the same bits over any ranks.
+ * `[EXACT_LIMBS]`, the exact sum of runs, whose parts add up to the same bits over any ranks. Where it `accumulates`, added
+ * to what output holds.
  */
 interface SumSquaresInstruction extends InstructionBase {
   readonly op: "sumSquares";
+  readonly accumulates?: true;
   readonly inputs: readonly number[];
   readonly output: number;
 }
@@ -299,6 +301,11 @@ export interface FlatParameters {
   readonly parameterStart: number;
   /** First element that `gradient` holds: `shardStart` wherever gradients end up sharded (all but ddp). */
   readonly gradientStart: number;
+  /**
+   * What graphs read (`computeCopy`, or `parameter` without one) is whole on each rank when a step begins and when it ends,
+   * though only the shard is updated: the step gathers it behind the update.
+   */
+  readonly wholeBetweenSteps: boolean;
   /** bfloat16 parameters that graphs read, kept beside the float32 masters; -1 under float32. */
   readonly computeCopy: number;
   readonly computeCopyStart: number;

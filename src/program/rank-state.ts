@@ -83,13 +83,15 @@ export function openRank(
   let tied: FlatState | undefined;
   let tiedApart: FlatState | undefined;
 
-  const siteStates = sites.map((site): SiteState => {
+  const siteStates = sites.map((site, index): SiteState => {
+    // An embedding's forward hides next to nothing of the gather for the layer behind it.
+    const isFirst = index === 0 || (index === 1 && sites[0]!.layer < 0);
     const place = placeOf(site.grid, rank);
     const parameterFlat = new Map<string, { flat: FlatState; entry: number }>();
     const siteFlats = site.layouts.map((layout) => {
       let flat = layout.part === "tied" ? tied : undefined;
       if (flat === undefined) {
-        flat = openFlat(builder, plan, site, layout, rank, gradientOrder);
+        flat = openFlat(builder, plan, site, layout, rank, gradientOrder, isFirst);
         slices.push(...flatSlices(site, layout, place, flats.length));
         flats.push(flat);
         if (layout.part === "tied") tied = flat;

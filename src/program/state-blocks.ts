@@ -51,7 +51,8 @@ export function wholeShapes(programs: readonly Program[]): ReadonlyMap<string, r
 /**
  * The blocks of whole parameters that a rank's tensors hold, in the order in which they lie there. What is in no
  * block is padding. `computeCopy` holds parameters too, in bfloat16; `gradient` what the last step left. Of a vector that
- * is gathered once a step (ZeRO-1 and 2) what this rank updates: the rest is older than the last step.
+ * is gathered once a step (ZeRO-1 and 2) what this rank updates: the rest is older than the last step, unless the vector
+ * is whole between steps.
  */
 export function heldBlocks(
   program: Program,
@@ -67,8 +68,9 @@ export function heldBlocks(
         : what === "computeCopy"
           ? flat.computeCopyStart
           : flat[`${what}Start`];
+    const read = flat.computeCopy >= 0 ? "computeCopy" : "parameter";
     const [from, elements] =
-      what === "gradient"
+      what === "gradient" || (flat.wholeBetweenSteps && what === read)
         ? [start, product(program.tensors[tensor]!.shape)]
         : [flat.shardStart, flat.shardElements];
     return blocksOfSlice(slice, from, from + elements).map((block) => ({

@@ -1,15 +1,21 @@
 import { type FlatState, shardOf } from "./flat-state.js";
+import { emitGather, readState } from "./parameter-views.js";
 import { EXACT_LIMBS, EXACT_RUN, type InstructionLabel } from "./program.js";
 import { type RankState, stageRanks } from "./rank-state.js";
 
 /**
  * The end of a step: gradients of tied parameters are added up between the first and the last stage, the global norm
- * is taken over every gradient element once, gradients are clipped, and every shard is updated.
+ * is taken over every gradient element once, gradients are clipped, and every shard is updated. What the next step needs
+ * first is gathered while the others are updated.
  */
 export function emitUpdate(state: RankState): void {
   addTiedGradients(state);
   emitClip(state);
-  for (const flat of state.flats) emitAdamw(state, flat);
+  for (const flat of state.flats) {
+    emitAdamw(state, flat);
+    if (flat.wholeBetweenSteps)
+      emitGather(state, flat, flat[readState(flat)], { phase: "gather", layer: flat.layer });
+  }
   for (const flat of state.flats) state.builder.keepUntilNow(flat.gradient);
 }
 
@@ -44,12 +50,17 @@ function emitClip(state: RankState): void {
   const label: InstructionLabel = { phase: "optimizer" };
   const exact = state.shared.gradientOrder === "canonical";
   const squares = builder.tensor("sumSquares", "io", "float64", [exact ? EXACT_LIMBS : 1]);
-  const inputs = state.flats.flatMap((flat) => countedPieces(state, flat));
-  if (inputs.length > 0) {
-    builder.emit({ op: "sumSquares", stream: "compute", label, inputs, output: squares });
-  } else {
-    builder.emit({ op: "fill", stream: "compute", label, value: 0, output: squares });
+  // What backward reaches last is still being reduced while the others are counted.
+  const late = lastReduced(state);
+  const [early, rest] = [false, true].map((isLate) =>
+    state.flats.filter((flat) => late.has(flat) === isLate).flatMap((flat) => countedPieces(state, flat)),
+  );
+  const counted = [early!, rest!].filter((inputs) => inputs.length > 0);
+  for (const [index, inputs] of counted.entries()) {
+    const accumulates = index > 0 && { accumulates: true as const };
+    builder.emit({ op: "sumSquares", stream: "compute", label, ...accumulates, inputs, output: squares });
   }
+  if (counted.length === 0) builder.emit({ op: "fill", stream: "compute", label, value: 0, output: squares });
   if (plan.ranks > 1) {
     const group = builder.group(Array.from({ length: plan.ranks }, (_, rank) => rank));
     builder.emit({
@@ -70,6 +81,14 @@ function emitClip(state: RankState): void {
     hyper: state.hyper,
     output: state.clip,
   });
+}
+
+/** Behind whose backward at most an embedding's comes, and what both ends of a pipeline add up when all is done. */
+function lastReduced({ sites, flats, plan }: RankState): ReadonlySet<FlatState> {
+  const [first, second] = sites;
+  const tied = plan.stageLayers.length > 1 ? flats.filter(({ layout }) => layout.part === "tied") : [];
+  const last = first!.site.layer < 0 && second ? [first!, second] : [first!];
+  return new Set([...last.flatMap((site) => site.flats), ...tied]);
 }
 
 /**

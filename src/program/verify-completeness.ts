@@ -2,8 +2,8 @@ import { forEachRead, forEachWrite } from "./instruction-access.js";
 import type { Program } from "./program.js";
 
 /**
- * Nothing is missing and nothing is idle: every shard is updated once and with its own states, every input is read,
- * the gradients are clipped, and no instruction does work that nobody reads.
+ * Nothing is missing and nothing is idle: every shard is updated once and with its own states, and gathered again where the
+ * next step expects that; every input is read, the gradients are clipped, and no instruction does work that nobody reads.
  */
 export function completenessProblems(program: Program): readonly string[] {
   const problems: string[] = [];
@@ -34,6 +34,13 @@ export function completenessProblems(program: Program): readonly string[] {
   for (const flat of program.flats) {
     const times = updates.get(flat.moment1) ?? 0;
     if (times !== 1) say(`the parameters of layer ${flat.layer} are updated ${times} times`);
+    if (!flat.wholeBetweenSteps) continue;
+    const whole = flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter;
+    const update = instructions.findIndex((it) => it.op === "adamw" && it.moment1 === flat.moment1);
+    const gathers = instructions.some(
+      (it, at) => at > update && it.op === "allGather" && it.output === whole,
+    );
+    if (!gathers) say(`the parameters of layer ${flat.layer} are not gathered behind their update`);
   }
   if (clips !== 1) say(`the gradients are clipped ${clips} times`);
   for (const [key, byMicroBatch] of Object.entries(program.io.inputs)) {

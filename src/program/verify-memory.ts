@@ -70,17 +70,19 @@ class ArenaHistory {
       persistent ? untouched(offsetBytes, offsetBytes + sizeBytes) : [],
     );
     // Where others update parts of a vector that this rank holds whole, these are old until they are gathered.
-    for (const flat of program.flats)
+    for (const flat of program.flats) {
+      const read = flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter;
       for (const [tensor, from] of [
         [flat.parameter, flat.parameterStart],
         [flat.computeCopy, flat.computeCopyStart],
       ] as const) {
         const view = tensors[tensor];
-        if (view === undefined) continue;
+        if (view === undefined || (flat.wholeBetweenSteps && tensor === read)) continue;
         const elementBytes = tensorBytes(view) / product(view.shape);
         const start = this.#starts[tensor]! + (flat.shardStart - from) * elementBytes;
         this.#segments[view.buffer] = untouched(start, start + flat.shardElements * elementBytes);
       }
+    }
     this.#holdings = buffers
       .flatMap(({ persistent, offsetBytes: start, sizeBytes }, buffer) =>
         persistent && sizeBytes > 0 ? [{ start, end: start + sizeBytes, buffer }] : [],

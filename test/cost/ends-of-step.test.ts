@@ -46,12 +46,15 @@ describe("ends of a step", () => {
     for (const dataParallel of MODES) {
       const one = bodyLayer(dataParallel);
       expect(one.reduceAloneMs).toBeGreaterThan(one.reduceMs);
-      const gathers = dataParallel !== "ddp";
-      const gathered = one.gatherAloneMs + one.forwardDataMs + one.firstGatherMs;
-      if (gathers) {
-        expect(one.gatherAloneMs).toBeGreaterThan(0);
+      const gathered = one.edgeGatherMs + one.forwardDataMs + one.firstGatherMs;
+      // Under ZeRO-1 and 2 the step before has gathered what comes first.
+      if (dataParallel === "zero3") {
+        expect(one.edgeGatherMs).toBeGreaterThan(0);
         expect(gathered).toBeCloseTo(whole.gatherMs, 12);
-      } else expect(gathered).toBe(0);
+      } else {
+        expect(gathered).toBeGreaterThanOrEqual(0);
+        expect(gathered).toBeLessThan(whole.gatherMs);
+      }
     }
     // Backward gathers, which costs it something, and then reduces.
     const { backwardDataMs, reduceAloneMs } = bodyLayer("zero2");

@@ -210,13 +210,14 @@ def column_sum(x, out=None, accumulate=0):
     return out
 
 
-def sum_squares(tensors):
+def sum_squares(tensors, out=None):
     count = len(tensors)
     types = (ctypes.c_int * count)(*[TYPES[t.dtype] for t in tensors])
     addresses = (ctypes.c_void_p * count)(*[t.data_ptr() for t in tensors])
     elements = (ctypes.c_int64 * count)(*[t.numel() for t in tensors])
-    out = poisoned((1,), torch.float64)
-    check(lib.gv_sum_squares(stream(), types, addresses, elements, count, pointer(out)))
+    accumulate = out is not None
+    out = out if accumulate else poisoned((1,), torch.float64)
+    check(lib.gv_sum_squares(stream(), types, addresses, elements, count, int(accumulate), pointer(out)))
     return out
 
 

@@ -212,7 +212,7 @@ def optimizer(elements, gradient_type, with_copy):
         decay = elements * 2 // 3
         rate, b1, b2, eps, wd, step = 1e-2, 0.9, 0.95, 1e-8, 0.1, 7
         hyper = torch.tensor([rate, b1, b2, eps, wd, 1 - b1**step, 1 - b2**step, 1.0], device="cuda")
-        squares = gv.sum_squares([g, p])
+        squares = gv.sum_squares([p], gv.sum_squares([g]))
         clip = gv.poisoned((2,), torch.float32)
         gv.check(gv.lib.gv_clip(gv.stream(), gv.pointer(squares), gv.pointer(hyper), gv.pointer(clip)))
         total = g.double().square().sum() + p.double().square().sum()

@@ -88,8 +88,11 @@ describe.each(FAMILIES.map(({ name }) => name))("random plans of %s", (family) =
                     : flat.shardStart;
             const length = product(program.tensors[flat[what]]!.shape);
             const found = new Float64Array(length);
+            const whole =
+              flat.wholeBetweenSteps && what === (flat.computeCopy >= 0 ? "computeCopy" : "parameter");
             const updated = (place: number): boolean =>
               what === "gradient" ||
+              whole ||
               (start + place >= flat.shardStart && start + place < flat.shardStart + flat.shardElements);
             const expected = byHand(program, index, start, length, idOf).map((id, place) =>
               updated(place) ? id : 0,

@@ -247,7 +247,13 @@ describe("what is reported", () => {
           (programs, _, rank) => without(rank, index, programs),
           whole,
         );
-        expect(verifyProgram(broken).join("\n"), `without ${index}`).toMatch(/before it is written/);
+        const { output } = whole[0]!.instructions[index] as CollectiveInstruction;
+        const ahead = whole[0]!.flats.some(
+          (flat) => flat.wholeBetweenSteps && [flat.computeCopy, flat.parameter].includes(output),
+        );
+        expect(verifyProgram(broken).join("\n"), `without ${index}`).toMatch(
+          ahead ? /not gathered behind their update/ : /before it is written/,
+        );
       }
     });
 
@@ -276,7 +282,7 @@ describe("what is reported", () => {
     const options = { ranks: 2, globalBatch: 8, microBatches: 2, gradientOrder: "canonical" } as const;
     const { programs: whole } = lower(model, uniformPlan(model, { ...options, dataParallel: "zero2" }));
     const adding = whole[0]!.instructions.flatMap((one, index) =>
-      "accumulates" in one && one.accumulates ? [index] : [],
+      one.op === "reduceScatter" && one.accumulates ? [index] : [],
     );
 
     test.each([

@@ -91,9 +91,10 @@ int gv_column_sum(gv_stream stream, int type, int out_type, int accumulate, cons
                   int64_t columns, int64_t stride);
 
 // --- optimizer and element-wise ------------------------------------------------------------------------------------
-// out (float64 scalar) = sum of squares over `count` tensors, fixed order. Host twin: sumSquares of the host device.
+// out (float64 scalar) = (accumulate ? out : 0) + sum of squares over `count` tensors, fixed order. Host twin: sumSquares of
+// the host device.
 int gv_sum_squares(gv_stream stream, const int* types, const void* const* tensors, const int64_t* elements, int count,
-                   double* out);
+                   int accumulate, double* out);
 // out = float32 [factor, norm]; hyper: float32 [8] on the device, maxNorm last.
 int gv_clip(gv_stream stream, const double* sum_squares, const float* hyper, float* out);
 // Loshchilov & Hutter 2019 on one flat shard. gradient: gradient_type; copy: bfloat16 or null.

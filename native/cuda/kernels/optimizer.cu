@@ -38,7 +38,8 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-__global__ void __launch_bounds__(1024) sum_partials(const double* __restrict__ partial, int64_t count, double* out) {
+__global__ void __launch_bounds__(1024)
+    sum_partials(const double* __restrict__ partial, int64_t count, bool accumulate, double* out) {
   __shared__ double slots[32];
   double total = 0;
   for (int64_t i = threadIdx.x; i < count; i += 1024) total += partial[i];
@@ -46,7 +47,7 @@ __global__ void __launch_bounds__(1024) sum_partials(const double* __restrict__ 
   if ((threadIdx.x & 31) == 0) slots[threadIdx.x >> 5] = total;
   __syncthreads();
   if (threadIdx.x == 0) {
-    total = 0;
+    total = accumulate ? *out : 0;
     for (int i = 0; i < 32; i++) total += slots[i];
     *out = total;
   }
@@ -99,35 +100,26 @@ __global__ void __launch_bounds__(256)
           const float* __restrict__ hyper, const float* __restrict__ clip_factor, bool wide) {
   const Rates r{hyper[0],        hyper[1],        hyper[2], hyper[3], hyper[4], 1.0f / hyper[5], rsqrtf(hyper[6]),
                 clip_factor ? clip_factor[0] : 1.0f};
-  const int64_t start = int64_t{blockIdx.x} * 256 + threadIdx.x, step = int64_t{gridDim.x} * 256;
+  const int64_t place = int64_t{blockIdx.x} * 256 + threadIdx.x;
+  // Four elements a load, so that a warp's lie side by side, and one pack a thread: blocks that come and go keep the memory
+  // busier than fewer ones that loop (2,966 GB/s beside 2,775 on H100).
   const int64_t packs = wide ? elements / 4 : 0;
-  // Four elements a load, so that a warp's lie side by side; two packs in flight.
-  constexpr int kInFlight = 2;
-  for (int64_t first = start; first < packs; first += kInFlight * step) {
-    float p[kInFlight][4], g[kInFlight][4], m[kInFlight][4], v[kInFlight][4];
+  if (place < packs) {
+    const int64_t at = place * 4;
+    float p[4], g[4], m[4], v[4];
+    load4_streaming(parameter + at, p);
+    load4_streaming(gradient + at, g);
+    load4_streaming(moment1 + at, m);
+    load4_streaming(moment2 + at, v);
 #pragma unroll
-    for (int i = 0; i < kInFlight; i++) {
-      const int64_t at = (first + i * step) * 4;
-      if (first + i * step >= packs) continue;
-      load4_streaming(parameter + at, p[i]);
-      load4_streaming(gradient + at, g[i]);
-      load4_streaming(moment1 + at, m[i]);
-      load4_streaming(moment2 + at, v[i]);
-    }
-#pragma unroll
-    for (int i = 0; i < kInFlight; i++) {
-      const int64_t at = (first + i * step) * 4;
-      if (first + i * step >= packs) continue;
-#pragma unroll
-      for (int j = 0; j < 4; j++)
-        update(r, g[i][j], at + j < decay_elements ? r.decay : 0.0f, p[i][j], m[i][j], v[i][j]);
-      store4_streaming(parameter + at, p[i]);
-      store4_streaming(moment1 + at, m[i]);
-      store4_streaming(moment2 + at, v[i]);
-      if (copy) store4_streaming(copy + at, p[i]);
-    }
+    for (int j = 0; j < 4; j++) update(r, g[j], at + j < decay_elements ? r.decay : 0.0f, p[j], m[j], v[j]);
+    store4_streaming(parameter + at, p);
+    store4_streaming(moment1 + at, m);
+    store4_streaming(moment2 + at, v);
+    if (copy) store4_streaming(copy + at, p);
   }
-  for (int64_t i = packs * 4 + start; i < elements; i += step) {
+  const int64_t i = packs * 4 + place;
+  if (i < elements) {
     float p = parameter[i], m = moment1[i], v = moment2[i];
     update(r, as_float(gradient[i]), i < decay_elements ? r.decay : 0.0f, p, m, v);
     parameter[i] = p;
@@ -141,7 +133,7 @@ __global__ void __launch_bounds__(256)
 }  // namespace gv
 
 extern "C" int gv_sum_squares(gv_stream stream, const int* types, const void* const* tensors, const int64_t* elements,
-                              int count, double* out) {
+                              int count, int accumulate, double* out) {
   using namespace gv;
   double* partial = static_cast<double*>(gv_scratch(stream, static_cast<size_t>(count) * kSumBlocks * 8));
   if (!partial) return -1;
@@ -158,7 +150,7 @@ extern "C" int gv_sum_squares(gv_stream stream, const int* types, const void* co
                                                 wide);
     used += grid;
   }
-  sum_partials<<<1, 1024, 0, stream>>>(partial, used, out);
+  sum_partials<<<1, 1024, 0, stream>>>(partial, used, accumulate != 0, out);
   return launched("sum of squares");
 }
 
@@ -174,8 +166,8 @@ extern "C" int gv_adamw(gv_stream stream, int gradient_type, float* parameter, c
   if (elements == 0) return 0;
   const bool wide = aligned16(parameter) && aligned16(gradient) && aligned16(moment1) && aligned16(moment2) &&
                     aligned16(copy);
-  const int64_t blocks = (elements + 2047) / 2048, most = int64_t{16} * multiprocessors();
-  const unsigned grid = static_cast<unsigned>(blocks < most ? blocks : most);
+  const int64_t packs = wide ? elements / 4 : 0, rest = elements - packs * 4;
+  const unsigned grid = static_cast<unsigned>(((packs > rest ? packs : rest) + 255) / 256);
   if (gradient_type == GV_BFLOAT16)
     adamw<<<grid, 256, 0, stream>>>(parameter, static_cast<const bf16*>(gradient), moment1, moment2,
                                     static_cast<bf16*>(copy), elements, decay_elements, hyper, clip, wide);
