@@ -44,7 +44,7 @@ interface InPlansOptions extends MeasureOptions {
 /**
  * What layers do in whole plans on a device, which none of them does alone: how they and the collectives beside them slow
  * each other down, under ZeRO and ddp, how much longer collectives between them take, and how much faster they are where the
- * device rests in between.
+ * device rests in between. Of one device this last, behind an update.
  *
  * @param kind - of the layers that are run, `samples` of them a micro-batch and rank, each as long as `alone` by itself
  */
@@ -63,7 +63,7 @@ export async function measureInPlans(
   options: InPlansOptions,
 ): Promise<Pick<ModelProfile, "overlap" | "rest" | "betweenGraphs">> {
   const { ranks, device } = pool.options;
-  if (device !== "cuda" || ranks < 2) return {};
+  if (device !== "cuda") return {};
   const first = firstOf(model, kind);
   const ran = async (
     count: number,
@@ -79,6 +79,10 @@ export async function measureInPlans(
     });
   };
   const inKind = (layer: number): boolean => layer >= first && layer < first + LAYERS;
+  if (ranks === 1) {
+    const found = await ran(LAYERS, { globalBatch: samples });
+    return found ? { rest: restCurve(restSeen(found, inKind, alone)) } : {};
+  }
   const seen = async (
     dataParallel: DataParallel,
     slowdowns: (found: Ran, aloneMs: (instruction: number) => number) => Slowdowns | null,

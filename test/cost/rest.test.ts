@@ -41,3 +41,15 @@ test("a plan without stages does not rest, one with stages is predicted faster",
   expect(stepMs(4, rested)).toBeLessThan(stepMs(4, usual));
   expect(stepMs(4, rested)).toBeGreaterThan(0.8 * stepMs(4, usual));
 });
+
+test("on a machine of one device every plan's layers take what they were seen to take behind an update", () => {
+  const alone = exampleHardware(1);
+  const apart = smallModel(4, { tied: false });
+  const seen = { ...analyticProfile(apart, alone), rest: [{ workShare: 0.9, timeFactor: 0.96 }] };
+  const plan = uniformPlan(apart, { ranks: 1, globalBatch: 8 });
+  const [usualTime, time] = [analyticProfile(apart, alone), seen].map(
+    (profile) => predict(apart, plan, profile, alone).stages[0]!.time,
+  );
+  expect(time!.computeMs).toBeCloseTo(0.96 * usualTime!.computeMs, 9);
+  expect(time!.optimizerMs).toBe(usualTime!.optimizerMs);
+});

@@ -79,9 +79,9 @@ beside() {
     bench 270 predict llama --layers 4 --ranks 2 --plans 14 --seconds 230 --json "$out/predict-llama-2.json"
     (
       export CUDA_VISIBLE_DEVICES=2 PROFILES=$state
-      bench 170 predict gpt --ranks 1 --plans 8 --seconds 140 --json "$out/predict-gpt-1.json"
+      bench 250 predict gpt --ranks 1 --plans 14 --seconds 215 --json "$out/predict-gpt-1.json"
     ) >"$out/beside-2.log" 2>&1 &
-    CUDA_VISIBLE_DEVICES=3 bench 170 predict llama --layers 4 --ranks 1 --plans 8 --seconds 140 --json "$out/predict-llama-1.json"
+    CUDA_VISIBLE_DEVICES=3 bench 250 predict llama --layers 4 --ranks 1 --plans 14 --seconds 215 --json "$out/predict-llama-1.json"
     wait
   ) >"$out/beside-3.log" 2>&1 &
   wait

@@ -64,17 +64,24 @@ for (let i = 0; i < 20 * wanted; i++) {
   // Samples a rank below the smallest measured are the extrapolation's business, not this one's.
   if (plan.microBatches <= 4 && verifyPlan(model, plan).length === 0) drawn.push(plan);
 }
-// The ten that the model likes best of all these, however they came; the rest are as they were drawn.
+// Of plans with one price the first counts: which of a stage's equal layers recompute, say, changes nothing, and a tie has no rank.
+const textAt = new Map();
 const priced = [...plans.values(), ...drawn]
   .map((plan) => ({
     plan,
     stepMs: predict(model, plan, { ...known.modelProfile, model }, known.hardware).stepMs,
   }))
-  .sort((a, b) => a.stepMs - b.stepMs);
+  .filter(({ plan, stepMs }) => {
+    const [price, text] = [stepMs.toFixed(6), planText(plan)];
+    if (!textAt.has(price)) textAt.set(price, text);
+    return textAt.get(price) === text;
+  });
+// The ten that the model likes best of all these, however they came; the rest are as they were drawn.
 const liked = new Map();
-for (const { plan } of priced) if (liked.size < 10) liked.set(planText(plan), plan);
+for (const { plan } of [...priced].sort((a, b) => a.stepMs - b.stepMs))
+  if (liked.size < 10) liked.set(planText(plan), plan);
 for (const plan of liked.values()) add(plan);
-for (const plan of drawn) add(plan);
+for (const { plan } of priced) add(plan);
 const { frozen, hash } = freeze(model, [...plans.values()], known);
 frozen.sort((a, b) => a.prediction.stepMs - b.prediction.stepMs);
 // The ten predicted to be fastest, then the others in any order: whenever time ends, slow ones are among them.
