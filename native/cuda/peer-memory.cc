@@ -41,8 +41,12 @@ size_t PeerMemory::placeIn(const std::vector<int>& ranks) const {
 void PeerMemory::find(const Program& program) {
   std::vector<bool> written(program.buffers.size(), false);
   size_t lastLayer = 0;
+  int firstLayer = -1;
   for (size_t i = 0; i < program.instructions.size(); i++) {
-    if (program.instructions[i].op == Op::run && program.instructions[i].layer >= 0) lastLayer = i;
+    const Instruction& it = program.instructions[i];
+    if (it.op != Op::run || it.layer < 0) continue;
+    lastLayer = i;
+    if (firstLayer < 0) firstLayer = it.layer;
   }
   std::set<std::pair<int, Stream>> began;
   for (size_t i = 0; i < program.instructions.size(); i++) {
@@ -50,11 +54,13 @@ void PeerMemory::find(const Program& program) {
     if (it.group >= 0) {
       const std::vector<int>& ranks = program.groups[static_cast<size_t>(it.group)];
       const bool met = began.count({it.group, it.stream}) > 0;
-      if (it.op == Op::allGather && it.stream == Stream::gather && met && ranks.size() > 1) {
-        const int buffer = program.tensors[static_cast<size_t>(it.input)].buffer;
-        if (program.buffers[static_cast<size_t>(buffer)].persistent && !written[static_cast<size_t>(buffer)]) {
+      if (it.op == Op::allGather && it.stream == Stream::gather && ranks.size() > 1) {
+        const size_t buffer = static_cast<size_t>(program.tensors[static_cast<size_t>(it.input)].buffer);
+        const bool lasts = program.buffers[buffer].persistent, rests = lasts && !written[buffer];
+        if (rests && met)
           groups_[ranks].gathers.push_back(static_cast<int>(i));
-        }
+        else if (lasts && (!rests || it.layer > firstLayer))
+          groups_[ranks].toldGathers.push_back(static_cast<int>(i));
       }
       if (it.op == Op::reduceScatter && it.stream == Stream::reduce && ranks.size() > 1 && i < lastLayer) {
         const TensorView& piece = program.tensors[static_cast<size_t>(it.output)];
@@ -82,9 +88,11 @@ void PeerMemory::open(const Program& program, void* arena) {
       closeArenas(group);
       continue;
     }
-    locate(ranks, group, group.gathers, program);
-    if (!group.reductions.empty() && group.flags.open(ranks, placeIn(ranks), 2 * ranks.size(), meeting_))
-      locate(ranks, group, group.reductions, program);
+    locate(ranks, group, group.gathers, false, program);
+    const bool tells = !group.reductions.empty() || !group.toldGathers.empty();
+    if (!tells || !group.flags.open(ranks, placeIn(ranks), kWords * ranks.size(), meeting_)) continue;
+    locate(ranks, group, group.toldGathers, true, program);
+    locate(ranks, group, group.reductions, true, program);
   }
   stage(program);
 }
@@ -92,11 +100,12 @@ void PeerMemory::open(const Program& program, void* arena) {
 bool PeerMemory::map(const std::vector<int>& ranks, Group& group, void* arena) {
   struct Offer {
     cudaIpcMemHandle_t arena;
-    size_t gathers, reductions;
+    size_t gathers, toldGathers, reductions;
     bool usable, gathering, reducing;
   };
   Offer mine{};
   mine.gathers = group.gathers.size();
+  mine.toldGathers = group.toldGathers.size();
   mine.reductions = group.reductions.size();
   mine.usable = cudaIpcGetMemHandle(&mine.arena, arena) == cudaSuccess;
   mine.gathering = wanted("GALVATRON_GATHER_COPIES");
@@ -107,9 +116,10 @@ bool PeerMemory::map(const std::vector<int>& ranks, Group& group, void* arena) {
   for (const Offer& offer : offers) {
     if (!offer.usable) return false;
     if (!offer.gathering || offer.gathers != mine.gathers) group.gathers.clear();
+    if (!offer.gathering || offer.toldGathers != mine.toldGathers) group.toldGathers.clear();
     if (!offer.reducing || offer.reductions != mine.reductions) group.reductions.clear();
   }
-  if (group.gathers.empty() && group.reductions.empty()) return true;
+  if (group.gathers.empty() && group.toldGathers.empty() && group.reductions.empty()) return true;
   for (size_t place = 0; place < ranks.size(); place++) {
     if (ranks[place] == rank_) continue;
     void* opened = nullptr;
@@ -133,7 +143,7 @@ void PeerMemory::stage(const Program& program) {
 }
 
 void PeerMemory::locate(const std::vector<int>& ranks, const Group& group, const std::vector<int>& instructions,
-                        const Program& program) {
+                        bool told, const Program& program) {
   // Arenas of ranks may be laid out differently, so each says where its pieces lie: as many at once as a broadcast carries.
   constexpr size_t kAtOnce = 256;
   using Offsets = std::array<size_t, kAtOnce>;
@@ -147,7 +157,7 @@ void PeerMemory::locate(const std::vector<int>& ranks, const Group& group, const
     }
     const std::vector<Offsets> all = tell(meeting_, ranks, mine);
     for (size_t i = 0; i < count; i++) {
-      Pull pull{&group, place, {}};
+      Pull pull{&group, place, told, {}};
       for (size_t other = 0; other < ranks.size(); other++) {
         pull.sources.push_back(other == place ? nullptr : group.arenas[other] + all[other][i]);
       }
@@ -160,6 +170,8 @@ void PeerMemory::gather(int instruction, const Tensor& input, const Tensor& outp
   const Pull& it = pulls_.at(instruction);
   const size_t bytes = input.sizeBytes(), ranks = it.sources.size();
   char* to = reinterpret_cast<char*>(output.address);
+  if (it.told) raise(it, parametersThere, stream);
+  if (it.told) await(it, parametersThere, stream);
   // Each begins with its neighbour, so that no rank is read by all at once; its own piece comes last.
   for (size_t step = 1; step <= ranks; step++) {
     const size_t place = (it.place + step) % ranks;
@@ -167,6 +179,21 @@ void PeerMemory::gather(int instruction, const Tensor& input, const Tensor& outp
     if (from == to + place * bytes) continue;
     check(cudaMemcpyAsync(to + place * bytes, from, bytes, cudaMemcpyDefault, stream), "copying a gathered piece");
   }
+  // A word may only be raised again when the other has lowered it.
+  if (it.told) raise(it, parametersRead, stream);
+  if (it.told) await(it, parametersRead, stream);
+}
+
+void PeerMemory::raise(const Pull& it, Word word, cudaStream_t stream) const {
+  const size_t ranks = it.sources.size();
+  for (size_t step = 1; step < ranks; step++)
+    it.group->flags.raise(stream, (it.place + step) % ranks, word * ranks + it.place);
+}
+
+void PeerMemory::await(const Pull& it, Word word, cudaStream_t stream) const {
+  const size_t ranks = it.sources.size();
+  for (size_t step = 1; step < ranks; step++)
+    it.group->flags.await(stream, word * ranks + (it.place + step) % ranks);
 }
 
 void PeerMemory::reduceScatter(int instruction, int type, const Tensor& input, const Tensor& output,
@@ -177,24 +204,24 @@ void PeerMemory::reduceScatter(int instruction, int type, const Tensor& input, c
   const auto each = [&](auto visit) {
     for (size_t step = 1; step < ranks; step++) visit((it.place + step) % ranks, step - 1);
   };
-  each([&](size_t place, size_t) { flags.raise(stream, place, it.place); });
+  raise(it, gradientsThere, stream);
   for (size_t from = 0; from < bytes; from += kMostPieceBytes) {
     const size_t part = std::min(kMostPieceBytes, bytes - from), at = it.place * bytes + from;
     std::vector<const void*> pieces(ranks);
     pieces[it.place] = reinterpret_cast<const char*>(input.address) + at;
     each([&](size_t place, size_t slot) {
-      if (from == 0) flags.await(stream, place);
+      if (from == 0) flags.await(stream, gradientsThere * ranks + place);
       char* to = staging_ + slot * part;
       pieces[place] = to;
       check(cudaMemcpyAsync(to, it.sources[place] + at, part, cudaMemcpyDefault, stream), "copying a piece to reduce");
-      if (from + part == bytes) flags.raise(stream, place, ranks + it.place);
+      if (from + part == bytes) flags.raise(stream, place, gradientsRead * ranks + it.place);
     });
     checkKernel(gv_sum_pieces(stream, type, pieces.data(), static_cast<int>(ranks),
                               reinterpret_cast<char*>(output.address) + from, static_cast<int64_t>(part / width)),
                 "sum of pieces");
   }
   // The caller may write where others still read until they have said so.
-  each([&](size_t place, size_t) { flags.await(stream, ranks + place); });
+  await(it, gradientsRead, stream);
 }
 
 void PeerMemory::release() const {

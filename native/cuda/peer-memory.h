@@ -15,8 +15,10 @@ namespace galvatron::cuda {
 // one for every block of theirs, the longer the more they wait for another rank.
 //
 // Gathers of what no instruction of the step has written yet (ZeRO's parameters) need no word between the ranks. Why a
-// rank may read: its first collective of the step over the same ranks and stream stays NCCL's and only ends when
-// all others have begun the step, so what they wrote in the step before is done. Pieces of a vector that is gathered in
+// rank may read: its first collective of the step over the same ranks and stream only ends when
+// all others have begun the step, so what they wrote in the step before is done. That one is NCCL's where nothing hides it;
+// where a layer computes meanwhile, and behind an update in the same step, it is copied between flags by which all say that
+// they have come so far, and later that they have read. Pieces of a vector that is gathered in
 // place are read where their owner keeps them, which nobody else writes. Why nobody overwrites too early: what a
 // rank gathered it uses in backward before it gives its part of the same parameters' gradients to the reduction that
 // the owner's update waits for. Both hold of the Programs as they are lowered
@@ -50,23 +52,30 @@ class PeerMemory {
   struct Group {
     // In the order of the program.
     std::vector<int> gathers;
+    std::vector<int> toldGathers;
     std::vector<int> reductions;
     // Arenas by place in the group; null for this rank's own.
     std::vector<char*> arenas;
-    // Two words of a rank for every other by its place: its gradients are there; it has read this rank's.
+    // Words of a rank for every other by its place, as `Word` counts them.
     StreamFlags flags;
   };
+  // What another rank says: its gradients are there, it has read this rank's; the same of parameters.
+  enum Word : size_t { gradientsThere, gradientsRead, parametersThere, parametersRead, kWords };
   struct Pull {
     const Group* group;
     size_t place;
+    bool told;
     // Where the others' pieces lie, by place in the group.
     std::vector<const char*> sources;
   };
 
   void find(const Program& program);
   bool map(const std::vector<int>& ranks, Group& group, void* arena);
-  void locate(const std::vector<int>& ranks, const Group& group, const std::vector<int>& instructions,
+  void locate(const std::vector<int>& ranks, const Group& group, const std::vector<int>& instructions, bool told,
               const Program& program);
+  // For each other rank of a pull in turn, the neighbour first: raises its word, or waits for its word to this rank.
+  void raise(const Pull& it, Word word, cudaStream_t stream) const;
+  void await(const Pull& it, Word word, cudaStream_t stream) const;
   void stage(const Program& program);
   size_t placeIn(const std::vector<int>& ranks) const;
   static void closeArenas(Group& group);

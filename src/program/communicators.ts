@@ -5,7 +5,7 @@ import type { CollectiveInstruction, ExchangeInstruction, Program, Stream } from
 export interface Communicators {
   /** Groups of several ranks on a stream. */
   readonly groups: number;
-  /** Those whose collectives go round a ring. */
+  /** Those with collectives that go round a ring, which opens with the first: not where all of them are copied. */
   readonly rings: number;
   /** Ranks that this one sends to or receives from directly, for layout changes and all-to-alls, summed over groups. */
   readonly peers: number;
@@ -34,10 +34,13 @@ function directPeers(
 
 /** Counts the communicators of a Program, as the CUDA device opens them. */
 export function communicators(program: Program): Communicators {
+  const { gathers, toldGathers, reductions, stagingBytes } = copiedCollectives(program);
+  const copied = new Set([...gathers, ...toldGathers, ...reductions]);
+  const groups = new Set<string>();
   const rings = new Set<string>();
   const exchanges = new Map<string, Set<number>>();
   const transfers = new Set<string>();
-  for (const instruction of program.instructions) {
+  for (const [index, instruction] of program.instructions.entries()) {
     const { op, stream } = instruction;
     switch (op) {
       case "allReduce":
@@ -49,6 +52,8 @@ export function communicators(program: Program): Communicators {
         const ranks = program.groups[instruction.group]!;
         if (ranks.length < 2) break;
         const key = `${ranks.join()} ${stream}`;
+        groups.add(key);
+        if (copied.has(index)) break;
         const peers = directPeers(instruction, ranks);
         if (peers === null) {
           rings.add(key);
@@ -69,17 +74,15 @@ export function communicators(program: Program): Communicators {
         break;
     }
   }
-  const groups = new Set([...rings, ...exchanges.keys()]).size;
   const peers = [...exchanges.values()].reduce((sum, known) => sum + known.size, 0);
-  const { gathers, reductions, stagingBytes } = copiedCollectives(program);
   const opened = new Set(
-    [...gathers, ...reductions].flatMap(
+    [...copied].flatMap(
       (index) => program.groups[(program.instructions[index] as CollectiveInstruction).group]!,
     ),
   );
   opened.delete(program.rank);
   return {
-    groups,
+    groups: groups.size,
     rings: rings.size,
     peers,
     transfers: transfers.size,

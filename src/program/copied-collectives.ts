@@ -14,28 +14,34 @@ const MOST_PIECE_BYTES = 32 * 1024 * 1024;
 export interface CopiedCollectives {
   /** Indices of instructions. */
   readonly gathers: readonly number[];
+  /** Gathers that ranks copy when all have said that they have come so far. */
+  readonly toldGathers: readonly number[];
   readonly reductions: readonly number[];
   /** Memory that the others' pieces of a reduction are copied to before they are added. */
   readonly stagingBytes: number;
 }
 
 /**
- * Which collectives of a Program are copied where the device can: gathers of parameters that the step has not written, but
- * the first over a group, which tells that all have begun the step; and reduce-scatters of gradients but those behind which
- * at most an embedding's backward comes, which would hide nothing.
+ * Which collectives of a Program are copied where the device can: gathers of parameters, but the first over a group where no
+ * layer hides it; and reduce-scatters of gradients but those behind which at most an embedding's backward comes, which would
+ * hide nothing.
  */
 export function copiedCollectives(program: Program): CopiedCollectives {
   const gathers: number[] = [];
+  const toldGathers: number[] = [];
   const reductions: number[] = [];
   const met = new Set<number>();
   const written = new Set<number>();
   const ofLayers = program.instructions.map(({ op, label }) => op === "run" && (label.layer ?? -1) >= 0);
   const lastLayer = ofLayers.lastIndexOf(true);
+  const firstLayer = program.instructions[ofLayers.indexOf(true)]?.label.layer ?? -1;
   for (const [index, instruction] of program.instructions.entries()) {
     if ("group" in instruction && program.groups[instruction.group]!.length > 1) {
-      const rests =
-        gathersParameters(instruction) && !written.has(program.tensors[instruction.input]!.buffer);
-      if (rests && met.has(instruction.group)) gathers.push(index);
+      if (gathersParameters(instruction)) {
+        const rests = !written.has(program.tensors[instruction.input]!.buffer);
+        if (rests && met.has(instruction.group)) gathers.push(index);
+        else if (!rests || instruction.label.layer! > firstLayer) toldGathers.push(index);
+      }
       if (instruction.stream === "gather") met.add(instruction.group);
       if (scattersGradients(instruction) && index < lastLayer) reductions.push(index);
     }
@@ -52,5 +58,5 @@ export function copiedCollectives(program: Program): CopiedCollectives {
     const { length } = program.groups[(program.instructions[index] as CollectiveInstruction).group]!;
     return (length - 1) * Math.min(MOST_PIECE_BYTES, pieceBytes(index));
   });
-  return { gathers, reductions: copied, stagingBytes: Math.max(0, ...staging) };
+  return { gathers, toldGathers, reductions: copied, stagingBytes: Math.max(0, ...staging) };
 }

@@ -95,7 +95,16 @@ test("gathers that may be copied are those of parameters, and no owner updates b
           gathersParameters(one) && !ahead.includes(one.output) ? [index] : [],
         );
         expect(gathers, told).toEqual(byLabel);
-        expect(copiedCollectives(owner).gathers, told).toEqual(withoutFirst(owner, gathers));
+        const { gathers: plain, toldGathers } = copiedCollectives(owner);
+        const withoutWord = withoutFirst(owner, gathers);
+        expect(plain, told).toEqual(withoutWord);
+        // Behind its update, or beside another layer's forward.
+        const computed = owner.instructions.find(({ op, label }) => op === "run" && label.layer! >= 0)!;
+        for (const [index, one] of owner.instructions.entries()) {
+          if (!gathersParameters(one) || withoutWord.includes(index)) continue;
+          const waits = ahead.includes(one.output) || one.label.layer! > computed.label.layer!;
+          expect(toldGathers.includes(index), `gather ${index}\n${told}`).toBe(waits);
+        }
         for (const [update, instruction] of owner.instructions.entries()) {
           if (instruction.op !== "adamw") continue;
           const states = [instruction.parameter, instruction.computeCopy]

@@ -43,6 +43,16 @@ interface Loaded {
   granted: number;
   /** Inputs of the next step, read while the step before computes. */
   prepared: Promise<StepInputs> | null;
+  /** The next step where it has been asked for already, so that the device need not wait for JavaScript in between. */
+  begun: Promise<StepOutcome> | null;
+}
+
+/** What a step left, as soon as it has ended. */
+interface StepOutcome {
+  readonly times: Awaited<ReturnType<NativeWorker["step"]>>;
+  readonly shares: Awaited<ReturnType<typeof readShares>>;
+  readonly clip: Float32Array | null;
+  readonly learningRate: number;
 }
 
 export function openRank(addon: NativeAddon, send: (message: FromWorker) => void): Rank {
@@ -107,6 +117,7 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
           nextStep: message.firstStep,
           granted: message.firstStep,
           prepared: null,
+          begun: null,
         };
         const { id } = message;
         // The list itself lives in the addon now: what loading needed goes, once nothing here holds the message any more
@@ -252,29 +263,38 @@ async function runStep(
   const { program, feeder } = loaded;
   const step = loaded.nextStep;
   const start = lastEnd > 0 && step > 0 ? lastEnd : performance.now();
-  const inputs = feeder ? await (loaded.prepared ?? feeder.prepare(step)) : null;
+  let running = loaded.begun;
+  if (!running) {
+    const inputs = feeder ? await (loaded.prepared ?? feeder.prepare(step)) : null;
+    running = beginStep(native, program, inputs);
+  }
   loaded.prepared = null;
-  if (inputs) await Promise.all(inputs.writes.map((write) => native.write(write.tensor, write.bytes)));
-  const running = native.step();
+  loaded.begun = null;
+  let ended = false;
   if (feeder && step + 1 < loaded.endStep) {
     loaded.prepared = feeder.prepare(step + 1);
-    loaded.prepared.catch(() => {}); // told when the step that needs it asks for it
+    loaded.prepared.then(
+      (inputs) => {
+        const goesOn = step + 1 < loaded.granted && !isDue(loaded, step + 1);
+        if (ended || !goesOn) return;
+        loaded.begun = beginStep(native, program, inputs);
+        loaded.begun.catch(() => {}); // told by the step itself
+      },
+      () => {}, // told when the step that needs it asks for it
+    );
   }
-  const times = await running;
-  const [shares, clip] = await Promise.all([
-    readShares(native, program),
-    readFloats(native, program.io.clip),
-  ]);
+  const { times, shares, clip, learningRate } = await running;
+  ended = true;
   loaded.nextStep = step + 1;
   const wallMs = performance.now() - start;
-  const evaluation = isDue(loaded) ? await evaluate(native, loaded) : null;
+  const evaluation = isDue(loaded, loaded.nextStep) ? await evaluate(native, loaded) : null;
   lastEnd = performance.now();
   send({
     kind: "stepped",
     step,
     losses: shares.losses,
     gradientNorm: clip?.[1] ?? 0,
-    learningRate: inputs?.learningRate ?? 0,
+    learningRate,
     stepMs: times.stepMs,
     wallMs,
     instructionsMs: times.instructionsMs,
@@ -287,8 +307,25 @@ async function runStep(
   });
 }
 
-function isDue({ evaluation, nextStep, lastStep }: Loaded): boolean {
-  return evaluation !== null && (nextStep === lastStep || nextStep % evaluation.every === 0);
+/** Asks for a step and what it leaves, all at once: the addon's thread does one after the other without a word in between. */
+async function beginStep(
+  native: NativeWorker,
+  program: Program,
+  inputs: StepInputs | null,
+): Promise<StepOutcome> {
+  const writes = (inputs?.writes ?? []).map((write) => native.write(write.tensor, write.bytes));
+  const [times, shares, clip] = await Promise.all([
+    native.step(),
+    readShares(native, program),
+    readFloats(native, program.io.clip),
+    ...writes,
+  ]);
+  return { times, shares, clip, learningRate: inputs?.learningRate ?? 0 };
+}
+
+/** Whether held-out samples are looked at after so many steps. */
+function isDue({ evaluation, lastStep }: Loaded, steps: number): boolean {
+  return evaluation !== null && (steps === lastStep || steps % evaluation.every === 0);
 }
 
 /** Runs all held-out samples through the Program with an optimizer that changes nothing. */
