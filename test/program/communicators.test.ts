@@ -16,6 +16,10 @@ describe("communicators of a rank", () => {
     // Gathers and reductions have streams of their own.
     for (const count of counted({ ranks: 2, dataParallel: "zero3" }))
       expect(count).toEqual({ groups: 2, rings: 2, peers: 0, transfers: 0, opened: 1, stagingBytes: 0 });
+    // Gathers behind an update or a layer are copied, all of them: their group stands ready without a ring.
+    for (const dataParallel of ["zero1", "zero2"] as const)
+      for (const count of counted({ ranks: 2, dataParallel }))
+        expect(count).toEqual({ groups: 2, rings: 1, peers: 0, transfers: 0, opened: 1, stagingBytes: 0 });
   });
 
   it("opens the memory of every rank that it copies parameters from, once", () => {
