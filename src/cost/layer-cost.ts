@@ -50,7 +50,10 @@ export const backwardMs = (cost: LayerCost): number =>
   cost.backwardComputeMs + cost.recomputeMs + cost.backwardTensorMs + cost.backwardDataMs;
 /** Gathers before the first forward count here, too: too much for later stages of a pipeline, which gather while they wait. */
 export const afterMs = (cost: LayerCost): number => cost.optimizerMs + cost.firstGatherMs;
-/** Once a step: what the model's first layer, or its embedding, waits for at both ends of the step. */
+/**
+ * Once a step: what the model's first layer, or its embedding, waits for at both ends of the step. Not below nothing, where a
+ * gather was measured a little slower than the reduction.
+ */
 export const edgesMs = (cost: LayerCost): number => Math.max(0, cost.edgeGatherMs + cost.reduceAloneMs);
 /** Bytes that add up over a stage's layers. */
 export const additiveBytes = (cost: LayerCost, inFlight: number): number =>

@@ -40,10 +40,9 @@ export interface FlatState {
   readonly reducedDtype: "float32" | "bfloat16";
   /** The whole vector, until it is reduced: ddp, and ZeRO-1 when it reduces once a step. */
   readonly keepsWholeGradient: boolean;
-  /**
-   * Each rank has the whole vector when a step begins: gathered as soon as it was updated, while others are. For what a
-   * stage reads first under ZeRO-1 and 2, before which no forward comes that could hide a gather.
-   */
+  /** Of a stage's first part: no forward before it hides its gather, no backward behind it its reduction. */
+  readonly isFirst: boolean;
+  /** Each rank has the whole vector when a step begins: gathered as soon as it was updated, while others are. */
   readonly wholeBetweenSteps: boolean;
   /** Reduced after every micro-batch onto what those before have left: the canonical order. */
   readonly reducesInOrder: boolean;
@@ -60,7 +59,7 @@ export interface FlatState {
 /**
  * Opens the tensors of one flat vector, by its ZeRO mode and precision.
  *
- * @param isFirst - the stage's first forward reads it
+ * @param isFirst - see {@link FlatState.isFirst}
  */
 export function openFlat(
   builder: ProgramBuilder,
@@ -127,6 +126,7 @@ export function openFlat(
     moment1,
     moment2,
     keepsWholeGradient,
+    isFirst,
     wholeBetweenSteps: isFirst && (mode === "zero1" || mode === "zero2"),
     gradientDtype: addsUp ? "float32" : gradientDtype(plan.precision),
     reducedDtype: gradientOrder === "canonical" ? "float32" : gradientDtype(plan.precision),

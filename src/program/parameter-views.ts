@@ -1,6 +1,7 @@
 import { type FlatState, shardOf } from "./flat-state.js";
 import type { InstructionLabel } from "./program.js";
 import type { RankState, SiteState } from "./rank-state.js";
+import { readState } from "./read-state.js";
 import { stepInputs } from "./sites.js";
 
 /**
@@ -107,9 +108,4 @@ export function emitGather(
     input: shardOf(builder, flat, readState(flat)),
     output,
   });
-}
-
-/** What of a flat's states graphs read. */
-export function readState({ computeCopy }: FlatState): "computeCopy" | "parameter" {
-  return computeCopy >= 0 ? "computeCopy" : "parameter";
 }

@@ -84,7 +84,7 @@ export function openRank(
   let tiedApart: FlatState | undefined;
 
   const siteStates = sites.map((site, index): SiteState => {
-    // An embedding's forward hides next to nothing of the gather for the layer behind it.
+    // An embedding's own passes hide next to nothing of what the layer behind it gathers and reduces.
     const isFirst = index === 0 || (index === 1 && sites[0]!.layer < 0);
     const place = placeOf(site.grid, rank);
     const parameterFlat = new Map<string, { flat: FlatState; entry: number }>();

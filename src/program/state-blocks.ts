@@ -1,6 +1,7 @@
 import { GalvatronError } from "../base/errors.js";
 import { product } from "./flat-layout.js";
 import type { ParameterSlice, Program } from "./program.js";
+import { readState } from "./read-state.js";
 
 /** What a rank keeps of every parameter, element by element, in float32. */
 export type StateKind = "parameter" | "moment1" | "moment2";
@@ -68,9 +69,8 @@ export function heldBlocks(
         : what === "computeCopy"
           ? flat.computeCopyStart
           : flat[`${what}Start`];
-    const read = flat.computeCopy >= 0 ? "computeCopy" : "parameter";
     const [from, elements] =
-      what === "gradient" || (flat.wholeBetweenSteps && what === read)
+      what === "gradient" || (flat.wholeBetweenSteps && what === readState(flat))
         ? [start, product(program.tensors[tensor]!.shape)]
         : [flat.shardStart, flat.shardElements];
     return blocksOfSlice(slice, from, from + elements).map((block) => ({

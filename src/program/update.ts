@@ -1,7 +1,8 @@
 import { type FlatState, shardOf } from "./flat-state.js";
-import { emitGather, readState } from "./parameter-views.js";
+import { emitGather } from "./parameter-views.js";
 import { EXACT_LIMBS, EXACT_RUN, type InstructionLabel } from "./program.js";
 import { type RankState, stageRanks } from "./rank-state.js";
+import { readState } from "./read-state.js";
 
 /**
  * The end of a step: gradients of tied parameters are added up between the first and the last stage, the global norm
@@ -51,11 +52,10 @@ function emitClip(state: RankState): void {
   const exact = state.shared.gradientOrder === "canonical";
   const squares = builder.tensor("sumSquares", "io", "float64", [exact ? EXACT_LIMBS : 1]);
   // What backward reaches last is still being reduced while the others are counted.
-  const late = lastReduced(state);
-  const [early, rest] = [false, true].map((isLate) =>
-    state.flats.filter((flat) => late.has(flat) === isLate).flatMap((flat) => countedPieces(state, flat)),
-  );
-  const counted = [early!, rest!].filter((inputs) => inputs.length > 0);
+  const counted = [false, true]
+    .map((last) => state.flats.filter((flat) => isReducedLast(state, flat) === last))
+    .map((flats) => flats.flatMap((flat) => countedPieces(state, flat)))
+    .filter((inputs) => inputs.length > 0);
   for (const [index, inputs] of counted.entries()) {
     const accumulates = index > 0 && { accumulates: true as const };
     builder.emit({ op: "sumSquares", stream: "compute", label, ...accumulates, inputs, output: squares });
@@ -83,12 +83,9 @@ function emitClip(state: RankState): void {
   });
 }
 
-/** Behind whose backward at most an embedding's comes, and what both ends of a pipeline add up when all is done. */
-function lastReduced({ sites, flats, plan }: RankState): ReadonlySet<FlatState> {
-  const [first, second] = sites;
-  const tied = plan.stageLayers.length > 1 ? flats.filter(({ layout }) => layout.part === "tied") : [];
-  const last = first!.site.layer < 0 && second ? [first!, second] : [first!];
-  return new Set([...last.flatMap((site) => site.flats), ...tied]);
+/** What backward reaches last, and what both ends of a pipeline add up when all is done. */
+function isReducedLast({ plan }: RankState, { isFirst, layout }: FlatState): boolean {
+  return isFirst || (layout.part === "tied" && plan.stageLayers.length > 1);
 }
 
 /**

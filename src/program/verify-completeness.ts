@@ -1,5 +1,6 @@
 import { forEachRead, forEachWrite } from "./instruction-access.js";
 import type { Program } from "./program.js";
+import { readState } from "./read-state.js";
 
 /**
  * Nothing is missing and nothing is idle: every shard is updated once and with its own states, and gathered again where the
@@ -35,7 +36,7 @@ export function completenessProblems(program: Program): readonly string[] {
     const times = updates.get(flat.moment1) ?? 0;
     if (times !== 1) say(`the parameters of layer ${flat.layer} are updated ${times} times`);
     if (!flat.wholeBetweenSteps) continue;
-    const whole = flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter;
+    const whole = flat[readState(flat)];
     const update = instructions.findIndex((it) => it.op === "adamw" && it.moment1 === flat.moment1);
     const gathers = instructions.some(
       (it, at) => at > update && it.op === "allGather" && it.output === whole,

@@ -1,6 +1,7 @@
 import { product } from "./flat-layout.js";
 import { forEachRead, forEachWrite } from "./instruction-access.js";
 import type { BufferPlan, Program } from "./program.js";
+import { readState } from "./read-state.js";
 import { STREAMS, streamIndex } from "./streams.js";
 import { tensorBytes } from "./tensor-bytes.js";
 
@@ -71,13 +72,13 @@ class ArenaHistory {
     );
     // Where others update parts of a vector that this rank holds whole, these are old until they are gathered.
     for (const flat of program.flats) {
-      const read = flat.computeCopy >= 0 ? flat.computeCopy : flat.parameter;
+      const whole = flat.wholeBetweenSteps ? flat[readState(flat)] : -1;
       for (const [tensor, from] of [
         [flat.parameter, flat.parameterStart],
         [flat.computeCopy, flat.computeCopyStart],
       ] as const) {
         const view = tensors[tensor];
-        if (view === undefined || (flat.wholeBetweenSteps && tensor === read)) continue;
+        if (view === undefined || tensor === whole) continue;
         const elementBytes = tensorBytes(view) / product(view.shape);
         const start = this.#starts[tensor]! + (flat.shardStart - from) * elementBytes;
         this.#segments[view.buffer] = untouched(start, start + flat.shardElements * elementBytes);

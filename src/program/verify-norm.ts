@@ -1,42 +1,56 @@
 import { DTYPE_BYTES } from "../base/units.js";
 import { product } from "./flat-layout.js";
-import type { Program } from "./program.js";
+import type { ParameterSlice, Program } from "./program.js";
 
-/**
- * Whether the global norm counts every element of every gradient once, over all ranks: what `sumSquares` instructions have
- * added up when `clip` reads it.
- */
+/** First element, and the one behind the last. */
+type Range = readonly [number, number];
+
+/** Whether the global norm has every element of every gradient once, over all ranks, when its clip factor is taken. */
 export function normProblems(programs: readonly Program[]): readonly string[] {
-  const counted = new Map<string, number>();
-  const expected = new Map<string, number>();
+  // Ranks that hold the same share of a parameter count it as one.
+  const shares = new Map<string, { readonly slice: ParameterSlice; readonly counted: Range[] }>();
   for (const program of programs) {
     const ranges = countedRanges(program);
-    for (const { name, fullShape, extent, flat, flatOffset } of program.parameters) {
-      expected.set(name, product(fullShape));
-      const end = flatOffset + product(extent);
-      let elements = 0;
-      for (const [from, to] of ranges.get(flat) ?? [])
-        elements += Math.max(0, Math.min(end, to) - Math.max(flatOffset, from));
-      counted.set(name, (counted.get(name) ?? 0) + elements);
+    for (const slice of program.parameters) {
+      const key = `${slice.name} ${slice.start.join()}`;
+      const share = shares.get(key) ?? { slice, counted: [] };
+      shares.set(key, share);
+      const elements = product(slice.extent);
+      for (const [from, to] of ranges.get(slice.flat) ?? []) {
+        const range = [
+          Math.max(0, from - slice.flatOffset),
+          Math.min(elements, to - slice.flatOffset),
+        ] as const;
+        if (range[1] > range[0]) share.counted.push(range);
+      }
     }
   }
-  return [...expected].flatMap(([name, elements]) =>
-    counted.get(name) === elements
+  return [...shares.values()].flatMap(({ slice, counted }) => {
+    let reached = 0;
+    for (const [from, to] of counted.sort((a, b) => a[0] - b[0])) {
+      if (from !== reached) break;
+      reached = to;
+    }
+    const elements = product(slice.extent);
+    const sum = counted.reduce((total, [from, to]) => total + to - from, 0);
+    return reached === elements && sum === elements
       ? []
-      : [`the norm counts ${counted.get(name)} of ${elements} elements of the gradient of ${name}`],
-  );
+      : [
+          `the norm counts ${sum} elements of the gradient of ${slice.name}, and not each of ${elements} once`,
+        ];
+  });
 }
 
 /** By flat, which elements of the unsharded vector this rank counts. */
-function countedRanges({ instructions, tensors, flats }: Program): ReadonlyMap<number, [number, number][]> {
-  const inputs: number[] = [];
+function countedRanges({ instructions, tensors, flats }: Program): ReadonlyMap<number, Range[]> {
+  let inputs: readonly number[] = [];
   for (const instruction of instructions) {
-    if (instruction.op !== "sumSquares") continue;
-    if (!instruction.accumulates) inputs.length = 0;
-    inputs.push(...instruction.inputs);
+    if (instruction.op === "clip") break;
+    if (instruction.op === "sumSquares")
+      inputs = [...(instruction.accumulates ? inputs : []), ...instruction.inputs];
   }
   const flatOf = new Map(flats.map(({ gradient }, flat) => [tensors[gradient]!.buffer, flat]));
-  const ranges = new Map<number, [number, number][]>();
+  const ranges = new Map<number, Range[]>();
   for (const input of inputs) {
     const { buffer, offsetBytes, shape } = tensors[input]!;
     const flat = flatOf.get(buffer);

@@ -14,7 +14,8 @@ import { shapeProblems } from "./verify-shapes.js";
  * Proves that the programs of all ranks fit together before anything runs: operands and lifetimes fit, every byte is
  * written before it is read and every conflict is ordered by waits, collectives and transfers match, nothing
  * deadlocks, every parameter is updated once, and every gradient element is the sum of every micro-batch's share,
- * counted once, in it and in the global norm. `programs` are those of all ranks, in order. Every problem in words; empty when there is none.
+ * counted once, in it and in the global norm. `programs` are those of all ranks, in order. Every problem in words; empty
+ * when there is none.
  */
 export function verifyProgram(programs: readonly Program[], model?: ModelSpec): readonly string[] {
   const problems: string[] = [];

@@ -9,6 +9,7 @@ import { uniformPlan } from "../../src/plan/uniform.js";
 import { copiedCollectives } from "../../src/program/copied-collectives.js";
 import { forEachWrite } from "../../src/program/instruction-access.js";
 import type { CollectiveInstruction, Program } from "../../src/program/program.js";
+import { readState } from "../../src/program/read-state.js";
 import { gathersParameters } from "../../src/program/span-kind.js";
 import { tensorBytes } from "../../src/program/tensor-bytes.js";
 import { drawnPlan } from "./drawn-plan.js";
@@ -51,7 +52,7 @@ function atRest(program: Program): readonly number[] {
   });
 }
 
-/** Without the first of each group, which stays a collective. */
+/** Without the first of each group, which all of its ranks join. */
 function withoutFirst(program: Program, gathers: readonly number[]): readonly number[] {
   const met = new Set<number>();
   return gathers.filter((index) => {
@@ -88,9 +89,7 @@ test("gathers that may be copied are those of parameters, and no owner updates b
       for (const owner of programs) {
         const gathers = atRest(owner);
         // What is gathered behind its update is new.
-        const ahead = owner.flats.flatMap((flat) =>
-          flat.wholeBetweenSteps ? [flat.computeCopy, flat.parameter] : [],
-        );
+        const ahead = owner.flats.flatMap((flat) => (flat.wholeBetweenSteps ? [flat[readState(flat)]] : []));
         const byLabel = owner.instructions.flatMap((one, index) =>
           gathersParameters(one) && !ahead.includes(one.output) ? [index] : [],
         );

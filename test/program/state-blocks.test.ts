@@ -5,6 +5,7 @@ import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
 import { product } from "../../src/program/flat-layout.js";
 import type { ParameterSlice, Program } from "../../src/program/program.js";
+import { readState } from "../../src/program/read-state.js";
 import {
   blockRuns,
   heldBlocks,
@@ -88,8 +89,7 @@ describe.each(FAMILIES.map(({ name }) => name))("random plans of %s", (family) =
                     : flat.shardStart;
             const length = product(program.tensors[flat[what]]!.shape);
             const found = new Float64Array(length);
-            const whole =
-              flat.wholeBetweenSteps && what === (flat.computeCopy >= 0 ? "computeCopy" : "parameter");
+            const whole = flat.wholeBetweenSteps && what === readState(flat);
             const updated = (place: number): boolean =>
               what === "gradient" ||
               whole ||

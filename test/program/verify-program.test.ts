@@ -7,9 +7,12 @@ import type {
   Program,
   TransferInstruction,
 } from "../../src/program/program.js";
+import { readState } from "../../src/program/read-state.js";
 import { gathersParameters } from "../../src/program/span-kind.js";
 import { verifyProgram } from "../../src/program/verify-program.js";
 import { lower, smallModel } from "./small-model.js";
+
+type SumSquares = Extract<Instruction, { readonly op: "sumSquares" }>;
 
 const model = smallModel(4);
 
@@ -249,7 +252,7 @@ describe("what is reported", () => {
         );
         const { output } = whole[0]!.instructions[index] as CollectiveInstruction;
         const ahead = whole[0]!.flats.some(
-          (flat) => flat.wholeBetweenSteps && [flat.computeCopy, flat.parameter].includes(output),
+          (flat) => flat.wholeBetweenSteps && flat[readState(flat)] === output,
         );
         expect(verifyProgram(broken).join("\n"), `without ${index}`).toMatch(
           ahead ? /not gathered behind their update/ : /before it is written/,
@@ -265,6 +268,42 @@ describe("what is reported", () => {
       const broken = whole.map((program) => (program.rank === 1 ? { ...program, tensors } : program));
       expect(verifyProgram(broken).join("\n")).toMatch(/gathers in place/);
     });
+  });
+
+  test("a norm that forgets what it counted first, counts it twice, or counts another rank's", () => {
+    const { programs: whole } = lower(
+      model,
+      uniformPlan(model, { ranks: 2, globalBatch: 8, dataParallel: "zero1" }),
+    );
+    const changed = (of: (one: Instruction) => Instruction): string =>
+      verifyProgram(
+        whole.map((program) =>
+          program.rank === 0 ? program : { ...program, instructions: program.instructions.map(of) },
+        ),
+      ).join("\n");
+    const squares = whole[0]!.instructions.filter(({ op }) => op === "sumSquares");
+    expect(squares).toHaveLength(2);
+    const [{ inputs: first }, { inputs: second }] = squares as [SumSquares, SumSquares];
+    expect(changed((one) => one)).toBe("");
+    const overwrites = changed((one) => {
+      if (one.op !== "sumSquares") return one;
+      const { accumulates: _dropped, ...plain } = one;
+      return plain;
+    });
+    expect(overwrites).toMatch(/norm counts/);
+    for (const inputs of [
+      [...first, ...second],
+      [...second.slice(1), second[1]!],
+    ])
+      expect(
+        changed((one) => (one.op === "sumSquares" && one.accumulates ? { ...one, inputs } : one)),
+      ).toMatch(/norm counts/);
+    // As many elements as before, but the first rank's piece twice and the second's never.
+    const tensors = whole[1]!.tensors.map((view, index) =>
+      second.includes(index) ? { ...view, offsetBytes: whole[0]!.tensors[index]!.offsetBytes } : view,
+    );
+    const others = whole.map((program) => (program.rank === 1 ? { ...program, tensors } : program));
+    expect(verifyProgram(others).join("\n")).toMatch(/not each of/);
   });
 
   test("a loss in the place of another micro-batch's", () => {

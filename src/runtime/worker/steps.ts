@@ -46,6 +46,7 @@ export async function runStep(
   }
   loaded.prepared = null;
   loaded.begun = null;
+  // Inputs that are there too late are for the next call.
   let ended = false;
   if (feeder && step + 1 < loaded.endStep) {
     loaded.prepared = feeder.prepare(step + 1);
