@@ -355,7 +355,7 @@ def main():
             swiglu(rows, columns, dtype, True)
             swiglu(rows, columns, dtype, False)
             sums(rows, columns, dtype)
-    for s, b, h, d in [(5, 2, 3, 64), (7, 1, 2, 10), (3, 2, 1, 128)] + ([] if SMALL else [(515, 3, 16, 128)]):
+    for s, b, h, d in [(5, 2, 3, 64), (7, 1, 2, 10), (3, 2, 1, 128), (6, 2, 4, 64), (5, 3, 6, 32)] + ([] if SMALL else [(515, 3, 16, 128)]):
         for dtype in (b16, f32):
             for table in (b16, f32):
                 rotary(s, b, h, d, dtype, table)

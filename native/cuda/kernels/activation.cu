@@ -138,10 +138,7 @@ __global__ void swiglu_backward_any(const T* dy, const T* gate, const T* up, int
   up_gradient[row * gradient_stride + column] = from_float<T>(d * silu);
 }
 
-unsigned pack_grid(int64_t packs) {
-  const int64_t blocks = (packs + 255) / 256, most = int64_t{32} * multiprocessors();
-  return static_cast<unsigned>(blocks < most ? blocks : most);
-}
+unsigned pack_grid(int64_t packs) { return static_cast<unsigned>((packs + 255) / 256); }
 unsigned element_grid(int64_t count) { return static_cast<unsigned>((count + 255) / 256); }
 
 template <typename T, bool TANH>

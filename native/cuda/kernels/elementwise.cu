@@ -95,8 +95,8 @@ __global__ void __launch_bounds__(256) copy_block(gv_block b, const char* in, ch
 }
 
 unsigned grid_of(int64_t elements) {
-  const int64_t blocks = (elements + 2047) / 2048, most = int64_t{32} * multiprocessors();
-  return static_cast<unsigned>(blocks < 1 ? 1 : blocks < most ? blocks : most);
+  const int64_t blocks = (elements + 2047) / 2048;
+  return static_cast<unsigned>(blocks < 1 ? 1 : blocks);
 }
 
 template <typename In, typename Out, bool ADD>

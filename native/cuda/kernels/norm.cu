@@ -329,28 +329,37 @@ int backward(cudaStream_t stream, int gradient_type, int accumulate, const T* dy
   const bool wide = columns % 8 == 0 && columns <= 8192 && aligned16(dy) && aligned16(x) && aligned16(gamma) &&
                     aligned16(residual) && aligned16(dx);
   const int kinds = RMS ? 1 : 2;
-  const int64_t blocks =
-      wide ? (rows < int64_t{4} * multiprocessors() ? rows : int64_t{4} * multiprocessors()) : (rows < 64 ? rows : 64);
-  float* partial = static_cast<float*>(gv_scratch(stream, static_cast<size_t>(blocks * kinds * columns) * 4));
-  if (!partial) return -1;
-#define GV_BACKWARD(W, P) \
-  norm_backward<T, RMS, RESIDUAL, W, P><<<static_cast<unsigned>(blocks), W * 32, 0, stream>>>( \
-      dy, x, gamma, mean, rstd, residual, dx, partial, rows, int(columns))
+  int64_t blocks = 0;
+  float* partial = nullptr;
+  const auto room_for = [&](int64_t most) {
+    blocks = rows < most ? rows : most;
+    partial = static_cast<float*>(gv_scratch(stream, static_cast<size_t>(blocks * kinds * columns) * 4));
+    return partial != nullptr;
+  };
+  // As many blocks as run at once: each keeps sums of its own, and none waits for another to end.
+  const auto launch = [&](auto* kernel, int warps) {
+    int resident = 1;
+    cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, warps * 32, 0);
+    if (room_for(int64_t{resident} * multiprocessors()))
+      kernel<<<static_cast<unsigned>(blocks), warps * 32, 0, stream>>>(dy, x, gamma, mean, rstd, residual, dx, partial,
+                                                                       rows, int(columns));
+  };
   if (!wide) {
+    if (!room_for(64)) return -1;
     norm_backward_any<T, RMS><<<static_cast<unsigned>(rows), 256, 0, stream>>>(dy, x, gamma, mean, rstd, residual, dx,
                                                                                columns);
     const dim3 grid(static_cast<unsigned>((columns + 127) / 128), static_cast<unsigned>(blocks));
     norm_partials_any<T, RMS><<<grid, 128, 0, stream>>>(dy, x, mean, rstd, partial, rows, columns);
   } else if (columns <= 1024) {
-    GV_BACKWARD(4, 1);
+    launch(norm_backward<T, RMS, RESIDUAL, 4, 1>, 4);
   } else if (columns <= 2048) {
-    GV_BACKWARD(8, 1);
+    launch(norm_backward<T, RMS, RESIDUAL, 8, 1>, 8);
   } else if (columns <= 4096) {
-    GV_BACKWARD(16, 1);
+    launch(norm_backward<T, RMS, RESIDUAL, 16, 1>, 16);
   } else {
-    GV_BACKWARD(16, 2);
+    launch(norm_backward<T, RMS, RESIDUAL, 16, 2>, 16);
   }
-#undef GV_BACKWARD
+  if (!partial) return -1;
   if (const int code = launched("norm backward")) return code;
   if (gamma_gradient) {
     if (const int code = reduce_partials(stream, gradient_type, accumulate, partial, blocks, columns, kinds * columns,

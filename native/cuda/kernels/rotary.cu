@@ -52,8 +52,8 @@ int run(cudaStream_t stream, int inverse, const void* x, int64_t x_stride, const
   const float direction = inverse ? -1.0f : 1.0f;
   if (half % 8 == 0 && x_stride % 8 == 0 && y_stride % 8 == 0 && aligned16(x) && aligned16(y) && aligned16(cosine) &&
       aligned16(sine)) {
-    const int64_t packs = pairs / 8, blocks = (packs + 255) / 256, most = int64_t{32} * multiprocessors();
-    rotary<<<static_cast<unsigned>(blocks < most ? blocks : most), 256, 0, stream>>>(
+    const int64_t packs = pairs / 8;
+    rotary<<<static_cast<unsigned>((packs + 255) / 256), 256, 0, stream>>>(
         static_cast<const T*>(x), x_stride, static_cast<const Table*>(cosine), static_cast<const Table*>(sine),
         static_cast<T*>(y), y_stride, batch, static_cast<int>(heads), static_cast<int>(half / 8), direction, packs);
   } else {
