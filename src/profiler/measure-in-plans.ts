@@ -46,7 +46,8 @@ interface InPlansOptions extends MeasureOptions {
  * each other down, under ZeRO and ddp, how much longer collectives between them take, and how much faster they are where the
  * device rests in between. Of one device this last, behind an update.
  *
- * @param kind - of the layers that are run, `samples` of them a micro-batch and rank, each as long as `alone` by itself
+ * @param kind - of the layers that are run, `samples` of them a micro-batch and rank, each as long as `alone` by itself.
+ * Gathers are met by layers of `fewestSamples`, if those hide one: what a gather costs a layer is a larger share of a short one.
  */
 export async function measureInPlans(
   pool: WorkerPool,
@@ -54,10 +55,12 @@ export async function measureInPlans(
   {
     kind,
     samples,
+    fewestSamples,
     alone,
   }: {
     readonly kind: string;
     readonly samples: number;
+    readonly fewestSamples: number;
     readonly alone: LayerTimes & { workspaceBytes: number };
   },
   options: InPlansOptions,
@@ -86,18 +89,22 @@ export async function measureInPlans(
   const seen = async (
     dataParallel: DataParallel,
     slowdowns: (found: Ran, aloneMs: (instruction: number) => number) => Slowdowns | null,
+    each = samples,
     change?: (plan: Plan) => Plan,
   ): Promise<Slowdowns | null> => {
-    const found = await ran(LAYERS, { dataParallel, globalBatch: samples * ranks }, change);
+    const found = await ran(LAYERS, { dataParallel, globalBatch: each * ranks }, change);
     if (!found) return null;
     const aloneMs = await collectivesAlone(pool, found, options, ({ stream }) => stream !== "compute");
     return slowdowns(found, (index) => aloneMs.get(index)!);
   };
-  const gathers = await seen(
-    "ddp",
-    (found, aloneMs) => gathersSeen(found, inKind, aloneMs),
-    (plan) => everyOtherLayerZero3(plan, first),
-  );
+  const gathersBeside = (each: number): Promise<Slowdowns | null> =>
+    seen(
+      "ddp",
+      (found, aloneMs) => gathersSeen(found, inKind, aloneMs),
+      each,
+      (plan) => everyOtherLayerZero3(plan, first),
+    );
+  const gathers = (await gathersBeside(fewestSamples)) ?? (await gathersBeside(samples));
   const reductions = (dataParallel: DataParallel): Promise<Slowdowns | null> | null =>
     gathers && seen(dataParallel, (found, aloneMs) => reductionsSeen(found, inKind, alone, aloneMs, gathers));
   const scatters = await reductions("zero2");

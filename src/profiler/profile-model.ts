@@ -10,13 +10,13 @@ import {
 } from "../model/model-profile.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import type { Plan, Precision } from "../plan/plan.js";
-import type { TensorSplit } from "../plan/strategy.js";
 import { uniformPlan } from "../plan/uniform.js";
 import { verifyPlan } from "../plan/verify-plan.js";
 import type { LoweredPlan } from "../program/lower-plan.js";
 import type { Program } from "../program/program.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import type { RankStep, WorkerPool } from "../runtime/coordinator/worker-pool.js";
+import { layerJobs, type Split } from "./layer-jobs.js";
 import { sizesOf } from "./layer-sizes.js";
 import { localProgram, programInGroup } from "./local-program.js";
 import { measureInPlans } from "./measure-in-plans.js";
@@ -53,11 +53,6 @@ const MORE_LAYERS = 3;
 const HOST_MS = 500;
 const MOST_HOST_STEPS = 20;
 
-interface Split {
-  readonly tensorDegree: number;
-  readonly tensorSplit: TensorSplit;
-}
-
 /** What a device's worker held beside arena and workspace; null where it was not asked. */
 interface Held {
   readonly held: HeldWithGraphs | null;
@@ -87,16 +82,7 @@ export async function profileModel(
     ...chosen,
   };
   const kinds = [...new Set(model.layers)];
-  // What the search compares is measured one right after the other, so that a disturbance meets all of it.
-  const jobs = options.samples.flatMap((each, index) =>
-    kinds.flatMap((kind) =>
-      splitsFor(pool.options.ranks).map((split) => {
-        // A device's tensor group has the samples of all its ranks: the most of them as well as the fewest.
-        const last = pool.options.device === "cuda" && index === options.samples.length - 1;
-        return { split, samples: last ? each * split.tensorDegree : each, kind };
-      }),
-    ),
-  );
+  const jobs = layerJobs(pool.options, kinds, options.samples);
   const layers: LayerSample[] = [];
   const held: { few?: HeldWithGraphs; many?: HeldWithGraphs } = {};
   let connected = false;
@@ -115,7 +101,10 @@ export async function profileModel(
   const usual = usualKind(model);
   const samples = Math.max(...options.samples);
   const alone = layers.find((one) => one.kind === usual && one.tensorDegree === 1 && one.samples === samples);
-  const inPlans = alone ? await measureInPlans(pool, model, { kind: usual, samples, alone }, options) : {};
+  const fewestSamples = Math.min(...options.samples);
+  const inPlans = alone
+    ? await measureInPlans(pool, model, { kind: usual, samples, fewestSamples, alone }, options)
+    : {};
   onProgress({ label: model.name, done: jobs.length, total: jobs.length });
   const { few, many = few } = held;
   return {
@@ -133,18 +122,6 @@ export async function profileModel(
 function usualKind({ layers }: ModelSpec): string {
   const count = (kind: string): number => layers.filter((one) => one === kind).length;
   return layers.reduce((a, b) => (count(b) > count(a) ? b : a));
-}
-
-/** Tensor degrees by powers of two, both ways of splitting. */
-function splitsFor(ranks: number): readonly Split[] {
-  const splits: Split[] = [{ tensorDegree: 1, tensorSplit: "weights" }];
-  for (let degree = 2; degree <= ranks; degree *= 2)
-    if (ranks % degree === 0)
-      splits.push(
-        { tensorDegree: degree, tensorSplit: "weights" },
-        { tensorDegree: degree, tensorSplit: "sequence" },
-      );
-  return splits;
 }
 
 function labelOf(kind: string, { tensorDegree, tensorSplit }: Split, samples: number): string {

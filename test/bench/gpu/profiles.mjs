@@ -33,7 +33,7 @@ async function kept(file, read, make) {
 }
 
 /** Samples of a micro-batch on one rank that are measured. */
-const SAMPLES = tiny ? { gpt: [1, 2], llama: [1, 2] } : { gpt: [4, 8], llama: [2, 4] };
+const SAMPLES = tiny ? { gpt: [1, 2], llama: [1, 2] } : { gpt: [2, 4, 8], llama: [2, 4] };
 
 /** Measured or read again: the machine, and the model (whatever its number of layers). */
 export async function profiles(family) {
