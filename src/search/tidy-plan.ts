@@ -11,8 +11,8 @@ import type { SpaceOptions } from "./space.js";
 const ROUNDING = 1e-12;
 
 /**
- * Of the plans that are as fast and fit, the one that people and other tools expect: all groups consecutive, layers of
- * equal strategy side by side.
+ * Of the plans that are as fast and fit, the one that people and other tools expect: all groups consecutive, no second way
+ * of data parallelism where it gains nothing, layers of equal strategy side by side.
  */
 export function tidied(
   cost: CostModel,
@@ -21,15 +21,18 @@ export function tidied(
   space: SpaceOptions,
 ): { readonly plan: Plan; readonly prediction: Prediction } {
   let best = { plan, prediction: predictWith(cost, plan) };
-  const consider = (other: Plan): void => {
+  const consider = (other: Plan): boolean => {
     const prediction = predictWith(cost, other);
-    if (prediction.stages.some(({ memory }) => memory.totalBytes > budgetBytes)) return;
-    if (prediction.stepMs <= best.prediction.stepMs * (1 + ROUNDING)) best = { plan: other, prediction };
+    if (prediction.stages.some(({ memory }) => memory.totalBytes > budgetBytes)) return false;
+    if (prediction.stepMs > best.prediction.stepMs * (1 + ROUNDING)) return false;
+    best = { plan: other, prediction };
+    return true;
   };
   const consecutiveAllowed =
     !space.strategies && (space.placements ?? ["consecutive"]).includes("consecutive");
   const strided = [...plan.layers, plan.vocabulary].some(({ placement }) => placement !== "consecutive");
   if (consecutiveAllowed && strided) consider(consecutive(plan));
+  while (withOneFewer(best.plan, cost.model.layers).some(consider));
   const gathered = sideBySide(best.plan, cost.model.layers);
   if (gathered.layers.some((strategy, layer) => strategy !== best.plan.layers[layer])) consider(gathered);
   return best;
@@ -38,6 +41,32 @@ export function tidied(
 function consecutive(plan: Plan): Plan {
   const placed = (strategy: Strategy): Strategy => ({ ...strategy, placement: "consecutive" });
   return { ...plan, layers: plan.layers.map(placed), vocabulary: placed(plan.vocabulary) };
+}
+
+/**
+ * Each time with all layers of one kind and strategy under another that at least as many of the kind have and that differs in
+ * data parallelism alone.
+ */
+function withOneFewer(plan: Plan, kinds: readonly string[]): readonly Plan[] {
+  return [...new Set(kinds)].flatMap((kind) => {
+    const layersOf = new Map<string, number[]>();
+    for (const [layer, strategy] of plan.layers.entries()) {
+      if (kinds[layer] !== kind) continue;
+      const key = strategyText(strategy);
+      layersOf.set(key, [...(layersOf.get(key) ?? []), layer]);
+    }
+    const groups = [...layersOf.values()].sort((a, b) => a.length - b.length);
+    return groups.flatMap((rarer, index) =>
+      groups.slice(index + 1).flatMap(([other]) => {
+        const to = plan.layers[other!]!;
+        const same = { ...plan.layers[rarer[0]!]!, dataParallel: to.dataParallel };
+        if (strategyText(same) !== strategyText(to)) return [];
+        return [
+          { ...plan, layers: plan.layers.map((strategy, layer) => (rarer.includes(layer) ? to : strategy)) },
+        ];
+      }),
+    );
+  });
 }
 
 /** Inside each stage, neighbours of one kind in the order in which their strategies first come. */
