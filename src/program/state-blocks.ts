@@ -54,10 +54,13 @@ export function wholeShapes(programs: readonly Program[]): ReadonlyMap<string, r
  * block is padding. `computeCopy` holds parameters too, in bfloat16; `gradient` what the last step left. Of a vector that
  * is gathered once a step (ZeRO-1 and 2) what this rank updates: the rest is older than the last step, unless the vector
  * is whole between steps.
+ *
+ * @param part - `updated`: no more than this rank updates of it, so that of all that share a vector each holds its own
  */
 export function heldBlocks(
   program: Program,
   what: StateKind | "gradient" | "computeCopy",
+  part: "whole" | "updated" = "whole",
 ): readonly HeldBlock[] {
   return program.parameters.flatMap((slice) => {
     const flat = program.flats[slice.flat]!;
@@ -70,7 +73,7 @@ export function heldBlocks(
           ? flat.computeCopyStart
           : flat[`${what}Start`];
     const [from, elements] =
-      what === "gradient" || (flat.wholeBetweenSteps && what === readState(flat))
+      what === "gradient" || (part === "whole" && flat.wholeBetweenSteps && what === readState(flat))
         ? [start, product(program.tensors[tensor]!.shape)]
         : [flat.shardStart, flat.shardElements];
     return blocksOfSlice(slice, from, from + elements).map((block) => ({
@@ -187,7 +190,7 @@ export interface WrittenBlock extends HeldBlock {
 }
 
 /**
- * Who writes which block of a checkpoint: every element of every state once, by a rank that holds it. Replicas of a
+ * Who writes which block of a checkpoint: every element of every state once, by a rank that updates it. Replicas of a
  * layer's states go, as one, to the holder that has least to write, so that all ranks write about as much.
  *
  * @returns by rank, in the order of the rank's tensors
@@ -197,7 +200,7 @@ export function writtenBlocks(programs: readonly Program[]): readonly (readonly 
   const byKey = new Map<string, { readonly holders: number[]; readonly blocks: WrittenBlock[] }>();
   for (const [rank, program] of programs.entries()) {
     for (const state of STATE_KINDS) {
-      for (const block of heldBlocks(program, state)) {
+      for (const block of heldBlocks(program, state, "updated")) {
         const key = `${state} ${block.name} ${block.start.join()} ${block.extent.join()}`;
         const same = byKey.get(key) ?? { holders: [], blocks: [] };
         same.holders.push(rank);

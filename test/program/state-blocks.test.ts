@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { FAMILIES, smallModel } from "../../src/families/registry.js";
+import { FAMILIES, modelSpec, smallModel } from "../../src/families/registry.js";
 import { describePlan } from "../../src/plan/describe-plan.js";
 import { drawPlan } from "../../src/plan/draw-plan.js";
+import { uniformPlan } from "../../src/plan/uniform.js";
 import { product } from "../../src/program/flat-layout.js";
 import type { ParameterSlice, Program } from "../../src/program/program.js";
 import { readState } from "../../src/program/read-state.js";
@@ -174,3 +175,26 @@ it("copies what two blocks have in common, whatever their shapes", () => {
     }),
   );
 });
+
+it.each(["zero1", "zero2"] as const)(
+  "are written once where two stages share a tied table under %s",
+  (dataParallel) => {
+    const tied = modelSpec("gpt", { layers: 4, hidden: 32, heads: 4, sequence: 16, tied: true });
+    for (const precision of ["float32", "bfloat16"] as const) {
+      const plan = uniformPlan(tied, {
+        ranks: 4,
+        globalBatch: 8,
+        pipelineDegree: 2,
+        dataParallel,
+        precision,
+      });
+      const { programs } = compilePlan(tied, plan);
+      const written = writtenBlocks(programs).flat();
+      for (const [name, shape] of wholeShapes(programs))
+        for (const kind of STATE_KINDS) {
+          const own = written.filter((block) => block.name === name && block.state === kind);
+          expect(own.reduce((sum, { extent }) => sum + product(extent), 0)).toBe(product(shape));
+        }
+    }
+  },
+);
