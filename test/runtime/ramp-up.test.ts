@@ -10,7 +10,7 @@ import { type BatchRamp, batchPhases } from "../../src/runtime/batch-ramp.js";
 import { readManifest } from "../../src/runtime/checkpoint/checkpoint-folder.js";
 import { compileRamp } from "../../src/runtime/compile-ramp.js";
 import { openHostPool } from "../../src/runtime/coordinator/host-pool.js";
-import type { TrainReport } from "../../src/runtime/coordinator/train.js";
+import type { Training, TrainReport } from "../../src/runtime/coordinator/train.js";
 import type { WorkerPool } from "../../src/runtime/coordinator/worker-pool.js";
 import { trainPlan } from "../support/train-plan.js";
 
@@ -107,6 +107,32 @@ describe("a training whose batch grows", () => {
     });
     expect(stopped.outcome).toBe("stopped");
     expect(stopped.checkpoints.map(({ step }) => step)).toEqual([stopped.steps]);
+  });
+
+  it("saves its states, and not another tensor, when it is stopped while the next size is loaded", async () => {
+    const spread = plan({ dataParallel: "zero1" });
+    const straight = trace(await trainPlan(pool, model, spread, settings));
+    let running: Training | null = null;
+    let loads = 0;
+    const stopping: WorkerPool = {
+      ...pool,
+      load: (job) => {
+        const loading = pool.load(job);
+        loads++;
+        if (loads === 2) running!.stop(true);
+        return loading;
+      },
+    };
+    const stopped = await trainPlan(stopping, model, spread, {
+      ...settings,
+      checkpoints: { folder: join(folder, "between") },
+      onStep: (_, training) => {
+        running = training;
+      },
+    });
+    expect(stopped.checkpoints.map(({ step }) => step)).toEqual([2]);
+    const resumed = await trainPlan(pool, model, spread, { ...settings, from: stopped.checkpoints[0]!.path });
+    expect(trace(resumed)).toEqual(straight.slice(2));
   });
 });
 

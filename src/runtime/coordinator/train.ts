@@ -172,7 +172,12 @@ export function startTraining(
           if (saver && granted === due) save(granted);
         } else if (ended >= endStep || (stopped && ended >= granted)) {
           if (saver && stopped && savesAtStop && ended > savedAt) save(ended);
-          else hold(saver?.idle() ?? Promise.resolve(), resolve);
+          else
+            hold(saver?.idle() ?? Promise.resolve(), () => {
+              // Stopped from now on, the next phase's saver saves: this one knows the tensors of its own Programs.
+              advance = () => {};
+              resolve();
+            });
         }
       };
       workers.listen((step) => {
