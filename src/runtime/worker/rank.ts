@@ -157,6 +157,8 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         aborted = message.reason;
         worker?.abort(message.reason);
       } else if (message.kind === "advance") {
+        // At once: a step that runs asks for the next one before it has ended, if that is granted.
+        if (loaded) loaded.granted = Math.max(loaded.granted, message.until);
         enqueue(null, async () => {
           if (!loaded) throw new GalvatronError("PROGRAM_INVALID", "No Program is loaded; load one first.");
           loaded.granted = Math.max(loaded.granted, message.until);
