@@ -10,6 +10,14 @@ export type LearningRateSchedule =
   /** Warm-up, stable, then straight down to `floor` × peak over the last `decaySteps` (Hu et al. 2024, WSD). */
   | { readonly kind: "warmupStableDecay"; readonly decaySteps: number; readonly floor: number };
 
+export const SCHEDULES: readonly LearningRateSchedule["kind"][] = [
+  "constant",
+  "linear",
+  "cosine",
+  "inverseSquareRoot",
+  "warmupStableDecay",
+];
+
 /** The learning rate of every step: a warm-up to a peak, then a schedule. */
 export interface LearningRate {
   readonly peak: number;

@@ -1,5 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
-import { type LearningRate, learningRateAt } from "./learning-rate.js";
+import { type LearningRate, learningRateAt, SCHEDULES } from "./learning-rate.js";
 
 /** AdamW with clipping by the global norm. Biases and norms are never decayed. */
 export interface Optimizer {
@@ -33,24 +33,50 @@ export function optimizerFrom(options: OptimizerOptions, steps: number): Optimiz
     weightDecay: options.weightDecay ?? 0.1,
     maxNorm: options.maxNorm ?? 1,
   };
-  const { beta1, beta2, epsilon, weightDecay, maxNorm } = optimizer;
-  const { peak, warmupSteps } = optimizer.learningRate;
-  const inside =
-    peak >= 0 &&
-    warmupSteps >= 0 &&
-    beta1 >= 0 &&
-    beta1 < 1 &&
-    beta2 >= 0 &&
-    beta2 < 1 &&
-    epsilon > 0 &&
-    weightDecay >= 0 &&
-    maxNorm >= 0;
-  if (!inside)
-    throw new GalvatronError(
-      "ARGUMENT_INVALID",
-      `Optimizer settings must be 0 ≤ beta < 1, epsilon > 0 and the rest not negative; got ${JSON.stringify(optimizer)}.`,
-    );
+  mustBeUsable(optimizer);
   return optimizer;
+}
+
+/** @throws GalvatronError ARGUMENT_INVALID that names the setting */
+function mustBeUsable({ learningRate, ...rest }: Optimizer): void {
+  const { peak, warmupSteps, schedule } = learningRate;
+  const must = (name: string, value: unknown, holds: boolean, expected: string): void => {
+    if (!holds)
+      throw new GalvatronError(
+        "ARGUMENT_INVALID",
+        `Expected ${name} to be ${expected}, got ${String(value)}.`,
+        {
+          setting: name,
+        },
+      );
+  };
+  // As float32, which is what a step computes with.
+  const notNegative = (name: string, value: number): void =>
+    must(
+      name,
+      value,
+      Number.isFinite(Math.fround(value)) && value >= 0,
+      "a number from 0 on that float32 can hold",
+    );
+  const steps = (name: string, value: number): void =>
+    must(name, value, Number.isSafeInteger(value) && value >= 0, "a whole number of steps");
+  notNegative("learningRate.peak", peak);
+  steps("learningRate.warmupSteps", warmupSteps);
+  must("learningRate.schedule.kind", schedule.kind, SCHEDULES.includes(schedule.kind), SCHEDULES.join(", "));
+  if ("floor" in schedule) {
+    const { floor } = schedule;
+    must(
+      "learningRate.schedule.floor",
+      floor,
+      floor >= 0 && floor <= 1,
+      "a share of the peak between 0 and 1",
+    );
+  }
+  if ("decaySteps" in schedule) steps("learningRate.schedule.decaySteps", schedule.decaySteps);
+  for (const name of ["beta1", "beta2"] as const)
+    must(name, rest[name], rest[name] >= 0 && rest[name] < 1, "at least 0 and less than 1");
+  must("epsilon", rest.epsilon, Math.fround(rest.epsilon) > 0, "a number above 0 that float32 can hold");
+  for (const name of ["epsilon", "weightDecay", "maxNorm"] as const) notNegative(name, rest[name]);
 }
 
 /** Values of the `hyper` tensor for a step, in the order that `ProgramIo` tells. Steps count from 0. */

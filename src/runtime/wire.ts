@@ -153,7 +153,9 @@ export type FromWorker =
 
 const id = z.int();
 const bytes = z.instanceof(Uint8Array);
-const share = z.strictObject({ loss: z.number().or(z.nan()), accuracy: z.number().nullable() });
+/** What training computed, which may have become NaN or infinite: the coordinator says so in words. */
+const computed = z.custom<number>((value) => typeof value === "number");
+const share = z.strictObject({ loss: computed, accuracy: z.number().nullable() });
 const memory = z.strictObject({ residentBytes: z.number(), peakBytes: z.number(), sharedBytes: z.number() });
 
 const toWorker = z.discriminatedUnion("kind", [
@@ -195,8 +197,8 @@ const fromWorker = z.discriminatedUnion("kind", [
     kind: z.literal("stepped"),
     step: z.int(),
     losses: z.instanceof(Float32Array),
-    gradientNorm: z.number().or(z.nan()),
-    learningRate: z.number(),
+    gradientNorm: computed,
+    learningRate: computed,
     stepMs: z.number(),
     wallMs: z.number(),
     instructionsMs: z.instanceof(Float64Array),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type LearningRateSchedule, learningRateAt } from "../../src/runtime/learning-rate.js";
-import { hyperValues, optimizerFrom } from "../../src/runtime/optimizer.js";
+import { hyperValues, type OptimizerOptions, optimizerFrom } from "../../src/runtime/optimizer.js";
 
 const at = (schedule: LearningRateSchedule, step: number, warmupSteps = 10): number =>
   learningRateAt({ peak: 2, warmupSteps, schedule }, step, 110);
@@ -67,7 +67,23 @@ describe("optimizer", () => {
   });
 
   it("refuses settings outside their range", () => {
-    expect(() => optimizerFrom({ beta1: 1 }, 10)).toThrow(/beta < 1/);
-    expect(() => optimizerFrom({ learningRate: -1 }, 10)).toThrow(/Optimizer settings/);
+    const refused = (options: OptimizerOptions): string => {
+      try {
+        optimizerFrom(options, 10);
+      } catch (error) {
+        return (error as Error).message;
+      }
+      return "";
+    };
+    expect(refused({ beta1: 1 })).toBe("Expected beta1 to be at least 0 and less than 1, got 1.");
+    for (const peak of [-1, Number.NaN, Number.POSITIVE_INFINITY, 1e39])
+      expect(refused({ learningRate: peak })).toMatch(/^Expected learningRate\.peak to be .*, got /);
+    for (const floor of [Number.NaN, -50, 2])
+      expect(refused({ learningRate: { schedule: { kind: "cosine", floor } } })).toMatch(/schedule\.floor/);
+    const misspelt = { kind: "cosin", floor: 0 } as unknown as { kind: "cosine"; floor: number };
+    expect(refused({ learningRate: { schedule: misspelt } })).toMatch(/to be constant, .*, got cosin\.$/);
+    expect(refused({ learningRate: { warmupSteps: 1.5 } })).toMatch(/warmupSteps/);
+    expect(refused({ epsilon: 1e-60 })).toMatch(/epsilon/);
+    expect(refused({ maxNorm: Number.NaN })).toMatch(/maxNorm/);
   });
 });

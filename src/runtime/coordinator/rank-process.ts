@@ -67,7 +67,21 @@ export function startRankProcess(rank: number, events: RankEvents): RankProcess 
   };
 
   child.on("message", (raw) => {
-    const message = parseFromWorker(raw);
+    let message: FromWorker;
+    try {
+      message = parseFromWorker(raw);
+    } catch (error) {
+      events.onFailure(
+        rank,
+        new GalvatronError(
+          "WORKER_LOST",
+          `Rank ${rank} sent a message that cannot be read (please report this): ${(error as Error).message}`,
+          { rank },
+          { cause: error },
+        ),
+      );
+      return;
+    }
     if (message.kind === "stepped") events.onStep(rank, message);
     else if (message.kind === "failed" && message.id === null) {
       events.onFailure(
