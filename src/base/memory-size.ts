@@ -30,11 +30,18 @@ export function memoryBytes(size: MemorySize): number {
 
 /** 2147483648 → "2 GB", 123456789 → "118 MB": three digits, for people. */
 export function memoryText(bytes: number): string {
-  const [value, unit] =
-    bytes >= BYTES_PER_GB
-      ? [bytes / BYTES_PER_GB, "GB"]
-      : bytes >= BYTES_PER_MB
-        ? [bytes / BYTES_PER_MB, "MB"]
-        : [bytes / 1024, "KB"];
+  const [value, unit] = inUnit(bytes);
   return `${Number(value.toPrecision(3))} ${unit}`;
+}
+
+/** Three digits as well, but never less than `bytes`: what is needed at least can be given as it is told. */
+export function neededText(bytes: number): string {
+  const [value, unit] = inUnit(bytes);
+  const digit = 10 ** (Math.floor(Math.log10(value)) - 2);
+  return `${Number((Math.ceil(value / digit - 1e-9) * digit).toPrecision(3))} ${unit}`;
+}
+
+function inUnit(bytes: number): readonly [value: number, unit: string] {
+  if (bytes >= BYTES_PER_GB) return [bytes / BYTES_PER_GB, "GB"];
+  return bytes >= BYTES_PER_MB ? [bytes / BYTES_PER_MB, "MB"] : [bytes / 1024, "KB"];
 }

@@ -14,18 +14,23 @@ export interface Arguments {
 /**
  * Reads a command line. Flags named in `switches` take no value, those in `values` take one.
  *
- * @throws GalvatronError ARGUMENT_INVALID for any other flag
+ * @param flags - with `words` where the verb takes words that are no flags, and looks at them itself
+ * @throws GalvatronError ARGUMENT_INVALID for any other flag, and for a word where none is expected
  */
 export function readArguments(
   args: readonly string[],
-  flags: { readonly values: readonly string[]; readonly switches: readonly string[] },
+  flags: {
+    readonly values: readonly string[];
+    readonly switches: readonly string[];
+    readonly words?: true;
+  },
 ): Arguments {
   const options: NonNullable<ParseArgsConfig["options"]> = {};
   for (const name of flags.values) options[name] = { type: "string" };
   for (const name of flags.switches) options[name] = { type: "boolean" };
+  let parsed: ReturnType<typeof parseArgs>;
   try {
-    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
-    return { flags: values as FlagValues, words: positionals };
+    parsed = parseArgs({ args: [...args], options, allowPositionals: true });
   } catch (cause) {
     const known = [
       ...flags.values.map((name) => `--${name} …`),
@@ -38,6 +43,14 @@ export function readArguments(
       { cause },
     );
   }
+  const [word] = parsed.positionals;
+  if (word !== undefined && !flags.words)
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      `Expected flags only, got the word "${word}". A pattern of files goes between quotes, such as --data 'docs/*.md': without them the shell makes many words of it.`,
+      { word },
+    );
+  return { flags: parsed.values as FlagValues, words: parsed.positionals };
 }
 
 const wholeNumber = z
@@ -47,6 +60,7 @@ const wholeNumber = z
   .refine((value) => Number.isSafeInteger(value));
 const realNumber = z
   .string()
+  .regex(/\S/)
   .transform(Number)
   .refine((value) => Number.isFinite(value));
 

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { GalvatronError } from "../base/errors.js";
 import { compilePlan } from "../runtime/compile-plan.js";
 import { machinePoolOptions } from "../runtime/coordinator/host-pool.js";
 import { ownMachine } from "../session/own-machine.js";
@@ -24,6 +25,11 @@ export const exportCommand: Command = async (args, terminal) => {
   const dtype = textFlag(flags, "dtype") as WeightsOptions["dtype"];
   const job = exportJob(session, { folder, ...(dtype !== undefined && { dtype }) }, model);
   const weights = textFlag(flags, "weights");
+  if (weights !== undefined && flags["checkpoint"] !== undefined)
+    throw new GalvatronError(
+      "ARGUMENT_INVALID",
+      "Give --checkpoint or --weights, not both: one model is written.",
+    );
   const from: ExportSource =
     weights === undefined ? { checkpoint: neededFlag(flags, "checkpoint", "checkpoints") } : { weights };
   const machine = ownMachine(undefined, plan.ranks);

@@ -6,6 +6,7 @@ import { type Command, printJson } from "./terminal.js";
 /** `galvatron kernel install|uninstall [--user|--sys-prefix|--prefix DIR]`: puts the kernel where Jupyter finds it. */
 export const kernelCommand: Command = async (args, terminal) => {
   const { flags, words } = readArguments(args, {
+    words: true,
     values: ["prefix"],
     switches: ["user", "sys-prefix", "json"],
   });

@@ -13,6 +13,7 @@ import { type Command, printJson, type Terminal } from "./terminal.js";
  */
 export const notebookCommand: Command = async (args, terminal) => {
   const { flags, words } = readArguments(args, {
+    words: true,
     values: ["server", "token", "kernel", "output", "html", "manifest", "parameters"],
     switches: ["keep-going", "in-place", "json", "quiet"],
   });

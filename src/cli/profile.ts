@@ -7,6 +7,7 @@ import { type Command, printJson } from "./terminal.js";
 /** `galvatron profile hardware|model`: measures, keeps, and tells what was measured. */
 export const profileCommand: Command = async (args, terminal) => {
   const { flags, words } = readArguments(args, {
+    words: true,
     values: [...MODEL_FLAGS, ...SESSION_FLAGS],
     switches: ["json", "again", "quiet"],
   });

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { GalvatronError } from "../base/errors.js";
-import { memoryBytes, memoryText } from "../base/memory-size.js";
+import { memoryBytes, memoryText, neededText } from "../base/memory-size.js";
 import { describePlan } from "../plan/describe-plan.js";
 import { changeFromText, whatIfText } from "../search/change-text.js";
 import type { Candidate } from "../search/search-report.js";
@@ -63,7 +63,7 @@ export const searchCommand: Command = async (args, terminal) => {
   }
   const lines = [
     `${plan}`,
-    `${report.prediction.samplesPerSecond.toPrecision(5)} samples/s${on.elsewhere ? " by estimates" : ""}; gap ${(100 * report.gap).toFixed(2)} %; the smallest budget with any plan is ${memoryText(report.smallestBudgetBytes)} a rank`,
+    `${report.prediction.samplesPerSecond.toPrecision(5)} samples/s${on.elsewhere ? " by estimates" : ""}; gap ${(100 * report.gap).toFixed(2)} %; the smallest budget with any plan is ${neededText(report.smallestBudgetBytes)} a rank`,
     ...(flags["all"] === true ? ["", ...report.candidates.map(candidateText)] : []),
     ...(explanation ? ["", explanation.text] : []),
     ...(front ?? []).map(

@@ -15,6 +15,7 @@ import { type Command, printJson } from "./terminal.js";
 /** `galvatron show profile|plan|program FILE`: what a file holds, in words or as JSON; the ancestor's with `--model …`. */
 export const showCommand: Command = async (args, terminal) => {
   const { flags, words } = readArguments(args, {
+    words: true,
     values: ["rank", "folder", ...PLAN_FILE_FLAGS],
     switches: ["json", "quiet"],
   });

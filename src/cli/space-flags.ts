@@ -51,7 +51,7 @@ export function spaceOf(flags: FlagValues, ranks: number): SpaceOptions {
         `--disable expects some of ${Object.keys(WITHOUT).join(", ")} between commas, got "${name}".`,
         { flag: "disable" },
       );
-    space = { ...space, ...without };
+    space = narrowed(space, without, name);
   }
   const maxTensorDegree = wholeFlag(flags, "max-tensor-degree");
   const maxDataDegree = wholeFlag(flags, "max-data-degree");
@@ -66,6 +66,28 @@ export function spaceOf(flags: FlagValues, ranks: number): SpaceOptions {
     ...(microBatches !== undefined && { microBatches }),
     ...(maxMicroBatches !== undefined && { maxMicroBatches }),
   };
+}
+
+/**
+ * Of two restrictions what both allow: lists in common, the smaller of two limits.
+ * @throws GalvatronError ARGUMENT_INVALID where that is nothing
+ */
+function narrowed(space: SpaceOptions, without: SpaceOptions, name: string): SpaceOptions {
+  const both: Record<string, unknown> = { ...space };
+  for (const [key, value] of Object.entries(without)) {
+    const before = both[key];
+    if (Array.isArray(before) && Array.isArray(value)) {
+      const common = before.filter((one) => value.includes(one));
+      if (common.length === 0)
+        throw new GalvatronError(
+          "ARGUMENT_INVALID",
+          `--disable ${name} leaves nothing of ${before.join(", ")}, which is all that the flags before it allow.`,
+          { flag: "disable" },
+        );
+      both[key] = common;
+    } else both[key] = typeof before === "number" ? Math.min(before, Number(value)) : value;
+  }
+  return both;
 }
 
 /**

@@ -53,7 +53,6 @@ export const trainCommand: Command = async (args, terminal) => {
   const session = sessionOf(flags, terminal);
   const steps = wholeFlag(flags, "steps") ?? 100;
   const data = dataOf(flags, session.folder);
-  const plan = await planOf(flags, session, terminal);
   const learningRate = realFlag(flags, "learning-rate");
   const seed = wholeFlag(flags, "seed");
   const rampUp = rampUpOf(flags);
@@ -64,6 +63,8 @@ export const trainCommand: Command = async (args, terminal) => {
     const folder = textFlag(flags, name);
     return folder === undefined ? undefined : resolve(terminal.folder, folder);
   });
+  // The last of all that can fail: it may have a machine to profile first.
+  const plan = await planOf(flags, session, terminal);
   const run = plan.train({
     data,
     steps,

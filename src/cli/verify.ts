@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { GalvatronError } from "../base/errors.js";
 import { smallModel } from "../families/registry.js";
 import type { ModelSpec } from "../model/model-spec.js";
 import { describePlan } from "../plan/describe-plan.js";
@@ -105,7 +106,11 @@ function plansOf(
   let drawn = 0;
   const pick = (count: number): number => hashNumbers(seed, drawn++) % count;
   const count = wholeFlag(flags, "plans") ?? 10;
-  const plans = Array.from({ length: Math.max(1, count) }, (_, index) => ({
+  if (count < 1)
+    throw new GalvatronError("ARGUMENT_INVALID", `--plans expects a whole number from 1 on, got ${count}.`, {
+      flag: "plans",
+    });
+  const plans = Array.from({ length: count }, (_, index) => ({
     ...drawPlan(model, { ranks, globalBatch: GLOBAL_BATCH, precision }, pick),
     gradientOrder: gradientOrder ?? (["canonical", "deferred"] as const)[index % 2]!,
   }));

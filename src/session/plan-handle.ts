@@ -1,5 +1,5 @@
 import { GalvatronError } from "../base/errors.js";
-import { memoryText } from "../base/memory-size.js";
+import { memoryText, neededText } from "../base/memory-size.js";
 import { costModel } from "../cost/cost-model.js";
 import type { Prediction } from "../cost/prediction.js";
 import { chromeTrace } from "../display/chrome-trace.js";
@@ -244,7 +244,7 @@ export class PlanHandle extends Shown {
     if (report.candidates.length > 0)
       lines.push(
         `${report.candidates.length} outer choices: ${many("ok")} searched, ${many("pruned")} proven slower, ${many("no-plan-fits")} that fit no plan, ${many("invalid")} that divide nothing; no plan of the space is faster than ${report.lowerBoundMs.toFixed(1)} ms (gap ${(100 * report.gap).toFixed(1)} %).`,
-        `The smallest budget with any plan is ${memoryText(report.smallestBudgetBytes)} a rank.`,
+        `The smallest budget with any plan is ${neededText(report.smallestBudgetBytes)} a rank.`,
         ...(this.explanation()?.text.split("\n") ?? []),
       );
     return new Picture(lines.join("\n"), [

@@ -1,5 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { memoryBytes, memoryText } from "../../src/base/memory-size.js";
+import { memoryBytes, memoryText, neededText } from "../../src/base/memory-size.js";
 
 describe("memory size", () => {
   it.each([
@@ -19,5 +20,16 @@ describe("memory size", () => {
 
   it("writes three digits", () => {
     expect([2 ** 31, 123_456_789, 2048].map(memoryText)).toEqual(["2 GB", "118 MB", "2 KB"]);
+  });
+
+  it("never tells less than what is needed", () => {
+    expect(neededText(2 ** 31)).toBe("2 GB");
+    fc.assert(
+      fc.property(fc.integer({ min: 1024, max: 2 ** 45 }), (bytes) => {
+        const told = memoryBytes(neededText(bytes));
+        expect(told).toBeGreaterThanOrEqual(bytes);
+        expect(told).toBeLessThanOrEqual(bytes * 1.011);
+      }),
+    );
   });
 });
