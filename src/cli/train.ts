@@ -63,7 +63,7 @@ export const trainCommand: Command = async (args, terminal) => {
     const folder = textFlag(flags, name);
     return folder === undefined ? undefined : resolve(terminal.folder, folder);
   });
-  // The last of all that can fail: it may have a machine to profile first.
+  // After all flags are read: there may be a machine to profile first.
   const plan = await planOf(flags, session, terminal);
   const run = plan.train({
     data,

@@ -104,7 +104,8 @@ export async function measureInPlans(
       each,
       (plan) => everyOtherLayerZero3(plan, first),
     );
-  const gathers = (await gathersBeside(fewestSamples)) ?? (await gathersBeside(samples));
+  const beside = await gathersBeside(fewestSamples);
+  const gathers = beside ?? (fewestSamples < samples ? await gathersBeside(samples) : null);
   const reductions = (dataParallel: DataParallel): Promise<Slowdowns | null> | null =>
     gathers && seen(dataParallel, (found, aloneMs) => reductionsSeen(found, inKind, alone, aloneMs, gathers));
   const scatters = await reductions("zero2");

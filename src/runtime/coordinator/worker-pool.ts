@@ -242,8 +242,12 @@ export async function openWorkerPool(options: PoolOptions): Promise<WorkerPool> 
     },
     save: async (rank, shard) => {
       usable();
-      // Steps that are granted come first, and the evaluation behind them: a rank that hangs there is told by its steps.
-      return (await processes[rank]!.request({ kind: "save", shard }, "copied", LONGEST_DEADLINE_MS)).copyMs;
+      // Steps that are granted come first, and the evaluation behind them. Once they are over a rank answers, and the save has
+      // a deadline of its own: a disk may hang.
+      await processes[rank]!.request({ kind: "describe" }, "described", LONGEST_DEADLINE_MS);
+      const bytes = shard.parts.reduce((sum, { elements }) => sum + 4 * elements, 0);
+      const deadlineMs = options.deadlineMs + bytes / LEAST_BYTES_PER_MS;
+      return (await processes[rank]!.request({ kind: "save", shard }, "copied", deadlineMs)).copyMs;
     },
     finishSave: async (rank, sizeBytes) => {
       usable();

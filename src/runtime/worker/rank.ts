@@ -161,7 +161,6 @@ export function openRank(addon: NativeAddon, send: (message: FromWorker) => void
         if (loaded) loaded.granted = Math.max(loaded.granted, message.until);
         enqueue(null, async () => {
           if (!loaded) throw new GalvatronError("PROGRAM_INVALID", "No Program is loaded; load one first.");
-          loaded.granted = Math.max(loaded.granted, message.until);
           while (loaded.nextStep < loaded.granted && aborted === null)
             await runStep(opened(worker), loaded, send);
         });
